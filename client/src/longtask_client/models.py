@@ -1,0 +1,214 @@
+"""What goes over the wire of the REST API, for both of its ends."""
+
+import enum
+from datetime import datetime
+from typing import Annotated, Any
+
+from longtask_crds import v1alpha1
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """Camel case on the wire, snake case in Python."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class TaskOrder(v1alpha1.LongTaskSpec):
+    """A task to run: the fields of a LongTask's spec, and what names it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: v1alpha1.TaskName | None = None
+    """The task's name and id; made up when absent."""
+
+    labels: (
+        Annotated[
+            dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=20)
+        ]
+        | None
+    ) = None
+    """Labels of one's own, to find the task by."""
+
+    idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    """The same key with the same order again gives the same task. The header Idempotency-Key does
+    the same and must not differ."""
+
+
+class TaskState(Model):
+    """What a poller needs."""
+
+    state: v1alpha1.Phase
+    """Where the task stands."""
+
+    percent: int | None
+    """How much of the work is done."""
+
+
+class TaskView(Model):
+    """A task as the API shows it."""
+
+    id: str
+    """The task's id: the resource's name."""
+
+    namespace: str
+    """The namespace of the resource."""
+
+    type: str | None
+    """The LongTaskType's name; null for a task with a container of its own."""
+
+    phase: v1alpha1.Phase
+    """Where it stands, for people."""
+
+    percent: int | None
+    """How much of the work is done; 100 once it has succeeded."""
+
+    message: str | None
+    """What it is doing, or how it ended."""
+
+    reason: str | None
+    """Why it stands where it stands, as one word."""
+
+    waiting: str | None
+    """Why it does not start yet."""
+
+    queue: str | None
+    """The queue it waits in or came through."""
+
+    queue_position: int | None
+    """Its place in that queue: 1 is next; null when it does not wait."""
+
+    priority: int
+    """Minutes of head start."""
+
+    attempt: int
+    """The number of the last attempt; 0 before the first."""
+
+    attempts: list[v1alpha1.Attempt]
+    """The last attempts."""
+
+    steps: list[v1alpha1.StepStatus]
+    """The steps of a pipeline."""
+
+    result: v1alpha1.Result | None
+    """What the program brought."""
+
+    callback: v1alpha1.CallbackStatus | None
+    """The delivery of the last event."""
+
+    owner: str | None
+    """Whose task it is."""
+
+    labels: dict[str, str]
+    """Labels of the resource."""
+
+    created_at: datetime
+    """When it was handed over."""
+
+    queued_at: datetime | None
+    """When it entered its queue."""
+
+    started_at: datetime | None
+    """When its program first started."""
+
+    finished_at: datetime | None
+    """When it ended."""
+
+    links: dict[str, str]
+    """Paths of what belongs to it: self, state, result, logs, cancel."""
+
+
+class TaskPage(Model):
+    """One page of a list."""
+
+    items: list[TaskView]
+    """The tasks."""
+
+    next_cursor: str | None
+    """What brings the next page; null on the last one."""
+
+
+class TypeView(Model):
+    """A type as the API shows it."""
+
+    name: str
+    """Its name."""
+
+    description: str | None
+    """What a task of this type does."""
+
+    input_schema: dict[str, Any] | None
+    """The JSON Schema of the input."""
+
+    defaults: v1alpha1.TypeDefaults | None
+    """What a task gets where it says nothing."""
+
+
+class TypeList(Model):
+    """All types."""
+
+    items: list[TypeView]
+    """The types, by name."""
+
+    next_cursor: str | None = None
+    """Always null: there are few."""
+
+
+class CallbackKey(Model):
+    """The key that signs one's callbacks."""
+
+    key: str
+    """`whsec_` and base64, for any Standard Webhooks library."""
+
+
+class Version(Model):
+    """What runs here."""
+
+    version: str
+    """The version of LongTask."""
+
+
+class ProblemError(Model):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """Where, as a JSON Pointer into the body, or the parameter's or header's name."""
+
+    detail: str
+    """What is wrong with it."""
+
+
+class Problem(Model):
+    """An error, as of RFC 9457."""
+
+    type: str
+    """What kind of problem it is, as a stable URI."""
+
+    title: str
+    """The kind in words."""
+
+    status: int
+    """The HTTP status code."""
+
+    detail: str | None = None
+    """What is wrong this time."""
+
+    instance: str | None = None
+    """The path that was asked for."""
+
+    errors: list[ProblemError] = Field(default_factory=list)
+    """Each thing that is wrong."""
+
+
+class SortOrder(enum.StrEnum):
+    """How a list of tasks is sorted."""
+
+    NEWEST = "-createdAt"
+    OLDEST = "createdAt"
+    NEXT = "queuePosition"

@@ -1,0 +1,106 @@
+"""Conditions of a LongTask: the truth about it, in the words of `metav1.Condition`."""
+
+import enum
+from collections.abc import Iterable
+from datetime import datetime
+
+from longtask_crds import v1alpha1
+
+
+class ConditionType(enum.StrEnum):
+    """The conditions that every LongTask has from the first visit of the operator on."""
+
+    ACCEPTED = "Accepted"  #: valid; False says why it can never run
+    FINISHED = "Finished"  #: True whatever the outcome
+    SUCCEEDED = "Succeeded"  #: Unknown until finished
+    CALLBACK_DELIVERED = "CallbackDelivered"  #: False: retrying, or given up
+    STALLED = "Stalled"  #: True only when it cannot go on without help
+
+
+class Reason(enum.StrEnum):
+    """Why a condition has its value. Part of the API: never renamed."""
+
+    # Accepted
+    VALID = "Valid"  #: the task may run
+    INVALID_SPEC = "InvalidSpec"  #: the resource cannot be read as a LongTask
+    TYPE_NOT_FOUND = "TypeNotFound"  #: no LongTaskType of that name
+    INVALID_INPUT = "InvalidInput"  #: the input does not fit the type's JSON Schema, or the task
+    CALLBACK_REFUSED = "CallbackRefused"  #: the callback's URL is not allowed
+    RESOURCES_EXCEEDED = "ResourcesExceeded"  #: more is asked for than one task may have
+    NOT_SUPPORTED = "NotSupported"  #: a field that this version does not act upon yet
+
+    # Finished and Succeeded, while undecided
+    PENDING = "Pending"  #: not yet seen by the operator
+    QUEUED = "Queued"  #: waits for its queue
+    STARTING = "Starting"  #: an attempt is claimed, its container does not run yet
+    RUNNING = "Running"  #: the container runs
+
+    # Succeeded, decided
+    COMPLETED = "Completed"  #: the program ended with exit code 0
+    PROGRAM_FAILED = "ProgramFailed"  #: the program ended with another exit code
+    TRY_AGAIN = "TryAgain"  #: the program ended with exit code 75: another attempt may help
+    PERMANENT_FAILURE = "PermanentFailure"  #: an exit code that no further attempt can mend
+    INVALID_RESULT = "InvalidResult"  #: the program succeeded, but its result is no JSON
+    RESULT_TOO_LARGE = "ResultTooLarge"  #: the result does not fit where results are kept
+    OOM_KILLED = "OOMKilled"  #: the container used more memory than its limit
+    EVICTED = "Evicted"  #: the pod used more than its share of the node
+    DISRUPTED = "Disrupted"  #: the pod was preempted, drained or lost with its node
+    CANCELLED = "Cancelled"  #: somebody asked for it
+    START_TIMEOUT = "StartTimeout"  #: the container did not start within `startSeconds`
+    RUN_TIMEOUT = "RunTimeout"  #: the container ran longer than `runSeconds`
+    JOB_LOST = "JobLost"  #: the Job or its pod vanished before the outcome was read
+    JOB_REFUSED = "JobRefused"  #: the API server refuses the Job
+    NAME_CONFLICT = "NameConflict"  #: something else has the name that the Job needs
+
+    # CallbackDelivered
+    NO_CALLBACK = "NoCallback"  #: the task asks for none
+    NOT_DUE = "NotDue"  #: nothing to deliver yet
+    DELIVERING = "Delivering"  #: tried, or about to be
+    DELIVERED = "Delivered"  #: the receiver answered 2xx
+    EXHAUSTED = "Exhausted"  #: all tries failed
+    GONE = "Gone"  #: the receiver answered 410
+    ADDRESS_REFUSED = "AddressRefused"  #: the URL leads to an address that is not allowed
+    SECRET_UNUSABLE = "SecretUnusable"  #: the Secret of `secretRef` cannot sign
+
+    # Stalled
+    AS_EXPECTED = "AsExpected"  #: nothing is wrong
+    POD_CANNOT_START = "PodCannotStart"  #: `waiting` says why
+    POD_NOT_CREATED = "PodNotCreated"  #: quota or policy refuses the pod: `waiting` says why
+    QUEUE_NOT_FOUND = "QueueNotFound"  #: no LongTaskQueue of that name
+
+
+def find(
+    conditions: Iterable["v1alpha1.Condition"], kind: ConditionType
+) -> "v1alpha1.Condition | None":
+    """Return the condition of that type, or None."""
+    return next((c for c in conditions if c.type == kind), None)
+
+
+def is_true(conditions: Iterable["v1alpha1.Condition"], kind: ConditionType) -> bool:
+    """Tell whether the condition is there and True."""
+    found = find(conditions, kind)
+    return found is not None and found.status is v1alpha1.ConditionStatus.TRUE
+
+
+def replaced(
+    conditions: Iterable["v1alpha1.Condition"],
+    kind: ConditionType,
+    status: "v1alpha1.ConditionStatus",
+    reason: Reason,
+    message: str = "",
+    *,
+    now: datetime,
+) -> tuple["v1alpha1.Condition", ...]:
+    """Return the conditions with one set; `lastTransitionTime` moves only with its status."""
+    kept = tuple(conditions)
+    old = find(kept, kind)
+    new = v1alpha1.Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=old.last_transition_time if old and old.status is status else now,
+    )
+    if old is None:
+        return (*kept, new)
+    return tuple(new if c.type == kind else c for c in kept)

@@ -1,0 +1,136 @@
+"""What a task really gets: its own words, else its type's, else the installation's."""
+
+import dataclasses
+from decimal import Decimal
+from typing import Any
+
+from longtask_crds import names, v1alpha1
+
+_UNITS = {
+    "m": Decimal("0.001"),
+    "": Decimal(1),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+}
+_RESOURCES = ("cpu", "memory", "ephemeral_storage")
+DEFAULT_PRIORITY = 50
+DEFAULT_USER = 65532
+
+
+@dataclasses.dataclass(frozen=True)
+class Installation:
+    """What the installation gives to tasks that say nothing, and what none may exceed."""
+
+    runner_image: str
+    resources: v1alpha1.Resources
+    resource_cap: v1alpha1.ResourceAmounts
+
+
+@dataclasses.dataclass(frozen=True)
+class EffectiveSpec:
+    """A task's spec with every blank filled in. Times are seconds."""
+
+    type: str
+    image: str
+    command: tuple[str, ...] | None
+    args: tuple[str, ...] | None
+    env: tuple[v1alpha1.EnvVar, ...]
+    input: Any
+    queue: str
+    priority: int
+    resources: v1alpha1.Resources
+    start_seconds: int
+    run_seconds: int
+    run_as_user: int
+    writable_root: bool
+    egress: v1alpha1.Egress
+
+
+def effective_spec(
+    spec: v1alpha1.LongTaskSpec,
+    task_type: v1alpha1.LongTaskTypeSpec | None,
+    installation: Installation,
+) -> EffectiveSpec:
+    """Return what holds for the task; `task_type` is None for one with a container of its own."""
+    task_type = task_type or v1alpha1.LongTaskTypeSpec()
+    container = spec.container or task_type.container or v1alpha1.TypeContainer()
+    defaults = task_type.defaults or v1alpha1.TypeDefaults()
+    security = task_type.security or v1alpha1.TypeSecurity()
+    own_times = spec.timeouts or v1alpha1.Timeouts()
+    type_times = defaults.timeouts or v1alpha1.Timeouts()
+    return EffectiveSpec(
+        type=spec.type or "",
+        image=container.image or installation.runner_image,
+        command=None if container.command is None else tuple(container.command),
+        args=None if container.args is None else tuple(container.args),
+        env=tuple(container.env or ()),
+        input={} if spec.input is None else spec.input,
+        queue=queue_of(spec, defaults),
+        priority=_first(spec.priority, defaults.priority, DEFAULT_PRIORITY),
+        resources=_resources(spec.resources, defaults.resources, installation),
+        start_seconds=_first(own_times.start_seconds, type_times.start_seconds, 600),
+        run_seconds=_first(own_times.run_seconds, type_times.run_seconds, 86_400),
+        run_as_user=_first(security.run_as_user, DEFAULT_USER),
+        writable_root=bool(security.writable_root),
+        egress=task_type.egress or v1alpha1.Egress.NONE,
+    )
+
+
+def queue_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None) -> str:
+    """Return the name of the queue that the task waits in."""
+    return spec.queue or (defaults.queue if defaults else None) or names.DEFAULT_QUEUE
+
+
+def over_cap(resources: v1alpha1.Resources, cap: v1alpha1.ResourceAmounts) -> list[str]:
+    """Return a JSON pointer below `resources` for each amount above the cap."""
+    found = []
+    for part in ("requests", "limits"):
+        amounts = getattr(resources, part) or v1alpha1.ResourceAmounts()
+        for name in _RESOURCES:
+            asked, most = getattr(amounts, name), getattr(cap, name)
+            if asked is not None and most is not None and quantity(asked) > quantity(most):
+                found.append(f"/{part}/{name.replace('_', '-')}")
+    return found
+
+
+def quantity(text: str) -> Decimal:
+    """Return an amount such as `250m` or `1.5Gi` as a number of base units."""
+    digits = text.rstrip("kKMGTim")
+    return Decimal(digits) * _UNITS[text[len(digits) :]]
+
+
+def _first(*values: int | None) -> int:
+    return next(v for v in values if v is not None)
+
+
+def _resources(
+    own: v1alpha1.Resources | None, of_type: v1alpha1.Resources | None, installation: Installation
+) -> v1alpha1.Resources:
+    """Fill each amount by itself: own, else the type's, else the installation's.
+
+    An inherited request never exceeds a limit, or the API server would refuse the pod.
+    """
+    layers = [layer for layer in (own, of_type, installation.resources) if layer is not None]
+    filled: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}
+    for name in _RESOURCES:
+        for part, into in filled.items():
+            for layer in layers:
+                amount = getattr(getattr(layer, part), name, None)
+                if amount is not None:
+                    into[name] = amount
+                    break
+        request, limit = filled["requests"].get(name), filled["limits"].get(name)
+        if request and limit and quantity(request) > quantity(limit):
+            own_limit = getattr(own and own.limits, name, None)
+            lowered, value = ("requests", limit) if own_limit else ("limits", request)
+            filled[lowered][name] = value
+    return v1alpha1.Resources(
+        requests=v1alpha1.ResourceAmounts(**filled["requests"]),
+        limits=v1alpha1.ResourceAmounts(**filled["limits"]),
+    )

@@ -1,0 +1,38 @@
+"""Names that several components, users and tools rely on. Part of the API: never renamed."""
+
+from typing import Final
+
+GROUP: Final = "longtask.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+# Plural names: the resources' places in the API server's paths.
+LONGTASKS: Final = "longtasks"
+LONGTASKTYPES: Final = "longtasktypes"
+LONGTASKQUEUES: Final = "longtaskqueues"
+LONGTASKSCHEDULES: Final = "longtaskschedules"
+
+# Labels.
+TASK_LABEL: Final = f"{GROUP}/task"
+QUEUE_LABEL: Final = f"{GROUP}/queue"
+ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
+STEP_LABEL: Final = f"{GROUP}/step"
+OWNER_LABEL: Final = f"{GROUP}/owner"
+CALLBACK_SECRET_LABEL: Final = f"{GROUP}/callback"  #: must be "true" on a callback's Secret
+ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that env may name
+
+#: Where the API keeps the hash of the request that made a task, to tell a retry from a clash.
+REQUEST_HASH_ANNOTATION: Final = f"{GROUP}/request-hash"
+
+#: The runner's container in a task's pod. Only its end is the attempt's end.
+RUNNER_CONTAINER: Final = "runner"
+
+DEFAULT_QUEUE: Final = "default"
+
+#: A task's name, so that a Job's name with its suffix still fits into 63 characters.
+TASK_NAME_MAX: Final = 52
+DNS_LABEL_PATTERN: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+MESSAGE_MAX: Final = 1024  #: characters of any message in a status
+INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON

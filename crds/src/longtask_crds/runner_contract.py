@@ -1,0 +1,121 @@
+"""What a task's container gets and gives: the contract between a task's program and LongTask.
+
+The operator builds the Job from it, the API serves the runner port by it, the Python runner keeps
+it. Programs in other languages keep it by themselves. Standard library only, and little of that:
+the runner's image installs this package without dependencies, and each import costs every task.
+
+How a program's end is read:
+
+* The exit code decides (`classify_exit`), whatever was reported before.
+* Exit code 0: the output file is the result, at most `INLINE_RESULT_LIMIT` bytes of JSON; an empty
+  one means null. The kubelet keeps only the last `TERMINATION_MESSAGE_LIMIT` bytes, and cut digits
+  are valid JSON still, so a message of that length (`is_cut`) is no result.
+* Any other exit code: the output file is a message for people, `MESSAGE_LIMIT` bytes at most. If it
+  begins with a `RunnerReason` and a colon, that is the reason (`reason_from_message`). If it is
+  empty, Kubernetes puts the last lines of the log in its place (`FallbackToLogsOnError`).
+"""
+
+from __future__ import annotations
+
+import enum
+
+INPUT_FILE = "/longtask/input/input.json"
+CHECKPOINT_FILE = "/longtask/input/checkpoint.json"  # empty: there is none
+TOKEN_FILE = "/longtask/token/token"
+OUTPUT_FILE = "/dev/termination-log"  # a bind mount: written in place, never renamed
+
+INPUT_ANNOTATION = "longtask.dev/input"
+CHECKPOINT_ANNOTATION = "longtask.dev/checkpoint"
+
+INLINE_RESULT_LIMIT = 4095
+TERMINATION_MESSAGE_LIMIT = 4096
+MESSAGE_LIMIT = 1024
+CHECKPOINT_LIMIT = 16 * 1024
+GRACE_SECONDS = 30
+
+REPORT_AUDIENCE = "longtask-report"
+PROGRESS_PATH = "/runner/v1/progress"
+RESULT_PATH = "/runner/v1/result"
+
+
+class Env(enum.StrEnum):
+    """The environment of a task's container; all of `LONGTASK_*` is reserved."""
+
+    NAME = "LONGTASK_NAME"
+    NAMESPACE = "LONGTASK_NAMESPACE"
+    UID = "LONGTASK_UID"
+    TYPE = "LONGTASK_TYPE"  #: empty for a task with a container of its own
+    STEP = "LONGTASK_STEP"  #: empty for a task without steps
+    ATTEMPT = "LONGTASK_ATTEMPT"
+    INPUT_FILE = "LONGTASK_INPUT_FILE"
+    OUTPUT_FILE = "LONGTASK_OUTPUT_FILE"
+    CHECKPOINT_FILE = "LONGTASK_CHECKPOINT_FILE"
+    API_URL = "LONGTASK_API_URL"  #: of the runner port, without a path
+    TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
+
+
+class ProgressField(enum.StrEnum):
+    """The JSON members of a progress report, each optional, and of its answer."""
+
+    PERCENT = "percent"  #: integer, 0 to 100
+    MESSAGE = "message"
+    CHECKPOINT = "checkpoint"  #: any JSON, `CHECKPOINT_LIMIT` bytes at most
+    CANCEL_REQUESTED = "cancelRequested"  #: in the answer: true once the task shall end
+
+
+class ExitMeaning(enum.StrEnum):
+    """What an exit code says about the attempt."""
+
+    SUCCESS = "Success"
+    RETRY = "Retry"  #: a further attempt may help
+    PERMANENT = "Permanent"  #: a further attempt would end the same way
+
+
+class RunnerReason(enum.StrEnum):
+    """Why the Python runner ended an attempt. Part of the API: never renamed."""
+
+    INVALID_INPUT = "InvalidInput"  #: the input does not fit the task's arguments
+    PERMANENT_FAILURE = "PermanentFailure"  #: the task raised `Permanent`
+    RESULT_TOO_LARGE = "ResultTooLarge"  #: above `INLINE_RESULT_LIMIT`
+    TRY_AGAIN = "TryAgain"  #: the task raised `TryAgain`
+    INVALID_RESULT = "InvalidResult"  #: the returned value is no JSON, or loses digits in it
+    ADDRESS_REFUSED = "AddressRefused"  #: the address guard refused an URL or an address
+    TASK_NOT_FOUND = "TaskNotFound"  #: the image has no task of that name
+    TASK_NOT_LOADABLE = "TaskNotLoadable"  #: its module or its signature is broken
+    CANCELLED = "Cancelled"  #: SIGTERM, or the task saw that it was cancelled
+
+
+EXIT_CODES = {
+    RunnerReason.INVALID_INPUT: 65,
+    RunnerReason.PERMANENT_FAILURE: 70,
+    RunnerReason.RESULT_TOO_LARGE: 73,
+    RunnerReason.TRY_AGAIN: 75,
+    RunnerReason.INVALID_RESULT: 76,
+    RunnerReason.ADDRESS_REFUSED: 77,
+    RunnerReason.TASK_NOT_FOUND: 78,
+    RunnerReason.TASK_NOT_LOADABLE: 78,
+    RunnerReason.CANCELLED: 143,
+}
+
+
+def classify_exit(code: int) -> ExitMeaning:
+    """Return what a container's exit code says about the attempt."""
+    if code == 0:
+        return ExitMeaning.SUCCESS
+    if code != 75 and 64 <= code <= 78:
+        return ExitMeaning.PERMANENT
+    return ExitMeaning.RETRY
+
+
+def reason_from_message(message: str) -> RunnerReason | None:
+    """Return the reason that begins a failed program's message, or None."""
+    name, colon, _ = message.partition(":")
+    return _REASONS.get(name) if colon else None
+
+
+def is_cut(message: str) -> bool:
+    """Return whether a termination message lost its beginning, so that it is no result."""
+    return len(message.encode()) >= TERMINATION_MESSAGE_LIMIT
+
+
+_REASONS = {reason.value: reason for reason in RunnerReason}

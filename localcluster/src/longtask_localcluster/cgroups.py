@@ -1,0 +1,62 @@
+"""The control group that all pods live in, so that they can be found and ended."""
+
+from pathlib import Path
+
+from longtask_localcluster import processes, shell
+
+GROUP = "longtask-local"
+
+
+def mounts(mountinfo: str) -> dict[Path, str]:
+    """Return the mounted cgroup hierarchies with their kind, `cgroup` or `cgroup2`."""
+    found = {}
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind = after.split()[0]
+        if kind in ("cgroup", "cgroup2"):
+            found[Path(before.split()[4])] = kind
+    return found
+
+
+def create() -> None:
+    """Make the group in every hierarchy; the kubelet wants to find it."""
+    for root, kind in _mounts().items():
+        if kind == "cgroup2":
+            controllers = (root / "cgroup.controllers").read_text().split()
+            for controller in controllers:
+                (root / "cgroup.subtree_control").write_text(f"+{controller}")
+        (root / GROUP).mkdir(exist_ok=True)
+        # Version 1 makes these empty, and an empty set admits no process.
+        for name in ("cpuset.mems", "cpuset.cpus"):
+            if kind == "cgroup" and (root / name).exists():
+                (root / GROUP / name).write_text((root / name).read_text())
+
+
+def remove() -> None:
+    """Kill every process in the group, then remove it."""
+    groups = [root / GROUP for root in _mounts() if (root / GROUP).exists()]
+    # A process may fork between the look and the kill, so look again until nobody is there.
+    while pids := {pid for group in groups for pid in _pids(group)}:
+        processes.kill(processes.of_pid(pid) for pid in pids)
+    for group in groups:
+        shell.wait_until(lambda group=group: _remove_tree(group), within=5)  # type: ignore[misc]
+
+
+def _mounts() -> dict[Path, str]:
+    return mounts(Path("/proc/self/mountinfo").read_text())
+
+
+def _pids(group: Path) -> set[int]:
+    files = group.rglob("cgroup.procs")
+    return {int(pid) for file in files for pid in file.read_text().split()}
+
+
+def _remove_tree(group: Path) -> bool:
+    """Remove the groups from the innermost one; False while the kernel still holds one."""
+    inner = sorted((p for p in group.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts))
+    try:
+        for folder in (*inner, group):
+            folder.rmdir()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,34 @@
+"""SIGTERM, which is how Kubernetes ends a pod; as process 1 we get it only if we handle it."""
+
+from __future__ import annotations
+
+import signal
+
+from longtask_runner import cancellation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+
+
+class Terminator:
+    """Turns the first SIGTERM into TaskCancelled in the main thread."""
+
+    def __init__(self, cancel: cancellation.Cancellation) -> None:
+        self._cancel = cancel
+        self._armed = True
+
+    def install(self) -> None:
+        """Take over SIGTERM."""
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def disarm(self) -> None:
+        """Interrupt nobody from now on: the task has ended, its outcome is being written."""
+        self._armed = False
+
+    def _handle(self, _number: int, _frame: types.FrameType | None) -> None:
+        self._cancel.note()
+        if self._armed:
+            # Once only: a task's `finally` may use the grace period.
+            self._armed = False
+            raise cancellation.TaskCancelled("SIGTERM was received")
