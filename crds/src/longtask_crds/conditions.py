@@ -41,6 +41,8 @@ class Reason(enum.StrEnum):
     TRY_AGAIN = "TryAgain"  #: the program ended with exit code 75: another attempt may help
     PERMANENT_FAILURE = "PermanentFailure"  #: an exit code that no further attempt can mend
     INVALID_RESULT = "InvalidResult"  #: the program succeeded, but its result is no JSON
+    TASK_NOT_FOUND = "TaskNotFound"  #: the image has no task of that name
+    TASK_NOT_LOADABLE = "TaskNotLoadable"  #: the task's module or signature is broken
     RESULT_TOO_LARGE = "ResultTooLarge"  #: the result does not fit where results are kept
     OOM_KILLED = "OOMKilled"  #: the container used more memory than its limit
     EVICTED = "Evicted"  #: the pod used more than its share of the node
@@ -59,13 +61,14 @@ class Reason(enum.StrEnum):
     DELIVERED = "Delivered"  #: the receiver answered 2xx
     EXHAUSTED = "Exhausted"  #: all tries failed
     GONE = "Gone"  #: the receiver answered 410
-    ADDRESS_REFUSED = "AddressRefused"  #: the URL leads to an address that is not allowed
+    ADDRESS_REFUSED = "AddressRefused"  #: a URL leads to an address that is not allowed
     SECRET_UNUSABLE = "SecretUnusable"  #: the Secret of `secretRef` cannot sign
 
     # Stalled
     AS_EXPECTED = "AsExpected"  #: nothing is wrong
     POD_CANNOT_START = "PodCannotStart"  #: `waiting` says why
     POD_NOT_CREATED = "PodNotCreated"  #: quota or policy refuses the pod: `waiting` says why
+    QUEUE_PAUSED = "QueuePaused"  #: the queue starts nothing for now
     QUEUE_NOT_FOUND = "QueueNotFound"  #: no LongTaskQueue of that name
 
 

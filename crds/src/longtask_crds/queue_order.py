@@ -1,6 +1,7 @@
 """Who is next: the one order of a queue, for the operator that admits and the API that shows it."""
 
 import dataclasses
+import heapq
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -40,5 +41,7 @@ def admissible(
     """
     if paused:
         return []
-    order = in_order(waiting)
-    return order if max_running is None else order[: max(0, max_running - running)]
+    if max_running is None:
+        return in_order(waiting)
+    # Not a full sort: mostly one place is free and very many wait for it.
+    return [task.name for task in heapq.nsmallest(max_running - running, waiting, key=rank)]

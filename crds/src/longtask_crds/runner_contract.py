@@ -1,8 +1,11 @@
 """What a task's container gets and gives: the contract between a task's program and LongTask.
 
 The operator builds the Job from it, the API serves the runner port by it, the Python runner keeps
-it. Programs in other languages keep it by themselves. Standard library only, and little of that:
-the runner's image installs this package without dependencies, and each import costs every task.
+it. Programs in other languages keep it by themselves.
+
+The runner's image installs this package without its dependencies, and each import delays every
+task: this module imports nothing, and so its constants stand in plain classes (`enum` alone takes
+a third of a bare interpreter's start).
 
 How a program's end is read:
 
@@ -17,7 +20,9 @@ How a program's end is read:
 
 from __future__ import annotations
 
-import enum
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 INPUT_FILE = "/longtask/input/input.json"
 CHECKPOINT_FILE = "/longtask/input/checkpoint.json"  # empty: there is none
@@ -38,7 +43,7 @@ PROGRESS_PATH = "/runner/v1/progress"
 RESULT_PATH = "/runner/v1/result"
 
 
-class Env(enum.StrEnum):
+class Env:
     """The environment of a task's container; all of `LONGTASK_*` is reserved."""
 
     NAME = "LONGTASK_NAME"
@@ -54,7 +59,7 @@ class Env(enum.StrEnum):
     TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
 
 
-class ProgressField(enum.StrEnum):
+class ProgressField:
     """The JSON members of a progress report, each optional, and of its answer."""
 
     PERCENT = "percent"  #: integer, 0 to 100
@@ -63,15 +68,21 @@ class ProgressField(enum.StrEnum):
     CANCEL_REQUESTED = "cancelRequested"  #: in the answer: true once the task shall end
 
 
-class ExitMeaning(enum.StrEnum):
-    """What an exit code says about the attempt."""
+class ExitMeaning(str):
+    """What an exit code says about the attempt. One object per value: compare with `is`."""
 
-    SUCCESS = "Success"
-    RETRY = "Retry"  #: a further attempt may help
-    PERMANENT = "Permanent"  #: a further attempt would end the same way
+    __slots__ = ()
+    SUCCESS: ClassVar[ExitMeaning]
+    RETRY: ClassVar[ExitMeaning]  #: a further attempt may help
+    PERMANENT: ClassVar[ExitMeaning]  #: a further attempt would end the same way
 
 
-class RunnerReason(enum.StrEnum):
+ExitMeaning.SUCCESS = ExitMeaning("Success")
+ExitMeaning.RETRY = ExitMeaning("Retry")
+ExitMeaning.PERMANENT = ExitMeaning("Permanent")
+
+
+class RunnerReason:
     """Why the Python runner ended an attempt. Part of the API: never renamed."""
 
     INVALID_INPUT = "InvalidInput"  #: the input does not fit the task's arguments
@@ -79,12 +90,13 @@ class RunnerReason(enum.StrEnum):
     RESULT_TOO_LARGE = "ResultTooLarge"  #: above `INLINE_RESULT_LIMIT`
     TRY_AGAIN = "TryAgain"  #: the task raised `TryAgain`
     INVALID_RESULT = "InvalidResult"  #: the returned value is no JSON, or loses digits in it
-    ADDRESS_REFUSED = "AddressRefused"  #: the address guard refused an URL or an address
+    ADDRESS_REFUSED = "AddressRefused"  #: the address guard refused a URL or an address
     TASK_NOT_FOUND = "TaskNotFound"  #: the image has no task of that name
     TASK_NOT_LOADABLE = "TaskNotLoadable"  #: its module or its signature is broken
     CANCELLED = "Cancelled"  #: SIGTERM, or the task saw that it was cancelled
 
 
+#: Each reason's exit code, which is also the list of all reasons.
 EXIT_CODES = {
     RunnerReason.INVALID_INPUT: 65,
     RunnerReason.PERMANENT_FAILURE: 70,
@@ -107,15 +119,12 @@ def classify_exit(code: int) -> ExitMeaning:
     return ExitMeaning.RETRY
 
 
-def reason_from_message(message: str) -> RunnerReason | None:
-    """Return the reason that begins a failed program's message, or None."""
+def reason_from_message(message: str) -> str | None:
+    """Return the `RunnerReason` that begins a failed program's message, or None."""
     name, colon, _ = message.partition(":")
-    return _REASONS.get(name) if colon else None
+    return name if colon and name in EXIT_CODES else None
 
 
 def is_cut(message: str) -> bool:
     """Return whether a termination message lost its beginning, so that it is no result."""
     return len(message.encode()) >= TERMINATION_MESSAGE_LIMIT
-
-
-_REASONS = {reason.value: reason for reason in RunnerReason}

@@ -28,7 +28,7 @@ def _convert(node: dict[str, Any], defs: dict[str, Any], inside: tuple[str, ...]
             raise NotStructural(f"{name} is recursive")
         target = _convert(defs[name], defs, (*inside, name))
         # What is said where a model is used speaks of the use, so it wins over the model's own.
-        return target | {k: v for k, v in node.items() if k == "description"}
+        return target | {k: " ".join(v.split()) for k, v in node.items() if k == "description"}
     if "x-kubernetes-int-or-string" in node:
         return {k: v for k, v in node.items() if k not in _DROPPED}
     if "anyOf" in node:
@@ -40,6 +40,9 @@ def _convert(node: dict[str, Any], defs: dict[str, Any], inside: tuple[str, ...]
     if "allOf" in node or "oneOf" in node or "prefixItems" in node:
         raise NotStructural(f"a combination: {node}")
     out = {k: v for k, v in node.items() if k not in {*_DROPPED, "$defs"}}
+    if "description" in out:
+        # A docstring's line breaks are the source's, not the reader's.
+        out["description"] = " ".join(out["description"].split())
     if "const" in out:
         out["enum"] = [out.pop("const")]
     for limit in ("Minimum", "Maximum"):

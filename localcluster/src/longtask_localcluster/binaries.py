@@ -45,7 +45,7 @@ def _compile(go: Path, project: Path, folder: Path, step: progress.Step) -> None
 
     go_mod = (project / "go.mod").read_text()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="partial-") as partial:
-        command = [go, "build", "-v", "-trimpath", "-ldflags", link_flags(go_mod)]
+        command: list[str | Path] = [go, "build", "-v", "-trimpath", "-ldflags", link_flags(go_mod)]
         command += ["-o", f"{partial}/", "tool", "./coredns", "./pause"]
         shell.follow(command, on_line=count, env=_go_environment(), cwd=project)
         # Go names a program after its folder, and etcd's is called `server`.
@@ -65,6 +65,7 @@ def link_flags(go_mod: str) -> str:
     major, minor, _ = kubernetes.removeprefix("v").split(".")
     variables = {
         "k8s.io/component-base/version.gitVersion": kubernetes,
+        "k8s.io/client-go/pkg/version.gitVersion": kubernetes,
         "k8s.io/component-base/version.gitMajor": major,
         "k8s.io/component-base/version.gitMinor": minor,
         "helm.sh/helm/v4/internal/version.version": _version_in(go_mod, "helm.sh/helm/v4"),

@@ -1,8 +1,9 @@
 """The control group that all pods live in, so that they can be found and ended."""
 
+import functools
 from pathlib import Path
 
-from longtask_localcluster import processes, shell
+from longtask_localcluster import errors, processes, shell
 
 GROUP = "longtask-local"
 
@@ -39,7 +40,8 @@ def remove() -> None:
     while pids := {pid for group in groups for pid in _pids(group)}:
         processes.kill(processes.of_pid(pid) for pid in pids)
     for group in groups:
-        shell.wait_until(lambda group=group: _remove_tree(group), within=5)  # type: ignore[misc]
+        if not shell.wait_until(functools.partial(_remove_tree, group), within=5):
+            raise errors.LocalClusterError(f"The kernel still holds {group}: remove it by hand")
 
 
 def _mounts() -> dict[Path, str]:

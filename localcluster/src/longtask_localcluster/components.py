@@ -17,22 +17,22 @@ class Component:
     kubeconfig: Path | None = None
 
 
-def before_pods(settings: Settings, binaries: Path) -> list[Component]:
-    """Return what must run before a pod can: the control plane and the container runtime."""
-    state = settings.state
+def first(settings: Settings, binaries: Path) -> list[Component]:
+    """Return what the rest stands on: the API with its store, and the container runtime."""
+    config = settings.state / "config"
     return [
-        etcd(state, binaries),
+        etcd(settings.state, binaries),
         api_server(settings, binaries),
-        Component("containerd", ("containerd", "--config", f"{state}/config/containerd.toml")),
-        controller_manager(state, binaries),
-        scheduler(state, binaries),
+        Component("containerd", ("containerd", "--config", f"{config}/containerd.toml")),
     ]
 
 
-def node(settings: Settings, binaries: Path) -> list[Component]:
-    """Return what makes this machine a node, and its doors: names and the ingress."""
+def second(settings: Settings, binaries: Path) -> list[Component]:
+    """Return what ends at once where the API does not answer yet."""
     state = settings.state
     return [
+        controller_manager(state, binaries),
+        scheduler(state, binaries),
         kubelet(state, binaries),
         Component(
             "kube-proxy",

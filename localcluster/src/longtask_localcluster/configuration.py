@@ -3,7 +3,7 @@
 import string
 from pathlib import Path
 
-from longtask_localcluster import cgroups, certificates, images, network
+from longtask_localcluster import base_image, certificates, cgroups, network
 from longtask_localcluster.settings import Settings
 
 #: These configure a part when it starts; `manifests/` is applied to the running cluster.
@@ -27,7 +27,7 @@ def values(settings: Settings, *, resolver: Path) -> dict[str, str]:
         "pods": network.PODS,
         "pod_gateway": network.POD_GATEWAY,
         "cgroup": cgroups.GROUP,
-        "pause_image": images.PAUSE,
+        "pause_image": base_image.PAUSE,
         "resolver": str(resolver),
     }
 

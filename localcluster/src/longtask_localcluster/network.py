@@ -10,6 +10,7 @@ import ipaddress
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 from longtask_localcluster import errors, shell
 
@@ -113,12 +114,12 @@ def remove(state: Path) -> None:
             (SYSCTL_ROOT / name).write_text(value)
 
 
-def pod_links(addresses: list[dict[str, object]]) -> list[str]:
+def pod_links(addresses: list[dict[str, Any]]) -> list[str]:
     """Return the host's ends of the pods' links: those that have the pods' gateway."""
     return [
-        str(link["ifname"])
+        link["ifname"]
         for link in addresses
-        for address in link.get("addr_info", [])  # type: ignore[attr-defined]
+        for address in link["addr_info"]
         if address["local"] == POD_GATEWAY
     ]
 

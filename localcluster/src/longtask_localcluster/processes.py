@@ -12,9 +12,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from longtask_localcluster import errors, shell
 
 #: Holds the state folder of the cluster that a process belongs to.
 MARK = "LONGTASK_LOCALCLUSTER"
@@ -103,23 +104,26 @@ def of_pid(pid: int) -> Process:
 
 def stop(processes: Iterable[Process], *, grace: float) -> None:
     """End processes: ask first, kill those that stay longer than the grace."""
-    left = [process for process in processes if process.is_alive()]
-    for process in left:
+    asked = list(processes)
+    for process in asked:
         _send(process, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while left and time.monotonic() < deadline:
-        time.sleep(0.05)
-        left = [process for process in left if process.is_alive()]
-    kill(left)
+    shell.wait_until(lambda: not _alive(asked), within=grace, every=0.05)
+    kill(asked)
 
 
 def kill(processes: Iterable[Process]) -> None:
     """Kill processes and wait until they are gone."""
-    left = list(processes)
-    for process in left:
+    doomed = list(processes)
+    for process in doomed:
         _send(process, signal.SIGKILL)
-    while any(process.is_alive() for process in left):
-        time.sleep(0.02)
+    gone = shell.wait_until(lambda: not _alive(doomed), within=10, every=0.02)
+    if not gone:
+        pids = " ".join(str(process.pid) for process in _alive(doomed))
+        raise errors.LocalClusterError(f"The kernel does not end these processes: {pids}")
+
+
+def _alive(processes: Iterable[Process]) -> list[Process]:
+    return [process for process in processes if process.is_alive()]
 
 
 def _send(process: Process, number: signal.Signals) -> None:

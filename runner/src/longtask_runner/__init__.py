@@ -16,7 +16,7 @@ and name it in `pyproject.toml`:
 
 from longtask_runner.cancellation import TaskCancelled
 from longtask_runner.context import Context
+from longtask_runner.decorator import task
 from longtask_runner.errors import InvalidInput, Permanent, TryAgain
-from longtask_runner.task import task
 
 __all__ = ["Context", "InvalidInput", "Permanent", "TaskCancelled", "TryAgain", "task"]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class TaskCancelled(BaseException):
-    """The task ends because it was told to; like KeyboardInterrupt no `except Exception` holds it."""
+    """The task ends because it was told to; no `except Exception` of a task stops it."""
 
 
 class Cancellation:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 
-from longtask_runner import errors
-from longtask_runner import task as task_module
+from longtask_runner import decorator, errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def _import(entry: EntryPoint) -> Callable[..., Any]:
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise errors.TaskNotLoadable(f"cannot load {entry.target!r}: {what}") from error
-    mark = task_module.mark_of(function)
+    mark = decorator.mark_of(function)
     if mark is None:
         raise errors.TaskNotLoadable(f"{entry.target!r} is no function with @task")
     if mark not in ("", entry.name):

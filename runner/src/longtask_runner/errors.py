@@ -21,16 +21,16 @@ from longtask_crds import runner_contract
 class RunnerError(Exception):
     """An end with a reason of its own."""
 
-    reason: runner_contract.RunnerReason
+    reason: str  #: a `RunnerReason`
 
 
-class TryAgain(RunnerError):  # noqa: N818 - users raise it: the name is what they want
+class TryAgain(RunnerError):
     """A further attempt may succeed."""
 
     reason = runner_contract.RunnerReason.TRY_AGAIN
 
 
-class Permanent(RunnerError):  # noqa: N818 - users raise it: the name is what they want
+class Permanent(RunnerError):
     """A further attempt would fail the same way."""
 
     reason = runner_contract.RunnerReason.PERMANENT_FAILURE

@@ -1,8 +1,8 @@
 """JSON as it travels: compact UTF-8, no NaN; strict in what it reads.
 
-The package `json` imports `re`, and both together cost more than half of a bare interpreter's start.
-Its own C scanner and encoder need neither, so they are called as `json` calls them. An interpreter
-without them gets the package.
+The package `json` imports `re`; the two cost more than half of what a bare interpreter needs to
+start. The C scanner and encoder inside it need neither, so they are called here as `json` calls
+them. An interpreter without them gets the package.
 """
 
 from __future__ import annotations
@@ -11,11 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
-
-try:
-    import _json
-except ImportError:  # not CPython
-    _json = None  # type: ignore[assignment]
 
 
 def loads(text: str) -> object:
@@ -33,7 +28,7 @@ def loads(text: str) -> object:
         raise ValueError("nested too deeply") from None
     if end != len(text):
         raise ValueError(f"more than one JSON value, at character {end}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def dumps(value: object) -> bytes:
@@ -66,22 +61,31 @@ class _Reading:
 
 
 def _scanner() -> Callable[[str, int], tuple[Any, int]]:
-    if _json is not None:
-        return _json.make_scanner(_Reading)
-    import json.scanner
+    if accelerator := _accelerator():
+        return accelerator.make_scanner(_Reading)  # type: ignore[no-any-return]
+    import json
 
-    return json.scanner.py_make_scanner(json.JSONDecoder(parse_constant=_Reading.parse_constant))  # type: ignore[attr-defined,no-any-return]
+    return json.JSONDecoder(parse_constant=_Reading.parse_constant).scan_once  # type: ignore[attr-defined,no-any-return]
 
 
 def _encode(value: object) -> str:
-    if _json is not None:
-        encoder = _json.make_encoder(
-            {}, _refuse, _json.encode_basestring, None, ":", ",", False, False, False
+    if accelerator := _accelerator():
+        # Markers, default, string encoder, indent, separators, sort_keys, skipkeys, allow_nan.
+        encoder = accelerator.make_encoder(
+            {}, _refuse, accelerator.encode_basestring, None, ":", ",", False, False, False
         )
         return "".join(encoder(value, 0))
     import json
 
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _accelerator() -> Any:
+    try:
+        import _json
+    except ImportError:  # not CPython
+        return None
+    return _json
 
 
 def _refuse(value: object) -> NoReturn:

@@ -1,0 +1,58 @@
+"""What is counted. No task's name ever is a label."""
+
+from collections.abc import Callable
+
+import prometheus_client
+from prometheus_client import Counter, Gauge, platform_collector, process_collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+class Metrics:
+    """The process's numbers, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
+        process_collector.ProcessCollector(registry=self.registry)
+        platform_collector.PlatformCollector(registry=self.registry)
+        self.reports = Counter(
+            "longtask_api_progress_reports",
+            "Progress reports taken from tasks' pods.",
+            registry=self.registry,
+        )
+        self.patches = Counter(
+            "longtask_api_progress_patches",
+            "What became of progress to write: written, retried or dropped.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._objects = Gauge(
+            "longtask_api_cache_objects",
+            "Resources in the cache.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self._silence = Gauge(
+            "longtask_api_cache_silence_seconds",
+            "Seconds since the API server last said anything about the kind.",
+            ["kind"],
+            registry=self.registry,
+        )
+
+    def watch_cache(
+        self, kind: str, *, objects: Callable[[], float], silence: Callable[[], float]
+    ) -> None:
+        """Show how a cache is doing whenever somebody asks."""
+        self._objects.labels(kind).set_function(objects)
+        self._silence.labels(kind).set_function(silence)
+
+    def app(self) -> Starlette:
+        """Return the application of the metrics port."""
+
+        async def show(_: Request) -> Response:
+            text = prometheus_client.generate_latest(self.registry)
+            return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+        return Starlette(routes=[Route("/metrics", show)])

@@ -1,0 +1,136 @@
+"""Filters, order and pages of the list of tasks. Pure.
+
+A cursor holds the sorting key of the last task that was shown, so no page repeats or misses a
+task that stays where it is, whatever comes and goes meanwhile.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from longtask_client import models
+from longtask_crds import names, queue_order, v1alpha1
+
+from longtask_api import errors
+from longtask_api.services import places, views
+
+_REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
+
+Types = Mapping[str, v1alpha1.LongTaskType]
+Key = list[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """What tasks must be like to be listed; what is empty does not matter."""
+
+    phases: tuple[v1alpha1.Phase, ...] = ()
+    queue: str | None = None
+    type: str | None = None
+    owner: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def matches(self, task: v1alpha1.LongTask, types: Types) -> bool:
+        """Tell whether the task is to be listed."""
+        labels = task.metadata.labels
+        return (
+            (not self.phases or views.phase_of(task) in self.phases)
+            and self.type in (None, task.spec.type)
+            and self.owner in (None, labels.get(names.OWNER_LABEL))
+            and all(labels.get(key) == value for key, value in self.labels)
+            and (self.queue is None or self.queue == places.queue_of(task, types))
+        )
+
+
+def parse_selectors(selectors: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Read label selectors such as `a=b,c=d`.
+
+    Raises:
+        Invalid: One cannot be read.
+    """
+    found = []
+    for part in (part.strip() for selector in selectors for part in selector.split(",")):
+        match = _REQUIREMENT.fullmatch(part)
+        if match is None:
+            wrong = models.ProblemError(pointer="label", detail="write key=value,key2=value2")
+            raise errors.Invalid(errors=[wrong])
+        found.append((match["key"], match["value"]))
+    return tuple(found)
+
+
+def page(
+    tasks: Iterable[v1alpha1.LongTask],
+    types: Types,
+    wanted: Filter,
+    *,
+    sort: models.SortOrder,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[v1alpha1.LongTask], str | None]:
+    """Return the tasks of one page, and the cursor of the next one.
+
+    Raises:
+        Malformed: The cursor is none of ours, or of another list.
+    """
+    newest_first = sort is models.SortOrder.NEWEST
+    mark = _fingerprint(wanted, sort)
+    after = _decode(cursor, mark, sort) if cursor else None
+    found = [(_key(task, types, sort), task) for task in tasks if wanted.matches(task, types)]
+    found.sort(key=lambda pair: pair[0], reverse=newest_first)
+    if after is not None:
+        found = [
+            pair for pair in found if (pair[0] < after if newest_first else pair[0] > after)
+        ]
+    shown = found[:limit]
+    more = _encode(shown[-1][0], mark) if len(found) > limit else None
+    return [task for _, task in shown], more
+
+
+def _key(task: v1alpha1.LongTask, types: Types, sort: models.SortOrder) -> Key:
+    name, created = task.metadata.name, task.metadata.creation_timestamp
+    assert created is not None, "the API server gives every resource its creationTimestamp"
+    if sort is not models.SortOrder.NEXT:
+        return [_text(created), name]
+    if not places.is_waiting(task):
+        return [1, _text(created), name]
+    started, queued, _ = queue_order.rank(places.waiting_of(task, types))
+    return [0, _text(started), _text(queued), name]
+
+
+def _text(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _fingerprint(wanted: Filter, sort: models.SortOrder) -> str:
+    return hashlib.sha256(repr((dataclasses.astuple(wanted), sort)).encode()).hexdigest()[:12]
+
+
+def _encode(key: Key, mark: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([mark, *key]).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, mark: str, sort: models.SortOrder) -> Key:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found, *key = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise errors.Malformed("The cursor cannot be read.") from error
+    if found != mark:
+        raise errors.Malformed("The cursor belongs to a list with other filters.")
+    if not _is_key(key, sort):
+        raise errors.Malformed("The cursor cannot be read.")
+    return key
+
+
+def _is_key(key: Key, sort: models.SortOrder) -> bool:
+    """Tell whether it can be compared with every key of such a list."""
+    if sort is not models.SortOrder.NEXT:
+        return len(key) == 2 and all(isinstance(text, str) for text in key)
+    return (
+        len(key) in (3, 4) and key[0] in (0, 1) and all(isinstance(text, str) for text in key[1:])
+    )

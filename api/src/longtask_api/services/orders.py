@@ -1,0 +1,188 @@
+"""From a request's body to the resource to store: pure, but for the dice of a made-up name."""
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from longtask_client import models
+from longtask_crds import address_guard, effective, names, v1alpha1
+from pydantic import ValidationError
+
+from longtask_api import errors, json_text
+from longtask_api.json_text import pointer
+
+#: Headers that belong to the delivery itself; the CRD's own rule says the same in CEL.
+_RESERVED_HEADER = re.compile(
+    r"(?i)host|webhook-.*|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade"
+    r"|content-length|content-type"
+)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_SPEC_STRANGERS = ("name", "labels", "idempotencyKey")
+
+
+def parse(document: Any) -> models.TaskOrder:
+    """Return the order that the JSON document is.
+
+    Raises:
+        Invalid: It is none; each wrong field is named.
+        TooLarge: Its input is too large.
+    """
+    try:
+        order = models.TaskOrder.model_validate(
+            document, extra="forbid", by_alias=True, by_name=False
+        )
+    except ValidationError as error:
+        raise errors.Invalid(errors=validation_errors(error)) from error
+    size = len(json_text.dumps(order.input))
+    if size > names.INPUT_MAX_BYTES:
+        raise errors.TooLarge(
+            f"The input has {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
+        )
+    return order
+
+
+def validation_errors(error: ValidationError) -> list[models.ProblemError]:
+    """Return pydantic's findings with JSON Pointers."""
+    return [
+        models.ProblemError(pointer=pointer(*found["loc"]), detail=found["msg"])
+        for found in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
+    """Return the key, from the body or the header.
+
+    Raises:
+        Invalid: The two differ, or the header's is empty or too long.
+    """
+    if header is None:
+        return order.idempotency_key
+    if order.idempotency_key not in (None, header):
+        detail = "the header Idempotency-Key says something else"
+        raise errors.Invalid(errors=[problem(pointer("idempotencyKey"), detail)])
+    if not 1 <= len(header) <= 255:
+        raise errors.Invalid(errors=[problem("Idempotency-Key", "1 to 255 characters are taken")])
+    return header
+
+
+def check(
+    order: models.TaskOrder,
+    *,
+    task_type: v1alpha1.LongTaskTypeSpec | None,
+    installation: effective.Installation,
+    guard: address_guard.Guard,
+) -> list[models.ProblemError]:
+    """Return everything that is wrong with the order, as far as it says so by itself."""
+    found = [*_work(order), *_labels(order.labels or {})]
+    if order.container:
+        found += _env(order.container.env or [])
+    if order.callback:
+        found += _callback(order.callback, guard)
+    asked = effective.effective_spec(order, task_type, installation).resources
+    found += [
+        problem(f"/resources{where}", "more than one task may have in this installation")
+        for where in effective.over_cap(asked, installation.resource_cap)
+    ]
+    return found
+
+
+def problem(where: str, detail: str) -> models.ProblemError:
+    """Return one finding."""
+    return models.ProblemError(pointer=where, detail=detail)
+
+
+def _work(order: models.TaskOrder) -> Iterator[models.ProblemError]:
+    given = [order.type, order.container, order.steps]
+    if sum(part is not None for part in given) != 1:
+        yield problem("", "exactly one of type, container and steps is needed")
+    if order.steps is not None:
+        yield problem("/steps", "steps are not supported yet")
+
+
+def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
+    for key, value in labels.items():
+        where = pointer("labels", key)
+        prefix, slash, name = key.rpartition("/")
+        if not _LABEL_NAME.fullmatch(name) or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
+            yield problem(where, "not a label's name")
+        elif prefix == names.GROUP or prefix.endswith(f".{names.GROUP}"):
+            yield problem(where, f"labels of {names.GROUP} are reserved")
+        if value and not _LABEL_NAME.fullmatch(value):
+            yield problem(where, "not a label's value")
+
+
+def _env(env: list[v1alpha1.EnvVar]) -> Iterator[models.ProblemError]:
+    for index, variable in enumerate(env):
+        if variable.name.startswith("LONGTASK_"):
+            where = pointer("container", "env", index, "name")
+            yield problem(where, "names that begin with LONGTASK_ are reserved")
+        if (variable.value is None) == (variable.secret_ref is None):
+            where = pointer("container", "env", index)
+            yield problem(where, "exactly one of value and secretRef is needed")
+
+
+def _callback(
+    callback: v1alpha1.Callback, guard: address_guard.Guard
+) -> Iterator[models.ProblemError]:
+    try:
+        guard.check_url(callback.url)
+    except address_guard.Refused as refused:
+        yield problem("/callback/url", f"the URL is refused: {refused}")
+    for name, value in (callback.headers or {}).items():
+        where = pointer("callback", "headers", name)
+        if not _HEADER_NAME.fullmatch(name) or _RESERVED_HEADER.fullmatch(name):
+            yield problem(where, "this header cannot be set")
+        elif not _HEADER_VALUE.fullmatch(value):
+            yield problem(where, "only visible ASCII characters are taken")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a resource may have that name at all."""
+    return re.fullmatch(names.DNS_LABEL_PATTERN[1:-1], text) is not None and len(text) <= 63
+
+
+def name_of(order: models.TaskOrder, key: str | None, *, caller: str) -> str:
+    """Return the task's name: the given one, the key's, or a made-up one."""
+    if order.name is not None:
+        return order.name
+    if key is not None:
+        # Whatever is ordered under the key must meet the same name, or no clash would be seen.
+        digest = hashlib.sha256(json.dumps([caller, key]).encode()).digest()
+        return f"task-{_letters(digest[:15])}"
+    stem = (order.type or "task")[: names.TASK_NAME_MAX - 9].rstrip("-")
+    return f"{stem}-{_letters(secrets.token_bytes(5))}"
+
+
+def _letters(data: bytes) -> str:
+    return base64.b32encode(data).decode().rstrip("=").lower()
+
+
+def request_hash(order: models.TaskOrder, key: str, *, caller: str) -> str:
+    """Return what tells a retry from another order; equal only for the same order and key."""
+    document = order.to_json()
+    document.pop("idempotencyKey", None)
+    text = json.dumps([caller, key, document], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def resource(order: models.TaskOrder, name: str, *, request_hash: str | None) -> dict[str, Any]:
+    """Return the LongTask to store."""
+    spec = {k: v for k, v in order.to_json().items() if k not in _SPEC_STRANGERS}
+    metadata: dict[str, Any] = {"name": name}
+    if order.labels:
+        metadata["labels"] = dict(order.labels)
+    if request_hash is not None:
+        metadata["annotations"] = {names.REQUEST_HASH_ANNOTATION: request_hash}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "LongTask",
+        "metadata": metadata,
+        "spec": spec,
+    }

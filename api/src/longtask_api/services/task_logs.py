@@ -1,0 +1,102 @@
+"""A task's log, live from the pod of one of its attempts."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from longtask_crds import names, v1alpha1
+
+from longtask_api import errors, ports
+from longtask_api.services import tasks
+
+#: How long a follower waits for the container to start before it is told to come back.
+START_PATIENCE = 60.0
+_LOOK_AGAIN = 0.5
+
+
+class NotStarted(errors.Clash):
+    """The task has no log yet."""
+
+    kind = "not-started"
+    retry_after = 2
+
+
+class LogService:
+    """Opens logs. They are there as long as the pod is."""
+
+    def __init__(
+        self,
+        cluster: ports.Cluster,
+        service: tasks.TaskService,
+        *,
+        start_patience: float = START_PATIENCE,
+    ) -> None:
+        self._cluster = cluster
+        self._tasks = service
+        self._start_patience = start_patience
+
+    @contextlib.asynccontextmanager
+    async def opened(
+        self, name: str, *, attempt: int | None, follow: bool
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the log of an attempt, by default of the last one.
+
+        Raises:
+            Missing: There is no such task or attempt, or its pod is gone.
+            NotStarted: The container has not started (yet, if `follow`).
+        """
+        until = time.monotonic() + (self._start_patience if follow else 0.0)
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                task = await self._tasks.get(name)
+                pod = await self._pod_of(task, attempt)
+                if pod is not None:
+                    opening = self._cluster.pod_log(
+                        pod, container=names.RUNNER_CONTAINER, follow=follow
+                    )
+                    try:
+                        chunks = await stack.enter_async_context(opening)
+                    except errors.NotFound as error:
+                        raise errors.Missing("The attempt's pod is gone, and its log.") from error
+                    except errors.Rejected:
+                        pass  # the API server says so while the container waits to start
+                    else:
+                        yield chunks
+                        return
+                if task.is_finished:
+                    raise errors.Missing("The attempt's pod is gone, or it never started.")
+                if time.monotonic() >= until:
+                    raise NotStarted("The program has not started yet.")
+                # The container's start may be told by no change of the task: so look again, too.
+                await self._tasks.cache.wait_for(
+                    name,
+                    lambda now, seen=task: now is not seen,  # type: ignore[misc]
+                    within=min(_LOOK_AGAIN, until - time.monotonic()),
+                )
+
+    async def _pod_of(self, task: v1alpha1.LongTask, number: int | None) -> str | None:
+        """Return the name of the attempt's pod, or None while there is none."""
+        last = task.status.attempt or 0
+        if number is not None and number > max(last, 1):
+            raise errors.Missing(f"The task has no attempt {number}.")
+        number = number or last
+        if number == 0:
+            return None
+        recorded = next((a for a in task.status.attempts or [] if a.number == number), None)
+        if recorded is not None and recorded.pod_name is not None:
+            return recorded.pod_name
+        # The operator records the pod a moment after it starts; whoever follows is there before.
+        labels = {names.TASK_LABEL: task.metadata.name, names.ATTEMPT_LABEL: str(number)}
+        pod = await self._cluster.find_pod(labels)
+        return pod.name if pod else None
+
+
+async def streamed(
+    stack: contextlib.AsyncExitStack, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield the log, and close it with the answer; a broken one just ends."""
+    async with stack:
+        with contextlib.suppress(errors.Unavailable, OSError, asyncio.TimeoutError):
+            async for chunk in chunks:
+                yield chunk

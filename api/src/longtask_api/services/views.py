@@ -1,0 +1,91 @@
+"""From resources to what the API shows. Pure."""
+
+from longtask_client import models
+from longtask_crds import conditions, names, v1alpha1
+
+from longtask_api.services import places
+
+
+def percent_of(task: v1alpha1.LongTask) -> int | None:
+    """Return how much is done: what the program said, or 100 after success."""
+    if phase_of(task) is v1alpha1.Phase.SUCCEEDED:
+        return 100
+    return task.status.progress.percent if task.status.progress else None
+
+
+def phase_of(task: v1alpha1.LongTask) -> v1alpha1.Phase:
+    """Return where the task stands."""
+    return task.status.phase or v1alpha1.Phase.PENDING
+
+
+def state_view(task: v1alpha1.LongTask) -> models.TaskState:
+    """Return what a poller needs."""
+    return models.TaskState(state=phase_of(task), percent=percent_of(task))
+
+
+def task_view(
+    task: v1alpha1.LongTask,
+    *,
+    place: places.Place | None,
+    queue: str,
+    priority: int,
+    prefix: str,
+) -> models.TaskView:
+    """Return the whole task; `prefix` is the path under which the API is published."""
+    meta, spec, status = task.metadata, task.spec, task.status
+    phase = phase_of(task)
+    succeeded = conditions.find(status.conditions, conditions.ConditionType.SUCCEEDED)
+    assert meta.creation_timestamp is not None, "the API server gives every resource one"
+    message = None
+    if phase.is_terminal:
+        message = succeeded.message or None if succeeded else None
+    elif phase is v1alpha1.Phase.RUNNING and status.progress:
+        message = status.progress.message
+    return models.TaskView(
+        id=meta.name,
+        namespace=meta.namespace,
+        type=spec.type,
+        phase=phase,
+        percent=percent_of(task),
+        message=message,
+        reason=succeeded.reason if succeeded else None,
+        waiting=status.waiting or (places.sentence(place) if place else None),
+        queue=queue,
+        queue_position=place.position if place else None,
+        priority=priority,
+        attempt=status.attempt or 0,
+        attempts=list(status.attempts or []),
+        steps=list(status.steps or []),
+        result=status.result,
+        callback=status.callback,
+        owner=meta.labels.get(names.OWNER_LABEL),
+        labels=meta.labels,
+        created_at=meta.creation_timestamp,
+        queued_at=status.queued_at,
+        started_at=status.started_at,
+        finished_at=status.finished_at,
+        links=links(meta.name, prefix),
+    )
+
+
+def links(name: str, prefix: str) -> dict[str, str]:
+    """Return the paths of what belongs to the task."""
+    own = f"{prefix}/api/v1/tasks/{name}"
+    return {
+        "self": own,
+        "state": f"{own}/state",
+        "result": f"{own}/result",
+        "logs": f"{own}/logs",
+        "cancel": f"{own}:cancel",
+    }
+
+
+def type_view(task_type: v1alpha1.LongTaskType) -> models.TypeView:
+    """Return the type."""
+    spec = task_type.spec
+    return models.TypeView(
+        name=task_type.metadata.name,
+        description=spec.description,
+        input_schema=spec.input_schema,
+        defaults=spec.defaults,
+    )

@@ -1,0 +1,89 @@
+"""The rules that need the type or the installation.
+
+The API asks them at the door, the operator again for what came by `kubectl`. Needs the extra
+`rules` (jsonschema). What a resource's own schema can say stands in the CRD.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+import jsonschema
+import referencing.exceptions
+from referencing import Registry
+
+from longtask_crds import address_guard, effective, names, v1alpha1
+from longtask_crds.conditions import Reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """One thing that keeps a task from ever running."""
+
+    pointer: str  #: where in the spec, as a JSON Pointer
+    message: str
+    reason: Reason
+
+
+def violations(
+    spec: v1alpha1.LongTaskSpec,
+    task_type: v1alpha1.LongTaskTypeSpec | None,
+    installation: effective.Installation,
+    guard: address_guard.Guard,
+) -> list[Violation]:
+    """Return everything that is wrong with a spec whose type, if it names one, is given."""
+    found = []
+    for field in ("steps", "notify"):
+        if getattr(spec, field):
+            message = f"{field} are not supported by this version"
+            found.append(Violation(f"/{field}", message, Reason.NOT_SUPPORTED))
+    value = {} if spec.input is None else spec.input
+    if input_size(value) > names.INPUT_MAX_BYTES:
+        message = f"larger than {names.INPUT_MAX_BYTES} bytes of compact JSON"
+        found.append(Violation("/input", message, Reason.INVALID_INPUT))
+    elif task_type is not None and task_type.input_schema is not None:
+        found += _against_schema(value, task_type.input_schema)
+    if spec.callback is not None:
+        try:
+            guard.check_url(spec.callback.url)
+        except address_guard.Refused as refused:
+            found.append(Violation("/callback/url", str(refused), Reason.CALLBACK_REFUSED))
+    if spec.resources is not None:
+        found += [
+            Violation(
+                f"/resources{pointer}", "more than one task may have", Reason.RESOURCES_EXCEEDED
+            )
+            for pointer in effective.over_cap(spec.resources, installation.resource_cap)
+        ]
+    return found
+
+
+def input_size(value: Any) -> int:
+    """Return the size of a JSON value in bytes, written compactly in UTF-8."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def pointer_of(path: list[str | int]) -> str:
+    """Return a path of keys and indexes as a JSON Pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
+    validator_class = jsonschema.validators.validator_for(
+        schema, default=jsonschema.Draft202012Validator
+    )
+    try:
+        validator_class.check_schema(schema)
+        # An empty registry: a remote $ref is an error, never a request.
+        validator = validator_class(schema, registry=Registry())
+        return [
+            Violation(
+                f"/input{pointer_of(list(error.absolute_path))}",
+                error.message[: names.MESSAGE_MAX],
+                Reason.INVALID_INPUT,
+            )
+            for error in sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
+        ]
+    except (jsonschema.SchemaError, referencing.exceptions.Unresolvable) as error:
+        message = f"the type's inputSchema is unusable: {error}"[: names.MESSAGE_MAX]
+        return [Violation("/input", message, Reason.INVALID_INPUT)]

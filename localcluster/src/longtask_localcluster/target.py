@@ -1,0 +1,82 @@
+"""Which cluster to use: one of three that behave alike."""
+
+import dataclasses
+import enum
+from pathlib import Path
+from typing import Protocol
+
+from longtask_localcluster import errors
+from longtask_localcluster.images import Images
+from longtask_localcluster.kubectl import Kubectl
+
+#: Where a clone notes which cluster it has.
+FILE = "target"
+
+
+class Target(enum.Enum):
+    """Where the product runs."""
+
+    GIVEN = "a cluster that the user brought along"
+    KIND = "kind, in Docker"
+    ONE_NODE = "a node on this machine itself"
+
+
+class Cluster(Protocol):
+    """A cluster that the product can be installed into."""
+
+    def start(self) -> None:
+        """Make it run, with `.localcluster/bin` and the kubeconfig in place."""
+
+    def stop(self) -> None:
+        """Remove everything that `start` made."""
+
+    def bring_images(self) -> Images:
+        """Make the product's images known to the nodes and return their names."""
+
+    def open_door(self) -> None:
+        """Make the installed API answer at the URL, if no ingress controller does."""
+
+    def kubectl(self) -> Kubectl:
+        """Return the administrator's access."""
+
+    def host_address(self) -> str:
+        """Return where pods reach a process on this machine."""
+
+    def report(self) -> list[tuple[str, bool]]:
+        """Return lines about its health, each with whether all is well."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A target, and the access to it if it was given."""
+
+    target: Target
+    kubeconfig: Path | None = None
+
+    def write(self, state: Path) -> None:
+        """Note it in the cluster's folder, for later commands."""
+        state.mkdir(exist_ok=True)
+        words = [self.target.name, str(self.kubeconfig or "")]
+        (state / FILE).write_text("\n".join(words))
+
+    @classmethod
+    def read(cls, state: Path) -> "Choice | None":
+        """Return what is noted there, if anything."""
+        if not (state / FILE).exists():
+            return None
+        name, kubeconfig = (state / FILE).read_text().split("\n")
+        return cls(Target[name], Path(kubeconfig) if kubeconfig else None)
+
+
+def choose(*, given: bool, docker: bool, linux: bool, root: bool) -> Target:
+    """Return the first target that serves here."""
+    if given:
+        return Target.GIVEN
+    if docker:
+        return Target.KIND
+    if linux and root:
+        return Target.ONE_NODE
+    raise errors.LocalClusterError(
+        "There is no cluster to use and none can be made. Do one of these: set KUBECONFIG to a"
+        " cluster of yours; start Docker; run this as root on Linux (Debian 12)"
+    )

@@ -1,0 +1,75 @@
+"""Which tasks of a queue may start now: counted from live state at each decision. Pure."""
+
+import dataclasses
+from collections.abc import Iterable, Set
+
+from longtask_crds import effective, names, queue_order, v1alpha1
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A task as its queue sees it."""
+
+    task: v1alpha1.LongTask
+    priority: int
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether it waits for a place: no attempt is claimed, and nothing ended it."""
+        task = self.task
+        return (
+            not task.is_finished
+            and not task.status.attempt
+            and task.metadata.deletion_timestamp is None
+        )
+
+    @property
+    def holds_a_place(self) -> bool:
+        """Tell whether an attempt of it is claimed and has no outcome yet."""
+        return bool(self.task.status.attempt) and not self.task.is_finished
+
+
+def may_start(
+    candidates: Iterable[Candidate],
+    queue: v1alpha1.LongTaskQueueSpec | None,
+    *,
+    reserved: Set[str] = frozenset(),
+) -> list[str]:
+    """Return the names of the tasks that may start now, the next one first.
+
+    Args:
+        candidates: All tasks of the queue.
+        queue: The queue; None if there is none of that name, and then nothing starts.
+        reserved: Names of tasks whose claim is being written: they hold a place already.
+    """
+    if queue is None:
+        return []
+    running, waiting = 0, []
+    for candidate in candidates:
+        name = candidate.task.metadata.name
+        if candidate.holds_a_place or name in reserved:
+            running += 1
+        elif candidate.waits:
+            waiting.append(waiting_entry(candidate.task, candidate.priority))
+    return queue_order.admissible(
+        waiting, running=running, max_running=queue.max_running, paused=bool(queue.paused)
+    )
+
+
+def waiting_entry(task: v1alpha1.LongTask, priority: int) -> queue_order.Waiting:
+    """Return the task's entry in its queue: it waits since it was created."""
+    created = task.metadata.creation_timestamp
+    if created is None:
+        raise ValueError("a stored resource has a creationTimestamp")
+    return queue_order.Waiting(task.metadata.name, created, priority)
+
+
+def candidate(
+    task: v1alpha1.LongTask, task_type: v1alpha1.LongTaskTypeSpec | None
+) -> tuple[str, Candidate]:
+    """Return a task's queue and its candidate, its type's defaults applied."""
+    defaults = task_type.defaults if task_type else None
+    own = task.spec.priority
+    of_type = defaults.priority if defaults else None
+    priority = next(p for p in (own, of_type, effective.DEFAULT_PRIORITY) if p is not None)
+    return effective.queue_of(task.spec, defaults) or names.DEFAULT_QUEUE, Candidate(task, priority)

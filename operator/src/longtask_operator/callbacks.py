@@ -1,0 +1,163 @@
+"""The operator's door to users' URLs: one request, signed, to an address that may be called."""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import random
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+import aiohttp
+import standardwebhooks
+
+from longtask_crds import address_guard
+from longtask_operator import delivery, metrics
+
+_logger = logging.getLogger(__name__)
+_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+_AT_ONCE = 16
+_AT_ONCE_PER_HOST = 2
+_ANSWER_READ = 4096
+
+#: The host that the request of this asyncio task goes to: the connector knows addresses only.
+_host: contextvars.ContextVar[str | None] = contextvars.ContextVar("callback_host", default=None)
+
+
+class Sender(Protocol):
+    """Sends callbacks."""
+
+    async def send(
+        self,
+        url: str,
+        *,
+        webhook_id: str,
+        body: bytes,
+        keys: Sequence[str],
+        headers: dict[str, str],
+    ) -> delivery.Try:
+        """Send one callback once, signed with each of the keys; never raises for the receiver."""
+
+
+class HttpSender:
+    """Sends over HTTP; the guard judges each address that is really dialled."""
+
+    def __init__(self, guard: address_guard.Guard) -> None:
+        self._guard = guard
+        self._all = asyncio.Semaphore(_AT_ONCE)
+        self._hosts: dict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_AT_ONCE_PER_HOST)
+        )
+        self._session = aiohttp.ClientSession(
+            # No kept connections: each delivery's address is judged anew.
+            connector=aiohttp.TCPConnector(
+                socket_factory=self._guarded_socket, force_close=True, limit=0
+            ),
+            timeout=_TIMEOUT,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def send(
+        self,
+        url: str,
+        *,
+        webhook_id: str,
+        body: bytes,
+        keys: Sequence[str],
+        headers: dict[str, str],
+    ) -> delivery.Try:
+        """Send one callback once, signed with each of the keys; never raises for the receiver."""
+        try:
+            target = self._guard.check_url(url)
+        except address_guard.Refused as refused:
+            _logger.warning("Refused a callback's URL", extra={"refusal": refused.reason})
+            return _try(problem=delivery.Problem.ADDRESS_REFUSED)
+        async with self._place(target.host):
+            sent_at = datetime.now(UTC)
+            signed = headers | {
+                "Content-Type": "application/json",
+                "User-Agent": "longtask",
+                "webhook-id": webhook_id,
+                "webhook-timestamp": str(int(sent_at.timestamp())),
+                "webhook-signature": " ".join(
+                    standardwebhooks.Webhook(key).sign(webhook_id, sent_at, body.decode())
+                    for key in keys
+                ),
+            }
+            token = _host.set(target.host)
+            try:
+                async with self._session.post(
+                    target.url, data=body, headers=signed, allow_redirects=False
+                ) as answer:
+                    # A little is read so that the receiver may finish; none of it is kept.
+                    await answer.content.read(_ANSWER_READ)
+                    metrics.CALLBACK_TRIES.labels(f"{answer.status // 100}xx").inc()
+                    return _try(code=answer.status, retry_after=_retry_after(answer.headers))
+            except address_guard.Refused as refused:
+                _logger.warning("Refused a callback's address", extra={"refusal": refused.reason})
+                return _try(problem=delivery.Problem.ADDRESS_REFUSED)
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                return _try(problem=_problem(error))
+            finally:
+                _host.reset(token)
+
+    def _guarded_socket(self, info: Any) -> socket.socket:
+        """Make a socket only for an address that may be called: what aiohttp dials passes here."""
+        family, kind, protocol, _, address = info
+        self._guard.check_sockaddr(address, host=_host.get())
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    @contextlib.asynccontextmanager
+    async def _place(self, host: str) -> AsyncIterator[None]:
+        # The host's place first: those who wait for a slow host must not fill the others' places.
+        async with self._hosts[host], self._all:
+            yield
+
+
+def _try(
+    *,
+    code: int | None = None,
+    problem: delivery.Problem | None = None,
+    retry_after: timedelta | None = None,
+) -> delivery.Try:
+    if problem is not None:
+        metrics.CALLBACK_TRIES.labels(problem).inc()
+    return delivery.Try(
+        at=datetime.now(UTC),
+        code=code,
+        problem=problem,
+        retry_after=retry_after,
+        jitter=random.uniform(-1, 1),
+    )
+
+
+def _problem(error: Exception) -> delivery.Problem:
+    match error:
+        case TimeoutError():
+            return delivery.Problem.TIMEOUT
+        case aiohttp.ClientConnectorDNSError():
+            return delivery.Problem.NAME_NOT_RESOLVED
+        case aiohttp.ClientSSLError():
+            return delivery.Problem.TLS_FAILED
+        case _:
+            return delivery.Problem.CONNECTION_FAILED
+
+
+def _retry_after(headers: Any) -> timedelta | None:
+    """Return what Retry-After asks for: seconds, or a date."""
+    text = headers.get("Retry-After", "")
+    if text.isdigit():
+        return timedelta(seconds=min(int(text), 86_400))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(timedelta(0), parsedate_to_datetime(text) - datetime.now(UTC))
+    return None

@@ -1,0 +1,293 @@
+"""What is to be done next for one task: every rule, no IO, the clock is an argument.
+
+A pass never asks what happened, only what is. Each decision has at most one effect, and each state
+that the API server can hold leads to one decision, so a crash between any two writes costs time
+and nothing else.
+"""
+
+import dataclasses
+from datetime import datetime, timedelta
+
+from longtask_crds import effective, names, v1alpha1
+from longtask_crds.conditions import Reason
+from longtask_operator import outcome, pods
+
+#: A container that ends sooner is never reported as running: one write less.
+RUNNING_AFTER = timedelta(seconds=1)
+#: How long a Job may be without a pod before its Events are read.
+POD_EXPECTED_WITHIN = timedelta(seconds=5)
+#: How often a Job is looked at that should have a pod and has none.
+JOB_CHECK_INTERVAL = timedelta(seconds=5)
+#: How often a Job is tried again that the API server refused.
+JOB_RETRY_INTERVAL = timedelta(seconds=10)
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """All that is known of one task."""
+
+    task: v1alpha1.LongTask
+    spec: effective.EffectiveSpec
+    job_name: str  #: of the current attempt, or of the first
+    refusal: outcome.Outcome | None = None  #: why it can never run
+    has_slot: bool = False
+    queue_exists: bool = True
+    queue_paused: bool = False
+    job: pods.Job | None = None  #: None: not known
+    pod: pods.Pod | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Wait:
+    """Nothing to do now; look again at that time, if one is given."""
+
+    until: datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Enqueue:
+    """Record that the task waits for its queue, and why where the cause is its own."""
+
+    waiting: str | None
+    stalled: Reason | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """Record the attempt in the status; its Job comes in a later pass."""
+
+    attempt: int
+    job_name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CreateJob:
+    """Create the Job of the claimed attempt."""
+
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckJob:
+    """Read the Job, and the Events that say why it has no pod."""
+
+    job_name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Explain:
+    """Record why the container does not start, and the Job if there is one."""
+
+    waiting: str
+    stalled: Reason
+    job_uid: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MarkRunning:
+    """Record the pod whose outcome counts, and that its container runs."""
+
+    pod: pods.Pod
+
+
+@dataclasses.dataclass(frozen=True)
+class StopPod:
+    """End the pod with SIGTERM and grace; its record stays."""
+
+    pod: pods.Pod
+
+
+@dataclasses.dataclass(frozen=True)
+class Finish:
+    """Record the outcome and the pending callback in one write."""
+
+    outcome: outcome.Outcome
+    pod: pods.Pod | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SendCallback:
+    """Send the callback once."""
+
+    entry: v1alpha1.CallbackStatus
+
+
+@dataclasses.dataclass(frozen=True)
+class DeleteJob:
+    """Delete a Job whose program is not to start any more."""
+
+    job: pods.Job
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseJob:
+    """Let Kubernetes remove the Job after a while: its outcome is stored."""
+
+    job: pods.Job
+
+
+Decision = (
+    Wait
+    | Enqueue
+    | Claim
+    | CreateJob
+    | CheckJob
+    | Explain
+    | MarkRunning
+    | StopPod
+    | Finish
+    | SendCallback
+    | DeleteJob
+    | ReleaseJob
+)
+
+
+def decide(world: World, *, now: datetime) -> Decision:
+    """Return the next step for one task."""
+    if world.task.metadata.deletion_timestamp is not None:
+        return Wait()  # garbage collection takes the Job and its pod along
+    if world.task.is_finished:
+        return _after_the_end(world, now)
+    if not world.task.status.attempts:
+        return _before_the_start(world)
+    attempt = world.task.status.attempts[-1]
+    if world.pod is None:
+        return _without_pod(world, attempt, now)
+    return _with_pod(world, attempt, world.pod, now)
+
+
+def _before_the_start(world: World) -> Decision:
+    if world.task.spec.cancel:
+        return Finish(outcome.cancelled())
+    if world.refusal is not None:
+        return Finish(world.refusal)
+    if world.has_slot:
+        return Claim(attempt=1, job_name=world.job_name)
+    waiting, stalled = None, None
+    if not world.queue_exists:
+        waiting = f"there is no LongTaskQueue named {world.spec.queue}"
+        stalled = Reason.QUEUE_NOT_FOUND
+    elif world.queue_paused:
+        waiting, stalled = f"the queue {world.spec.queue} is paused", None
+    status = world.task.status
+    recorded = status.phase is v1alpha1.Phase.QUEUED and status.queue == world.spec.queue
+    if recorded and status.waiting == waiting:
+        return Wait()
+    return Enqueue(waiting, stalled)
+
+
+def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
+    job = world.job
+    if world.task.spec.cancel and not attempt.started_at:
+        return Finish(outcome.cancelled())
+    if not attempt.started_at and now >= _start_deadline(world, attempt):
+        cause = world.task.status.waiting or "no pod was made for it"
+        return Finish(outcome.failed(Reason.START_TIMEOUT, cause))
+    if job is None or not job.exists:
+        return _without_job(world, attempt, now)
+    if job.owner_uid != world.task.metadata.uid:
+        return Finish(
+            outcome.failed(Reason.NAME_CONFLICT, f"the Job {job.name} belongs to something else")
+        )
+    if attempt.job_uid is not None and attempt.job_uid != job.uid:
+        return Finish(outcome.failed(Reason.JOB_LOST, "another Job stands in the Job's place"))
+    if job.is_finished:
+        return Finish(
+            outcome.failed(Reason.JOB_LOST, "the pod vanished before its outcome was read")
+        )
+    if job.refusal is not None and job.refusal != world.task.status.waiting:
+        return Explain(job.refusal, Reason.POD_NOT_CREATED, job.uid)
+    expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
+    due = max(expected, job.checked_at + JOB_CHECK_INTERVAL)
+    return CheckJob(job.name) if now >= due else Wait(until=due)
+
+
+def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
+    job = world.job
+    if attempt.job_uid is not None:
+        if job is None:
+            return CheckJob(attempt.job_name)
+        return Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
+    if job is not None and job.refusal is not None:
+        if job.refusal != world.task.status.waiting:
+            return Explain(job.refusal, Reason.JOB_REFUSED)
+        due = job.checked_at + JOB_RETRY_INTERVAL
+        if now < due:
+            return Wait(until=min(due, _start_deadline(world, attempt)))
+    return CreateJob(attempt.number)
+
+
+def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
+    if pod.is_over:
+        if pod.is_disrupted and not world.task.spec.cancel:
+            return _after_disruption(world, attempt, now)
+        cancel = bool(world.task.spec.cancel)
+        ended = outcome.of_pod(pod, cancel_requested=cancel, run_seconds=world.spec.run_seconds)
+        return Finish(ended, pod)
+    if pod.is_deleting:
+        return Wait()
+    if world.task.spec.cancel:
+        if pod.started_at is None:
+            return Finish(outcome.cancelled(), pod)
+        return Wait() if pod.is_stopping else StopPod(pod)
+    if pod.started_at is not None:
+        if attempt.pod_uid == pod.uid:
+            return Wait()
+        due = pod.started_at + RUNNING_AFTER
+        return MarkRunning(pod) if now >= due else Wait(until=due)
+    deadline = _start_deadline(world, attempt)
+    if now >= deadline:
+        return Finish(outcome.failed(Reason.START_TIMEOUT, _start_failure(world, pod)), pod)
+    if pod.cannot_start is not None and pod.cannot_start != world.task.status.waiting:
+        return Explain(pod.cannot_start, Reason.POD_CANNOT_START, pod.job_uid)
+    return Wait(until=deadline)
+
+
+def _after_disruption(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
+    """Wait for the pod that the Job makes in place of a disrupted one."""
+    job = world.job
+    if job is None or (job.exists and now >= job.checked_at + JOB_CHECK_INTERVAL):
+        return CheckJob(attempt.job_name)
+    if job.exists and not job.is_finished:
+        return Wait(until=job.checked_at + JOB_CHECK_INTERVAL)
+    return Finish(
+        outcome.failed(
+            Reason.DISRUPTED, "the pod was preempted, drained or lost, and no other was made"
+        ),
+        world.pod,
+    )
+
+
+def _after_the_end(world: World, now: datetime) -> Decision:
+    job = world.job
+    stands = (
+        job is not None
+        and job.exists
+        and not job.is_deleting
+        and job.owner_uid == world.task.metadata.uid
+    )
+    started = any(a.started_at for a in world.task.status.attempts or ())
+    if stands and job is not None and not started and not job.is_released:
+        # The program has not started, and nothing may start it any more.
+        return DeleteJob(job)
+    entry = world.task.status.callback
+    pending = entry is not None and entry.state is v1alpha1.CallbackState.PENDING
+    due = entry.next_try_at if pending and entry is not None else None
+    if pending and entry is not None and (due is None or now >= due):
+        return SendCallback(entry)
+    if stands and job is not None and not job.is_released:
+        return ReleaseJob(job)
+    return Wait(until=due)
+
+
+def _start_deadline(world: World, attempt: v1alpha1.Attempt) -> datetime:
+    claimed = attempt.claimed_at
+    if claimed is None:
+        raise ValueError("a claim records its time")
+    return claimed + timedelta(seconds=world.spec.start_seconds)
+
+
+def _start_failure(world: World, pod: pods.Pod) -> str:
+    cause = pod.cannot_start or world.task.status.waiting or "no cause is known"
+    text = f"the container did not start within {world.spec.start_seconds} s: {cause}"
+    return text[: names.MESSAGE_MAX]

@@ -1,0 +1,79 @@
+"""When a callback is sent again, and when it is given up. Pure."""
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from longtask_crds import v1alpha1
+from longtask_crds.conditions import Reason
+
+#: Answers whose Retry-After is heeded.
+_PATIENT = {429, 502, 503, 504}
+_LONGEST_RETRY_AFTER = timedelta(hours=1)
+
+
+class Problem(enum.StrEnum):
+    """Why no answer came, or why nothing was sent. No address and no text of the receiver's."""
+
+    TIMEOUT = "Timeout"
+    CONNECTION_FAILED = "ConnectionFailed"
+    TLS_FAILED = "TlsFailed"
+    NAME_NOT_RESOLVED = "NameNotResolved"
+    ADDRESS_REFUSED = "AddressRefused"  #: final
+    SECRET_UNUSABLE = "SecretUnusable"
+
+
+@dataclasses.dataclass(frozen=True)
+class Try:
+    """What became of one try: an answer's status code, or a problem."""
+
+    at: datetime
+    code: int | None = None
+    problem: Problem | None = None
+    retry_after: timedelta | None = None
+    jitter: float = 0.0  #: -1 to 1: where in the spread of the next pause this one lies
+
+
+def after(
+    entry: v1alpha1.CallbackStatus, made: Try, *, schedule: Sequence[int]
+) -> tuple[v1alpha1.CallbackStatus, Reason]:
+    """Return the outbox entry after a try, and why it stands as it does.
+
+    Args:
+        entry: The entry before; its state is Pending.
+        made: What became of the try.
+        schedule: The pause before each try in seconds; its length is the number of tries.
+    """
+    tries = entry.tries + 1
+    told = entry.model_copy(
+        update={
+            "tries": tries,
+            "last_code": made.code,
+            "last_error": made.problem,
+            "next_try_at": None,
+        }
+    )
+    if made.code is not None and 200 <= made.code < 300:
+        done = {"state": v1alpha1.CallbackState.DELIVERED, "delivered_at": made.at}
+        return told.model_copy(update=done), Reason.DELIVERED
+    final = _final(made)
+    if final is None and tries < len(schedule):
+        pause = timedelta(seconds=schedule[tries] * (1 + 0.2 * made.jitter))
+        if made.code in _PATIENT and made.retry_after is not None:
+            pause = max(pause, min(made.retry_after, _LONGEST_RETRY_AFTER))
+        # Times in a status are whole seconds; cut, the pause would be too short.
+        due = made.at + pause + timedelta(microseconds=999_999)
+        return told.model_copy(update={"next_try_at": due.replace(microsecond=0)}), (
+            Reason.DELIVERING
+        )
+    exhausted = {"state": v1alpha1.CallbackState.EXHAUSTED}
+    return told.model_copy(update=exhausted), final or Reason.EXHAUSTED
+
+
+def _final(made: Try) -> Reason | None:
+    if made.code == 410:
+        return Reason.GONE
+    if made.problem is Problem.ADDRESS_REFUSED:
+        return Reason.ADDRESS_REFUSED
+    return None

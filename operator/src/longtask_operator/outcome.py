@@ -1,0 +1,105 @@
+"""From how a pod ended to the task's outcome. Pure."""
+
+import dataclasses
+import json
+from datetime import datetime
+
+from longtask_crds import names, runner_contract, v1alpha1
+from longtask_crds.conditions import Reason
+from longtask_operator import pods
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended."""
+
+    phase: v1alpha1.Phase
+    reason: Reason
+    message: str = ""
+    result: v1alpha1.Result | None = None
+    exit_code: int | None = None
+    finished_at: datetime | None = None
+
+
+def cancelled(message: str = "cancelled before the program started") -> Outcome:
+    """Return the outcome of a task that was ended on request."""
+    return Outcome(v1alpha1.Phase.CANCELLED, Reason.CANCELLED, message)
+
+
+def failed(reason: Reason, message: str) -> Outcome:
+    """Return the outcome of a task that failed without its program's word."""
+    return Outcome(v1alpha1.Phase.FAILED, reason, message[: names.MESSAGE_MAX])
+
+
+def of_pod(pod: pods.Pod, *, cancel_requested: bool, run_seconds: int) -> Outcome:
+    """Return what the end of a pod means. The exit code decides, whatever was reported before."""
+    end = pod.end
+    if end is not None and end.exit_code == 0 and pod.started_at is not None:
+        return dataclasses.replace(
+            _of_result(end.message), exit_code=0, finished_at=end.finished_at
+        )
+    if pod.reason == "DeadlineExceeded" and cancel_requested:
+        found = cancelled("cancelled while it ran" if pod.started_at else cancelled().message)
+    elif pod.reason == "DeadlineExceeded" and pod.started_at is not None:
+        found = failed(Reason.RUN_TIMEOUT, f"ran longer than {run_seconds} s")
+    elif pod.reason == "DeadlineExceeded":
+        found = failed(Reason.START_TIMEOUT, pod.cannot_start or "the container did not start")
+    elif pod.is_disrupted:
+        found = failed(Reason.DISRUPTED, "the pod was preempted, drained or lost with its node")
+    elif pod.is_deleting:
+        found = failed(Reason.JOB_LOST, "the pod was deleted while it ran")
+    elif pod.reason == "Evicted":
+        found = failed(Reason.EVICTED, "the pod used more than its share of the node")
+    elif end is None or pod.started_at is None:
+        found = failed(Reason.JOB_LOST, "the pod ended without a word of its container")
+    elif end.reason == "OOMKilled":
+        found = failed(Reason.OOM_KILLED, "the container used more memory than its limit")
+    else:
+        found = failed(_reason(end), end.message.strip() or f"exit code {end.exit_code}")
+    if end is not None and pod.started_at is not None:
+        found = dataclasses.replace(found, exit_code=end.exit_code, finished_at=end.finished_at)
+    return found
+
+
+def _of_result(message: str) -> Outcome:
+    if runner_contract.is_cut(message):
+        return failed(
+            Reason.RESULT_TOO_LARGE,
+            f"the result is larger than {runner_contract.INLINE_RESULT_LIMIT} bytes",
+        )
+    try:
+        value = json.loads(message) if message.strip() else None
+        # A CustomResource keeps integers of 64 bits only; a larger one would come back changed.
+        _check_numbers(value)
+    except ValueError as error:
+        return failed(Reason.INVALID_RESULT, f"the result is not usable JSON: {error}")
+    return Outcome(v1alpha1.Phase.SUCCEEDED, Reason.COMPLETED, result=v1alpha1.Result(value=value))
+
+
+def _check_numbers(value: object) -> None:
+    match value:
+        case bool():
+            return
+        case int() if not -(2**63) <= value < 2**63:
+            raise ValueError("an integer beyond 64 bits: write it as a string")
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            raise ValueError("NaN and Infinity are no JSON")
+        case list():
+            for item in value:
+                _check_numbers(item)
+        case dict():
+            for item in value.values():
+                _check_numbers(item)
+        case _:
+            return
+
+
+def _reason(end: pods.End) -> Reason:
+    named = runner_contract.reason_from_message(end.message)
+    if named is not None and runner_contract.EXIT_CODES[named] == end.exit_code < 128:
+        return Reason(str(named))
+    if end.exit_code == runner_contract.EXIT_CODES[runner_contract.RunnerReason.TRY_AGAIN]:
+        return Reason.TRY_AGAIN
+    if runner_contract.classify_exit(end.exit_code) is runner_contract.ExitMeaning.PERMANENT:
+        return Reason.PERMANENT_FAILURE
+    return Reason.PROGRAM_FAILED

@@ -1,0 +1,158 @@
+"""What a Pod or a Job tells about an attempt: parsed once from the API server's JSON. Pure."""
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+from longtask_crds import names
+
+#: Reasons of a waiting container after which it does not start without help.
+_CANNOT_START = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """How the runner's container ended."""
+
+    exit_code: int
+    reason: str  #: the kubelet's word: Completed, Error, OOMKilled, …
+    message: str  #: the termination message
+    finished_at: datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """The part of a Pod that decides."""
+
+    name: str
+    uid: str
+    task: str
+    attempt: int
+    job_uid: str
+    version: int
+    created_at: datetime
+    node: str | None = None
+    started_at: datetime | None = None
+    end: End | None = None
+    is_over: bool = False  #: the phase is Succeeded or Failed
+    is_deleting: bool = False
+    is_disrupted: bool = False
+    is_stopping: bool = False  #: somebody set its deadline to end it
+    reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
+    cannot_start: str | None = None
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any]) -> "Pod":
+        """Read a Pod that carries our labels."""
+        meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
+        labels = meta.get("labels", {})
+        runner = _named(status.get("containerStatuses", ()), names.RUNNER_CONTAINER).get(
+            "state", {}
+        )
+        ended = runner.get("terminated")
+        started = (runner.get("running") or ended or {}).get("startedAt")
+        if ended and ended.get("reason") == "ContainerStatusUnknown":
+            # The kubelet made it up: the container never ran, or nobody saw it end.
+            started = None
+        return cls(
+            name=meta["name"],
+            uid=meta["uid"],
+            task=labels.get(names.TASK_LABEL, ""),
+            attempt=int(labels.get(names.ATTEMPT_LABEL, "0")),
+            job_uid=controller_uid(meta),
+            version=int(meta.get("resourceVersion") or 0),
+            created_at=_time(meta["creationTimestamp"]),
+            node=spec.get("nodeName"),
+            started_at=_time(started) if started else None,
+            end=_end(ended) if ended else None,
+            is_over=status.get("phase") in {"Succeeded", "Failed"},
+            is_deleting="deletionTimestamp" in meta,
+            is_disrupted=_condition(status, "DisruptionTarget").get("status") == "True",
+            is_stopping=spec.get("activeDeadlineSeconds") == 1,
+            reason=status.get("reason"),
+            cannot_start=_cannot_start(status, runner),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The part of a Job that decides, or the knowledge that there is none."""
+
+    name: str
+    checked_at: datetime  #: when the API server last said so
+    exists: bool = True
+    uid: str = ""
+    owner_uid: str = ""
+    created_at: datetime | None = None
+    is_deleting: bool = False
+    is_finished: bool = False
+    is_released: bool = False  #: its TTL is set
+    refusal: str | None = None  #: why it, or its pod, cannot be created
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any], *, now: datetime, refusal: str | None = None) -> "Job":
+        """Read a Job as the API server gave it now."""
+        meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
+        return cls(
+            name=meta["name"],
+            checked_at=now,
+            uid=meta["uid"],
+            owner_uid=controller_uid(meta),
+            created_at=_time(meta["creationTimestamp"]),
+            is_deleting="deletionTimestamp" in meta,
+            is_finished=any(
+                _condition(status, kind).get("status") == "True" for kind in ("Complete", "Failed")
+            ),
+            is_released="ttlSecondsAfterFinished" in spec,
+            refusal=refusal,
+        )
+
+
+def controller_uid(meta: dict[str, Any]) -> str:
+    """Return the uid of the object's controller, or nothing."""
+    owners = meta.get("ownerReferences", ())
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
+
+
+def _end(ended: dict[str, Any]) -> End:
+    finished = ended.get("finishedAt")
+    return End(
+        exit_code=int(ended["exitCode"]),
+        reason=ended.get("reason", ""),
+        message=ended.get("message", ""),
+        finished_at=_time(finished) if finished else None,
+    )
+
+
+def _cannot_start(status: dict[str, Any], runner: dict[str, Any]) -> str | None:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return _sentence(scheduled)
+    waiting = runner.get("waiting", {})
+    return _sentence(waiting) if waiting.get("reason") in _CANNOT_START else None
+
+
+def _sentence(cause: dict[str, Any]) -> str:
+    words = ": ".join(w for w in (cause.get("reason"), cause.get("message")) if w)
+    return words[: names.MESSAGE_MAX]
+
+
+def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+
+
+def _named(statuses: Any, name: str) -> dict[str, Any]:
+    # A sidecar may end first, so only the runner's own container counts.
+    return next((s for s in statuses if s.get("name") == name), {})
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,125 @@
+"""Run one task: read the input, call the function, hand over what comes out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from longtask_runner import (
+    cancellation,
+    context,
+    discovery,
+    ending,
+    errors,
+    inputs,
+    log,
+    outputs,
+    settings,
+    signals,
+)
+
+FLUSH_SECONDS = 2.0
+
+
+def main() -> None:
+    """Run the task that the environment names, and exit as the contract says."""
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.argv[1:] == ["--list"]:
+        print_tasks()
+        return
+    if sys.argv[1:]:
+        sys.exit("usage: python -m longtask_runner [--list]")
+    end = run(settings.Settings(os.environ))
+    if end.cancelled:
+        # Threads of the task may not hold up the end that it was asked for.
+        sys.stdout.flush()
+        os._exit(end.exit_code)
+    sys.exit(end.exit_code)
+
+
+def print_tasks() -> None:
+    """Print one line per task of this image."""
+    for entry in sorted(discovery.find_all(sys.path), key=lambda entry: entry.name):
+        print(f"{entry.name}\t{entry.target}\t{entry.package}")
+
+
+def run(env: settings.Settings) -> ending.Ending:
+    """Run the task and write its output; return how it ended."""
+    cancel = cancellation.Cancellation()
+    terminator = signals.Terminator(cancel)
+    ctx = _context(env, cancel)
+    started = time.monotonic()
+    try:
+        terminator.install()
+        value = _call(env, ctx)
+        terminator.disarm()
+        end = ending.of_result(value)
+    except BaseException as error:
+        terminator.disarm()
+        end = ending.of_exception(error)
+        if end.exit_code == ending.FAILURE:
+            _print_traceback(error)
+    end = _write(env.output_file, end)
+    ctx.close(FLUSH_SECONDS)
+    log.line(_summary(env, end, seconds=time.monotonic() - started))
+    return end
+
+
+def _call(env: settings.Settings, ctx: context.Context) -> object:
+    function = discovery.load(env.type, sys.path)
+    try:
+        with open(env.input_file, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.InvalidInput(f"the input file cannot be read: {error}") from error
+    arguments = inputs.bind(function, inputs.parse(text), ctx)
+    log.line(f"started {env.type}, attempt {env.attempt}")
+    return function(**arguments)
+
+
+def _context(env: settings.Settings, cancel: cancellation.Cancellation) -> context.Context:
+    def connect() -> context.Reporter:
+        from longtask_runner import reporting  # threads: for those who report
+
+        return reporting.connect(url=env.api_url, token_file=env.token_file, cancel=cancel)
+
+    return context.Context(
+        name=env.name,
+        namespace=env.namespace,
+        uid=env.uid,
+        step=env.step,
+        attempt=env.attempt,
+        checkpoint_file=env.checkpoint_file,
+        cancel=cancel,
+        connect=connect if env.api_url else None,
+    )
+
+
+def _write(path: str, end: ending.Ending) -> ending.Ending:
+    try:
+        outputs.write(path, end.output)
+    except OSError as error:
+        log.line(f"the output file cannot be written: {error}")
+        # A success whose result is lost is none; a failure stays what it is.
+        return ending.Ending(end.exit_code or ending.FAILURE, b"")
+    return end
+
+
+def _print_traceback(error: BaseException) -> None:
+    import traceback
+
+    # Without the runner's own two frames, `run` and `_call`, the task's code comes first.
+    frames = error.__traceback__
+    for _ in range(2):
+        frames = frames.tb_next if frames is not None else None
+    traceback.print_exception(type(error), error, frames or error.__traceback__)
+
+
+def _summary(env: settings.Settings, end: ending.Ending, *, seconds: float) -> str:
+    name = env.type or "no task"
+    if end.exit_code == 0:
+        return f"{name} succeeded in {seconds:.3f} s, result of {len(end.output)} bytes"
+    # The message is the task's own word and may hold its data, but so does its log.
+    message = end.output.decode().partition("\n")[0]
+    return f"{name} ended with exit code {end.exit_code} in {seconds:.3f} s: {message}".rstrip(": ")

@@ -1,0 +1,123 @@
+"""A pod without a cluster: files, environment, and an API on the loopback interface."""
+
+import http.server
+import json
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+class FakeApi:
+    """The runner port: keeps each request, answers from a script, then with no wish to cancel."""
+
+    def __init__(self) -> None:
+        self.requests: queue.SimpleQueue = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue = queue.SimpleQueue()
+        api = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                api.requests.put((self.path, dict(self.headers), json.loads(body)))
+                try:
+                    status, answer = api.answers.get_nowait()
+                except queue.Empty:
+                    status, answer = 200, b'{"cancelRequested": false}'
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def next_body(self) -> dict:
+        return self.requests.get(timeout=20)[2]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Pod:
+    """One attempt's container: what the operator puts in, what comes out."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.input = folder / "input.json"
+        self.checkpoint = folder / "checkpoint.json"
+        self.output = folder / "termination-log"
+        self.token = folder / "token"
+        self.packages = folder / "packages"
+        self.input.write_text("{}")
+        self.checkpoint.write_text("")
+        self.output.write_text("")
+        self.token.write_text("a-token\n")
+        self.packages.mkdir()
+        project = tomllib.loads((ROOT / "runner/pyproject.toml").read_text())["project"]
+        self.install("longtask_runner", project["entry-points"]["longtask.tasks"])
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(
+                [str(self.packages), str(ROOT / "runner/src"), str(ROOT / "crds/src")]
+            ),
+            "LONGTASK_NAME": "a-task",
+            "LONGTASK_NAMESPACE": "longtasks",
+            "LONGTASK_UID": "a-uid",
+            "LONGTASK_ATTEMPT": "2",
+            "LONGTASK_INPUT_FILE": str(self.input),
+            "LONGTASK_OUTPUT_FILE": str(self.output),
+            "LONGTASK_CHECKPOINT_FILE": str(self.checkpoint),
+            "LONGTASK_TOKEN_FILE": str(self.token),
+        }
+
+    def install(self, package: str, tasks: dict[str, str], **modules: str) -> None:
+        """Put a package's metadata and modules on the import path."""
+        metadata = self.packages / f"{package}-1.0.dist-info"
+        metadata.mkdir()
+        lines = [f"{name} = {target}" for name, target in tasks.items()]
+        text = "\n".join(["[console_scripts]", "x = y:z", "", "[longtask.tasks]", *lines, ""])
+        (metadata / "entry_points.txt").write_text(text)
+        for module, source in modules.items():
+            (self.packages / f"{module}.py").write_text(source)
+
+    def start(self, task: str, **env: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "longtask_runner"],
+            env=self.env | {"LONGTASK_TYPE": task} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, task: str, **env: str) -> subprocess.CompletedProcess:
+        process = self.start(task, **env)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    fake = FakeApi()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def pod(tmp_path: pathlib.Path) -> Pod:
+    return Pod(tmp_path)

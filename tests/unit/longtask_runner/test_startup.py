@@ -1,0 +1,76 @@
+"""What a task that reports nothing has to load: next to nothing.
+
+The start of a pod is waited for by a person. These modules took from a quarter of a bare
+interpreter's start (`enum`) to four times of it (`importlib.metadata`).
+"""
+
+import subprocess
+import sys
+
+SLOW = {
+    "argparse", "asyncio", "dataclasses", "email", "enum", "http", "importlib.metadata", "inspect",
+    "ipaddress", "json", "logging", "re", "signal", "socket", "ssl", "subprocess", "threading",
+    "typing", "urllib",
+}  # fmt: skip
+SCRIPT = """
+import sys
+before = set(sys.modules)
+from longtask_runner import main
+try:
+    main.main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("\\n".join(sorted(set(sys.modules) - before)))
+"""
+
+
+def modules_after(pod, task: str, members: str) -> set[str]:
+    pod.input.write_text(members)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", SCRIPT],
+        env=pod.env | {"LONGTASK_TYPE": task},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stdout.splitlines())
+
+
+def test_a_small_task_loads_the_runner_and_little_else(pod) -> None:
+    loaded = modules_after(pod, "fibonacci", '{"n": 90}')
+    assert loaded & SLOW == set()
+    foreign = {name for name in loaded if not name.startswith(("longtask_runner", "longtask_crds"))}
+    assert foreign <= {"__future__", "_json", "importlib", "importlib._bootstrap",
+                       "importlib._bootstrap_external", "warnings"}  # fmt: skip
+
+
+def test_of_the_contract_only_one_module_is_loaded(pod) -> None:
+    loaded = modules_after(pod, "sleep", '{"seconds": 0}')
+    ours = {name for name in loaded if name.startswith("longtask_crds")}
+    assert ours == {"longtask_crds", "longtask_crds.runner_contract"}
+
+
+def test_no_other_tasks_module_is_loaded(pod) -> None:
+    loaded = modules_after(pod, "fibonacci", '{"n": 1}')
+    tasks = {name for name in loaded if name.startswith("longtask_runner.tasks.")}
+    assert tasks == {"longtask_runner.tasks.fibonacci"}
+
+
+def test_nothing_but_the_standard_library_is_ever_imported() -> None:
+    script = (
+        "import sys, pkgutil, longtask_runner, longtask_runner.tasks\n"
+        "for place in (longtask_runner, longtask_runner.tasks):\n"
+        "    for module in pkgutil.iter_modules(place.__path__, place.__name__ + '.'):\n"
+        "        if not module.name.endswith('__main__'): __import__(module.name)\n"
+        "print('\\n'.join({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split()) - {"__main__", "sitecustomize"}
+    third_party = {"pydantic", "httpx", "aiohttp", "kopf", "kubernetes", "yaml", "requests"}
+    assert loaded & third_party == set()
+    assert "longtask_runner" in loaded
+    contract = {name for name in loaded if name.startswith("longtask_") and name != "longtask_runner"}
+    assert contract == {"longtask_crds"}
