@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -39,8 +38,8 @@ class Backend:
         for one in self._informers:
             self.metrics.watch_cache(
                 one.kind.plural,
-                objects=lambda one=one: len(one.cache),
-                silence=lambda one=one: time.monotonic() - one.last_contact,
+                objects=one.cache.__len__,
+                silence=one.silent_for,
             )
         self.tasks = tasks.TaskService(
             cluster,
@@ -55,9 +54,7 @@ class Backend:
         )
         self.logs = task_logs.LogService(cluster, self.tasks, start_patience=start_patience)
         self.keys = callback_keys.CallbackKeys(cluster, clock=clock)
-        self.reporters = reporters.Reporters(
-            cluster, self.tasks, namespace=configured.namespace
-        )
+        self.reporters = reporters.Reporters(cluster, self.tasks, namespace=configured.namespace)
         self.progress = progress.ProgressWriter(
             cluster, task_informer.cache, self.metrics, clock=clock
         )

@@ -1,25 +1,24 @@
 """The door to Kubernetes: raw JSON inside, typed resources outside."""
 
-import asyncio
 import base64
 import contextlib
 import json
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio import client, config
-from longtask_client import models
-from longtask_crds import names, v1alpha1
 from pydantic import ValidationError
 
 from longtask_api import errors, json_text, ports
 from longtask_api.ports import R
+from longtask_client import models
+from longtask_crds import names, v1alpha1
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +47,9 @@ class KubernetesCluster:
         """Open the connections, with the pod's own account unless a kubeconfig is given."""
         configuration = client.Configuration()
         if kubeconfig is None:
-            config.load_incluster_config(client_configuration=configuration)
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            await config.load_kube_config(
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig), client_configuration=configuration
             )
         # Watches and followed logs hold theirs for long.
@@ -102,15 +101,11 @@ class KubernetesCluster:
     ) -> R:
         """Apply a JSON merge patch."""
         path = self._path(kind, name) + (f"/{subresource}" if subresource else "")
-        return _model(
-            kind, await self._call("PATCH", path, body=patch, content_type=_MERGE_PATCH)
-        )
+        return _model(kind, await self._call("PATCH", path, body=patch, content_type=_MERGE_PATCH))
 
     async def delete(self, kind: ports.Kind[R], name: str) -> None:
         """Delete the resource; what belongs to it follows in the background."""
-        await self._call(
-            "DELETE", self._path(kind, name), body={"propagationPolicy": "Background"}
-        )
+        await self._call("DELETE", self._path(kind, name), body={"propagationPolicy": "Background"})
 
     async def get_pod(self, name: str) -> v1alpha1.ObjectMeta:
         """Return the metadata of a pod."""
@@ -212,9 +207,7 @@ class KubernetesCluster:
         with _translated():
             # Reads the account's token again when it is about to expire.
             await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            answer = await self._api.call_api(
-                method, url, headers, body, _request_timeout=timeout
-            )
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         try:
             if response.status >= 400:
@@ -227,10 +220,10 @@ class KubernetesCluster:
 
 
 @contextlib.contextmanager
-def _translated() -> "contextlib.Iterator[None]":
+def _translated() -> Iterator[None]:
     try:
         yield
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, json.JSONDecodeError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
         log.debug("Could not reach the API server", exc_info=True)
         raise errors.Unavailable("Kubernetes does not answer.") from error
 

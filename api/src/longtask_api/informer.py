@@ -8,10 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic
 
-from longtask_crds import v1alpha1
-
 from longtask_api import errors, ports
 from longtask_api.ports import R
+from longtask_crds import v1alpha1
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ class Informer(Generic[R]):
         self.kind = kind
         self.cache: Cache[R] = Cache()
         self.synced = asyncio.Event()
-        self.last_contact = clock()
+        self._last_contact = clock()
         self._failing_since: float | None = None
         self._cluster = cluster
         self._clock = clock
@@ -134,6 +133,10 @@ class Informer(Generic[R]):
     def failing_for(self) -> float:
         """Return for how many seconds the API server has not answered; 0 while it does."""
         return 0.0 if self._failing_since is None else self._clock() - self._failing_since
+
+    def silent_for(self) -> float:
+        """Return for how many seconds the API server has said nothing of this kind."""
+        return self._clock() - self._last_contact
 
     async def run(self) -> None:
         """List, then watch; go on after every error."""
@@ -175,7 +178,7 @@ class Informer(Generic[R]):
         return news > 0
 
     def _reached(self) -> None:
-        self.last_contact = self._clock()
+        self._last_contact = self._clock()
         if self._failing_since is not None:
             self._failing_since = None
             log.info("Resumed the watch of %s", self.kind.plural)

@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from longtask_client import models
-
 from longtask_api import errors
+from longtask_client import models
 
 MAX_DEPTH = 64
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from longtask_crds import address_guard, effective, v1alpha1
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from longtask_crds import address_guard, effective, v1alpha1
 
 
 def _usual_resources() -> v1alpha1.Resources:

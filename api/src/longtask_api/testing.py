@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import copy
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from longtask_crds import names, v1alpha1
-
 from longtask_api import errors, ports
 from longtask_api.ports import R
+from longtask_crds import names, v1alpha1
 
 #: When the twin's resources are made.
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+_Entry = tuple[ports.Change, int, dict[str, Any]]
 
 
 class MemoryCluster:
@@ -30,7 +32,7 @@ class MemoryCluster:
         self.secrets: dict[str, ports.SecretData] = {}
         self._version = 100
         self._stored: dict[tuple[str, str], dict[str, Any]] = {}
-        self._history: dict[str, list[tuple[ports.Change, int, dict[str, Any]]]] = {}
+        self._history: dict[str, list[_Entry]] = {}
         self._changed = asyncio.Condition()
 
     def stored(self, kind: ports.Kind[R], name: str) -> dict[str, Any]:
@@ -81,9 +83,8 @@ class MemoryCluster:
         seen = int(resource_version)
         while True:
             async with self._changed:
-                await self._changed.wait_for(
-                    lambda: bool(self.failure) or self._after(kind.plural, seen)
-                )
+                while not (self.failure or self._after(kind.plural, seen)):
+                    await self._changed.wait()
             if self.failure:
                 raise self.failure
             for change, version, raw in self._after(kind.plural, seen):
@@ -204,13 +205,11 @@ class MemoryCluster:
         async with self._changed:
             self._changed.notify_all()
 
-    def _after(
-        self, plural: str, version: int
-    ) -> "list[tuple[ports.Change, int, dict[str, Any]]]":
+    def _after(self, plural: str, version: int) -> Sequence[_Entry]:
         return [entry for entry in self._history.get(plural, []) if entry[1] > version]
 
 
-async def _chunks(chunks: "list[bytes]") -> AsyncIterator[bytes]:
+async def _chunks(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
 

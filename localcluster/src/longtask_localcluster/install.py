@@ -12,6 +12,8 @@ from longtask_localcluster.settings import Settings
 RELEASE = "longtask"
 NAMESPACE = "longtask"
 ROLLOUT_SECONDS = 180
+#: A pod may die while another one is not there yet, but not again and again.
+RESTARTS_OF_A_BROKEN_POD = 5
 
 
 def ensure(settings: Settings, kubectl: Kubectl, images: Images, *, host_address: str) -> None:
@@ -93,10 +95,28 @@ def _wait(kubectl: Kubectl, step: progress.Step) -> None:
     def settled() -> bool:
         found = deployments(kubectl)
         step.detail = ", ".join(f"{name}: {'serves' if ok else 'not yet'}" for name, ok in found)
-        return bool(found) and all(ok for _, ok in found)
+        return is_available(kubectl) or restarts(_pods(kubectl)) >= RESTARTS_OF_A_BROKEN_POD
 
-    if not shell.wait_until(settled, within=ROLLOUT_SECONDS, every=0.5):
+    shell.wait_until(settled, within=ROLLOUT_SECONDS, every=0.5)
+    if not is_available(kubectl):
         raise errors.NotReady(f"The product does not serve ({step.detail})\n{_why(kubectl)}")
+
+
+def restarts(pods: list[dict[str, Any]]) -> int:
+    """Return how often the container that restarts most did so."""
+    return max(
+        (
+            container["restartCount"]
+            for pod in pods
+            for container in pod["status"].get("containerStatuses", [])
+        ),
+        default=0,
+    )
+
+
+def _pods(kubectl: Kubectl) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = kubectl.get("pods", f"--namespace={NAMESPACE}")["items"]
+    return found
 
 
 def _why(kubectl: Kubectl) -> str:
@@ -106,7 +126,7 @@ def _why(kubectl: Kubectl) -> str:
         kubectl.run("get", "pods", here, "--output=wide"),
         kubectl.run("get", "events", here, "--sort-by=.lastTimestamp"),
     ]
-    for pod in kubectl.get("pods", here)["items"]:
+    for pod in _pods(kubectl):
         name = pod["metadata"]["name"]
         for previous in ("--previous=true", "--previous=false"):
             words = ("logs", here, name, "--all-containers", "--tail=30", previous)

@@ -73,6 +73,8 @@ def start(
             env={**env, MARK: str(state)},
             start_new_session=True,
         )
+    # It is meant to outlive us: Python shall not warn that nobody waited for it.
+    child.returncode = 0
     process = Process(name=name, pid=child.pid, identity=identity(child.pid) or "ended")
     record = state / "processes" / f"{name}.json"
     record.parent.mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ def run(
     except FileNotFoundError as error:
         raise errors.MissingProgram(f"{words[0]} was not found: install it") from error
     if done.returncode != 0:
-        raise errors.CommandFailed(failure(words, done.returncode, done.stderr or done.stdout))
+        raise errors.CommandFailed(failure(words, done.returncode, done.stdout + done.stderr))
     return done.stdout
 
 

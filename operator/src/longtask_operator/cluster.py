@@ -203,7 +203,7 @@ class KubernetesCluster:
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{task.metadata.name}.", "namespace": self._namespace},
+            "metadata": {"generateName": f"{task.metadata.name}-", "namespace": self._namespace},
             "eventTime": now,
             "type": "Warning",
             "reason": reason,

@@ -112,8 +112,10 @@ class Reconciler:
             if old is None or (old.status, old.reason) != (new.status, new.reason):
                 try:
                     await self._cluster.warn(after, reason, f"{new.reason}: {new.message}")
-                except errors.ClusterError:
-                    _logger.warning("Could not post an Event", extra={"task": name})
+                except errors.ClusterError as error:
+                    _logger.warning(
+                        "Could not post an Event", extra={"task": name, "cause": str(error)}
+                    )
 
     async def _refresh(self, task: v1alpha1.LongTask) -> None:
         name, uid = task.metadata.name, task.metadata.uid

@@ -8,10 +8,6 @@ from __future__ import annotations
 from longtask_crds import runner_contract
 from longtask_runner import errors, wire
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 _LARGEST = 2**63 - 1
 _SMALLEST = -(2**63)
 
@@ -57,28 +53,35 @@ def encode_checkpoint(value: object) -> bytes:
 
 def find_flaw(value: object, *, place: str = "the result") -> str | None:
     """Return why a value cannot travel as JSON unchanged, with the place; None if it can."""
+    found = _flaw(value)
+    return None if found is None else f"{place}{found[0]}: {found[1]}"
+
+
+def _flaw(value: object) -> tuple[str, str] | None:
+    """Return the place of the first flaw, and the flaw; the place is put together on the way up."""
     match value:
         case None | bool() | str():
             return None
         case int():
             if _SMALLEST <= value <= _LARGEST:
                 return None
-            return f"{place}: an integer beyond 64 bits loses digits; return it as a string"
+            return "", "an integer beyond 64 bits loses digits; return it as a string"
         case float():
             finite = value - value == 0
-            return None if finite else f"{place}: {value} is no JSON number"
+            return None if finite else ("", f"{value} is no JSON number")
         case list() | tuple():
-            return _first(find_flaw(v, place=f"{place}[{i}]") for i, v in enumerate(value))
+            for index, item in enumerate(value):
+                if found := _flaw(item):
+                    return f"[{index}]{found[0]}", found[1]
+            return None
         case dict():
-            for name in value:
+            for name, item in value.items():
                 if not isinstance(name, str):
-                    return f"{place}: the key {name!r} is no string"
-            return _first(find_flaw(v, place=f"{place}.{name}") for name, v in value.items())
-    return f"{place}: {type(value).__name__} is no JSON"
-
-
-def _first(flaws: Iterable[str | None]) -> str | None:
-    return next((flaw for flaw in flaws if flaw), None)
+                    return "", f"the key {name!r} is no string"
+                if found := _flaw(item):
+                    return f".{name}{found[0]}", found[1]
+            return None
+    return "", f"{type(value).__name__} is no JSON"
 
 
 def encode_message(message: str) -> bytes:

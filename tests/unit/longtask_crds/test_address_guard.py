@@ -39,20 +39,20 @@ PUBLIC_ADDRESSES = [
 ]  # fmt: skip
 
 
-def reason_of_address(guard: Guard, address: str, port: int = 443, host: str | None = None):
+def reason_of(check, *arguments, **options) -> Refusal | None:
     try:
-        guard.check_address(address, port, host=host)
+        check(*arguments, **options)
     except Refused as refused:
         return refused.reason
     return None
 
 
-def reason_of_url(guard: Guard, url: str):
-    try:
-        guard.check_url(url)
-    except Refused as refused:
-        return refused.reason
-    return None
+def reason_of_address(guard: Guard, address: str, host: str | None = None) -> Refusal | None:
+    return reason_of(guard.check_address, address, 443, host=host)
+
+
+def reason_of_url(guard: Guard, url: str) -> Refusal | None:
+    return reason_of(guard.check_url, url)
 
 
 @pytest.mark.parametrize("address", REFUSED_ADDRESSES)
@@ -134,9 +134,7 @@ def test_what_is_no_plain_address_is_refused(address: str, reason: Refusal) -> N
         pytest.param(
             "https://kubernetes.default.svc.cluster.local/", Refusal.HOST_NOT_ALLOWED, id="cluster"
         ),
-        pytest.param(
-            "https://metadata.google.internal/", Refusal.HOST_NOT_ALLOWED, id="internal"
-        ),
+        pytest.param("https://metadata.google.internal/", Refusal.HOST_NOT_ALLOWED, id="internal"),
         pytest.param("https://printer.local/", Refusal.HOST_NOT_ALLOWED, id="local"),
         pytest.param("https://printer.LOCAL/", Refusal.HOST_NOT_ALLOWED, id="local-upper-case"),
         pytest.param(
@@ -203,7 +201,7 @@ def test_what_is_no_plain_address_is_refused(address: str, reason: Refusal) -> N
         ),
         pytest.param("https://example.com:443:80/", Refusal.PORT_NOT_ALLOWED, id="two-ports"),
     ],
-)  # fmt: skip
+)
 def test_a_dangerous_url_is_refused_with_its_reason(url: str, reason: Refusal | None) -> None:
     assert reason_of_url(GUARD, url) is reason
 
@@ -237,7 +235,9 @@ def test_a_good_url_is_dialled_in_its_normal_form(url: str, dialled: str) -> Non
     ("entry", "url", "reason"),
     [
         pytest.param("10.1.0.0/16", "http://10.1.2.3:9000/", None, id="a-network-on-any-port"),
-        pytest.param("10.1.0.0/16", "http://10.2.0.1/", Refusal.SCHEME_NOT_ALLOWED, id="but-no-other"),
+        pytest.param(
+            "10.1.0.0/16", "http://10.2.0.1/", Refusal.SCHEME_NOT_ALLOWED, id="but-no-other"
+        ),
         pytest.param("10.1.2.3", "http://10.1.2.3:9000/", None, id="one-address"),
         pytest.param("10.1.2.3:9000", "http://10.1.2.3:9000/", None, id="one-address-and-port"),
         pytest.param(
@@ -263,12 +263,14 @@ def test_a_good_url_is_dialled_in_its_normal_form(url: str, dialled: str) -> Non
         pytest.param(
             "receiver.svc", "https://x.receiver.svc/", Refusal.HOST_NOT_ALLOWED, id="nothing-below"
         ),
-        pytest.param("receiver.svc", "ftp://receiver.svc/", Refusal.SCHEME_NOT_ALLOWED, id="no-ftp"),
+        pytest.param(
+            "receiver.svc", "ftp://receiver.svc/", Refusal.SCHEME_NOT_ALLOWED, id="no-ftp"
+        ),
         pytest.param(
             "receiver.svc", "http://u@receiver.svc/", Refusal.USERINFO_NOT_ALLOWED, id="no-user"
         ),
     ],
-)  # fmt: skip
+)
 def test_the_allow_list_opens_exactly_what_it_names(entry: str, url: str, reason) -> None:
     assert reason_of_url(Guard.from_lists(allow=[entry]), url) is reason
 
@@ -277,39 +279,63 @@ def test_the_allow_list_opens_exactly_what_it_names(entry: str, url: str, reason
     ("guard", "address", "host", "reason"),
     [
         pytest.param(
-            Guard.from_lists(deny=["8.8.0.0/16"]), "8.8.8.8", None, Refusal.ADDRESS_DENIED,
+            Guard.from_lists(deny=["8.8.0.0/16"]),
+            "8.8.8.8",
+            None,
+            Refusal.ADDRESS_DENIED,
             id="a-denied-public-address-is-refused",
         ),
         pytest.param(
-            Guard.from_lists(deny=["8.8.0.0/16"]), "64:ff9b::808:808", None, Refusal.ADDRESS_DENIED,
+            Guard.from_lists(deny=["8.8.0.0/16"]),
+            "64:ff9b::808:808",
+            None,
+            Refusal.ADDRESS_DENIED,
             id="a-denied-address-inside-nat64-as-well",
         ),
         pytest.param(
-            Guard.from_lists(allow=["8.8.8.8"], deny=["8.8.0.0/16"]), "8.8.8.8", None, None,
+            Guard.from_lists(allow=["8.8.8.8"], deny=["8.8.0.0/16"]),
+            "8.8.8.8",
+            None,
+            None,
             id="the-allow-list-wins-over-the-deny-list",
         ),
         pytest.param(
-            Guard.from_lists(deny=["8.8.0.0/16"]), "2606:4700::1", None, None,
+            Guard.from_lists(deny=["8.8.0.0/16"]),
+            "2606:4700::1",
+            None,
+            None,
             id="the-other-family-is-not-meant",
         ),
         pytest.param(
-            Guard.from_lists(allow=["receiver.svc"]), "10.1.2.3", "receiver.svc", None,
+            Guard.from_lists(allow=["receiver.svc"]),
+            "10.1.2.3",
+            "receiver.svc",
+            None,
             id="an-allowed-host-may-be-private",
         ),
         pytest.param(
-            Guard.from_lists(allow=["receiver.svc"]), "10.1.2.3", "evil.example",
-            Refusal.ADDRESS_NOT_PUBLIC, id="another-host-at-the-same-address-may-not",
+            Guard.from_lists(allow=["receiver.svc"]),
+            "10.1.2.3",
+            "evil.example",
+            Refusal.ADDRESS_NOT_PUBLIC,
+            id="another-host-at-the-same-address-may-not",
         ),
         pytest.param(
-            Guard.from_lists(allow=["10.1.2.3"]), "10.1.2.3", "any.example", None,
+            Guard.from_lists(allow=["10.1.2.3"]),
+            "10.1.2.3",
+            "any.example",
+            None,
             id="an-allowed-address-may-have-any-name",
         ),
         pytest.param(
-            Guard.from_lists(allow=["10.1.2.3:80"]), "10.1.2.3", None, Refusal.ADDRESS_NOT_PUBLIC,
+            Guard.from_lists(allow=["10.1.2.3:80"]),
+            "10.1.2.3",
+            None,
+            Refusal.ADDRESS_NOT_PUBLIC,
             id="on-another-port-it-may-not",
         ),
     ],
-)  # fmt: skip
+)
 def test_lists_at_the_socket(guard: Guard, address: str, host: str | None, reason) -> None:
     assert reason_of_address(guard, address, host=host) is reason
 
@@ -325,12 +351,7 @@ def test_lists_at_the_socket(guard: Guard, address: str, host: str | None, reaso
     ],
 )
 def test_a_socket_address_is_judged_with_its_scope(sockaddr: tuple, reason) -> None:
-    try:
-        GUARD.check_sockaddr(sockaddr)
-    except Refused as refused:
-        assert refused.reason is reason
-    else:
-        assert reason is None
+    assert reason_of(GUARD.check_sockaddr, sockaddr) is reason
 
 
 def test_ports_are_added_to_the_usual_two() -> None:
@@ -344,7 +365,7 @@ def test_ports_are_added_to_the_usual_two() -> None:
     ["", "10.0.0.1/8", "10.0.0.0/33", "host:0", "host:99999", "a b", "[fd00::1]:x", "127.1", "*.a"],
 )
 def test_an_unreadable_allow_entry_is_an_error_at_start(entry: str) -> None:
-    with pytest.raises(ValueError, match="not a|neither"):
+    with pytest.raises(ValueError, match=r"not a|neither"):
         Guard.from_lists(allow=[entry])
 
 

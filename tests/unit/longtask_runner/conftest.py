@@ -107,7 +107,11 @@ class Pod:
 
     def run(self, task: str, **env: str) -> subprocess.CompletedProcess:
         process = self.start(task, **env)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

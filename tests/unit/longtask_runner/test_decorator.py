@@ -27,6 +27,8 @@ def keywords(**numbers: int) -> None: ...
 def positional(n: int, /) -> None: ...
 def generator():
     yield 1
+
+
 async def coroutine() -> None: ...
 
 
@@ -41,7 +43,7 @@ async def coroutine() -> None: ...
         pytest.param(functools.partial(int), id="partial"),
         pytest.param(int, id="class"),
     ],
-)  # fmt: skip
+)
 def test_what_has_no_named_parameters_or_no_plain_end_is_no_task(unfit) -> None:
     with pytest.raises(TypeError, match="plain function"):
         task(unfit)

@@ -1,8 +1,8 @@
 """How an attempt ends: exit code and output."""
 
 import pytest
-from longtask_crds import runner_contract
 
+from longtask_crds import runner_contract
 from longtask_runner import TaskCancelled, ending, errors
 
 

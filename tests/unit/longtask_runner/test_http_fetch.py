@@ -1,4 +1,4 @@
-"""http-fetch against a server of bytes on the loopback interface, which only the allow list opens."""
+"""http-fetch against a server on the loopback interface, which only the allow list opens."""
 
 import base64
 import itertools
@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from longtask_crds import address_guard
 
+from longtask_crds import address_guard
 from longtask_runner import errors
 from longtask_runner.tasks import guarded_http, http_fetch
 
@@ -202,9 +202,7 @@ def test_a_name_that_leads_inside_is_refused_before_any_socket(
         http_fetch.fetch("https://rebound.example/", guard=address_guard.Guard())
 
 
-def test_exactly_the_checked_address_is_dialled(
-    serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exactly_the_checked_address_is_dialled(serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(response(b"x"))
     answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]])
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: next(answers))
@@ -231,4 +229,3 @@ def test_headers_cannot_be_injected_by_the_url(serve) -> None:
     with pytest.raises(errors.AddressRefused, match="InvalidUrl"):
         http_fetch.fetch(server.url + " HTTP/1.1\r\nX: y", guard=server.guard)
     assert server.asked == []
-

@@ -11,7 +11,7 @@ def no_arguments() -> None: ...
 def one_int(n: int) -> None: ...
 def with_default(n: int, times: int = 1, *, loud: bool = False) -> None: ...
 def with_context(n: int, ctx: Context) -> None: ...
-def unannotated(value) -> None: ...  # noqa: ANN001
+def unannotated(value) -> None: ...
 def future(n: "int", names: "list[str]", ctx: "Context") -> None: ...
 def unresolvable(n: "Nowhere") -> None: ...  # noqa: F821
 def uncheckable(n: set[int]) -> None: ...
@@ -51,7 +51,9 @@ def test_a_fitting_input_becomes_arguments(function, members, arguments) -> None
     [
         pytest.param(one_int, {}, "n: is required", id="missing"),
         pytest.param(one_int, {"n": 1, "m": 2}, "m: is not known", id="unknown"),
-        pytest.param(with_context, {"n": 1, "ctx": 2}, "ctx: is not known", id="context-is-not-given"),
+        pytest.param(
+            with_context, {"n": 1, "ctx": 2}, "ctx: is not known", id="context-is-not-given"
+        ),
         pytest.param(
             one_int, {"n": "5"}, "n: expected an integer, not a string", id="of-another-type"
         ),
@@ -62,7 +64,7 @@ def test_a_fitting_input_becomes_arguments(function, members, arguments) -> None
             id="all-faults-are-named-at-once",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_input_is_refused_by_the_fields_name(function, members, message) -> None:
     with pytest.raises(errors.InvalidInput) as caught:
         inputs.bind(function, members, CTX)
@@ -130,13 +132,17 @@ def test_a_value_of_the_annotated_type_passes(value, annotation, converted) -> N
             id="a-member-deep-inside",
         ),
         pytest.param(
-            [], int | None, "x: expected an integer, not a list or x: expected null, not a list",
+            [],
+            int | None,
+            "x: expected an integer, not a list or x: expected null, not a list",
             id="neither-of-both",
         ),
         pytest.param("c", Literal["a", 1], 'x: expected one of "a", 1, not a string', id="choices"),
-        pytest.param(True, Literal[1], "x: expected one of 1, not true or false", id="true-is-not-1"),
+        pytest.param(
+            True, Literal[1], "x: expected one of 1, not true or false", id="true-is-not-1"
+        ),
     ],
-)  # fmt: skip
+)
 def test_another_value_is_named_with_its_place(value, annotation, message) -> None:
     with pytest.raises(inputs.Mismatch) as caught:
         inputs.convert(value, annotation, place="x")

@@ -27,7 +27,9 @@ def test_a_result_is_compact_json(value: object, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        pytest.param({"a": [0, 2**63]}, r"the result\.a\[1\]: an integer beyond 64", id="large-int"),
+        pytest.param(
+            {"a": [0, 2**63]}, r"the result\.a\[1\]: an integer beyond 64", id="large-int"
+        ),
         pytest.param([-(2**63) - 1], r"the result\[0\]: an integer beyond 64 bits", id="small-int"),
         pytest.param({"x": float("nan")}, r"the result\.x: nan is no JSON number", id="nan"),
         pytest.param([float("-inf")], r"the result\[0\]: -inf is no JSON number", id="infinity"),
@@ -37,7 +39,7 @@ def test_a_result_is_compact_json(value: object, data: bytes) -> None:
         pytest.param([datetime.date(2026, 1, 1)], r"\[0\]: date is no JSON", id="a-date"),
         pytest.param("\ud800", "the result: .*surrogates", id="half-a-character"),
     ],
-)  # fmt: skip
+)
 def test_what_json_cannot_carry_is_refused_with_its_place(value: object, words: str) -> None:
     with pytest.raises(errors.InvalidResult, match=words):
         outputs.encode_result(value)

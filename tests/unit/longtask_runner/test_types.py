@@ -6,8 +6,8 @@ import tomllib
 import jsonschema
 import pytest
 import yaml
-from longtask_crds import v1alpha1
 
+from longtask_crds import v1alpha1
 from longtask_runner.tasks import fibonacci, prime_numbers, sleep
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -23,7 +23,9 @@ def test_each_built_in_task_has_its_type() -> None:
 def test_a_type_is_read_as_it_is_written(name: str) -> None:
     model = v1alpha1.LongTaskType.model_validate(TYPES[name])
     assert model.metadata.name == name
-    assert model.spec.model_dump(by_alias=True, exclude_none=True, mode="json") == TYPES[name]["spec"]
+    assert (
+        model.spec.model_dump(by_alias=True, exclude_none=True, mode="json") == TYPES[name]["spec"]
+    )
 
 
 @pytest.mark.parametrize("name", sorted(TYPES))

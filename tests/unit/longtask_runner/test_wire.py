@@ -7,7 +7,8 @@ import pytest
 from longtask_runner import wire
 
 VALUES = [
-    None, True, 0, -1, 2**70, 1.5, 1e300, -0.0, "", "a", "\u00fc\U0001f600", "\"\\/\b\f\n\r\t\x00\x1f",
+    None, True, 0, -1, 2**70, 1.5, 1e300, -0.0, "", "a", "\u00fc\U0001f600",
+    "\"\\/\b\f\n\r\t\x00\x1f",
     [], [1, [2, [3]]], {}, {"a": {"b": [None, False]}}, {"": ""}, ("tuple", 1),
 ]  # fmt: skip
 
@@ -44,7 +45,7 @@ def test_what_json_has_not_is_refused(value: object) -> None:
 def test_a_value_inside_itself_is_refused() -> None:
     value: list[object] = []
     value.append(value)
-    with pytest.raises(ValueError, match="Circular|deeply"):
+    with pytest.raises(ValueError, match=r"Circular|deeply"):
         wire.dumps(value)
 
 

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from longtask_crds import callback
-
 from longtask_api import errors, ports
+from longtask_crds import callback
 
 log = logging.getLogger(__name__)
 

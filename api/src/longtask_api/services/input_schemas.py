@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import jsonschema
 import referencing
 import referencing.exceptions
-from longtask_client import models
-from longtask_crds import v1alpha1
 
 from longtask_api import errors
 from longtask_api.json_text import pointer
+from longtask_client import models
+from longtask_crds import v1alpha1
 
 _MOST_ERRORS = 50
 _LONGEST_DETAIL = 300
@@ -37,8 +37,11 @@ class InputSchemas:
             return []
         try:
             found = self._validator(task_type).iter_errors(value)
-            return [problem for _, error in zip(range(_MOST_ERRORS), found, strict=False)
-                    for problem in _problems(error)]
+            return [
+                problem
+                for _, error in zip(range(_MOST_ERRORS), found, strict=False)
+                for problem in _problems(error)
+            ]
         except (
             jsonschema.SchemaError,
             referencing.exceptions.Unresolvable,
@@ -58,9 +61,7 @@ class InputSchemas:
         if kept is not None and kept[0] == version:
             return kept[1]
         schema = task_type.spec.input_schema or {}
-        kind = jsonschema.validators.validator_for(
-            schema, default=jsonschema.Draft202012Validator
-        )
+        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
         # An empty registry: whatever is not in the schema itself cannot be referred to.
         validator: _Validator = kind(schema, registry=referencing.Registry())
@@ -72,14 +73,16 @@ def _problems(error: jsonschema.ValidationError) -> Iterator[models.ProblemError
     """Name the field itself where the rule stands at the object around it."""
     detail = error.message[:_LONGEST_DETAIL]
     path = ("input", *error.absolute_path)
+    rule: Any = error.validator_value
     if error.validator == "required":
-        for name in error.validator_value:
+        for name in rule:
             if error.message.startswith(f"{name!r} is a required"):
                 yield models.ProblemError(pointer=pointer(*path, name), detail=detail)
-    elif error.validator == "additionalProperties" and error.validator_value is False:
-        known = error.schema.get("properties", {})
-        patterns = error.schema.get("patternProperties", {})
-        for name in error.instance:
+    elif error.validator == "additionalProperties" and rule is False:
+        schema: Any = error.schema
+        instance: Any = error.instance
+        known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+        for name in instance:
             if name not in known and not any(re.search(p, name) for p in patterns):
                 yield models.ProblemError(pointer=pointer(*path, name), detail=detail)
     else:

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from longtask_client import models
-from longtask_crds import names, queue_order, v1alpha1
-
 from longtask_api import errors
 from longtask_api.services import places, views
+from longtask_client import models
+from longtask_crds import names, queue_order, v1alpha1
 
 _REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
 
@@ -83,9 +82,7 @@ def page(
     found = [(_key(task, types, sort), task) for task in tasks if wanted.matches(task, types)]
     found.sort(key=lambda pair: pair[0], reverse=newest_first)
     if after is not None:
-        found = [
-            pair for pair in found if (pair[0] < after if newest_first else pair[0] > after)
-        ]
+        found = [pair for pair in found if (pair[0] < after if newest_first else pair[0] > after)]
     shown = found[:limit]
     more = _encode(shown[-1][0], mark) if len(found) > limit else None
     return [task for _, task in shown], more
@@ -117,11 +114,12 @@ def _encode(key: Key, mark: str) -> str:
 def _decode(cursor: str, mark: str, sort: models.SortOrder) -> Key:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        found, *key = json.loads(text)
+        found, *rest = json.loads(text)
     except (ValueError, TypeError) as error:
         raise errors.Malformed("The cursor cannot be read.") from error
     if found != mark:
         raise errors.Malformed("The cursor belongs to a list with other filters.")
+    key: Key = rest
     if not _is_key(key, sort):
         raise errors.Malformed("The cursor cannot be read.")
     return key

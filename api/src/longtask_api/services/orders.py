@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from longtask_client import models
-from longtask_crds import address_guard, effective, names, v1alpha1
 from pydantic import ValidationError
 
 from longtask_api import errors, json_text
 from longtask_api.json_text import pointer
+from longtask_client import models
+from longtask_crds import address_guard, effective, names, v1alpha1
 
 #: Headers that belong to the delivery itself; the CRD's own rule says the same in CEL.
 _RESERVED_HEADER = re.compile(

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from longtask_crds import v1alpha1
-
 from longtask_api import errors, informer, metrics, ports
+from longtask_crds import v1alpha1
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,14 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
-
-from longtask_crds import names, runner_contract, v1alpha1
+from typing import TypeVar
 
 from longtask_api import errors, ports
 from longtask_api.services import tasks
+from longtask_crds import names, runner_contract, v1alpha1
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _REVIEW_SECONDS = 10.0
 _MOST_KEPT = 10_000
@@ -138,7 +141,7 @@ def _only(values: tuple[str, ...] | None) -> str:
     return values[0] if values and len(values) == 1 else ""
 
 
-def _keep[K, V](kept: "collections.OrderedDict[K, V]", key: K, value: V) -> None:
+def _keep(kept: "collections.OrderedDict[K, V]", key: K, value: V) -> None:
     kept[key] = value
     kept.move_to_end(key)
     if len(kept) > _MOST_KEPT:

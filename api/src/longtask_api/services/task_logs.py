@@ -5,10 +5,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from longtask_crds import names, v1alpha1
-
 from longtask_api import errors, ports
 from longtask_api.services import tasks
+from longtask_crds import names, v1alpha1
 
 #: How long a follower waits for the container to start before it is told to come back.
 START_PATIENCE = 60.0

@@ -4,11 +4,10 @@ import dataclasses
 import logging
 from typing import Any
 
+from longtask_api import errors, informer, ports
+from longtask_api.services import input_schemas, listing, orders, places, views
 from longtask_client import models
 from longtask_crds import address_guard, effective, names, v1alpha1
-
-from longtask_api import errors, informer, json_text, ports
-from longtask_api.services import input_schemas, listing, orders, places, views
 
 log = logging.getLogger(__name__)
 

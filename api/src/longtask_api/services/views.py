@@ -1,9 +1,8 @@
 """From resources to what the API shows. Pure."""
 
+from longtask_api.services import places
 from longtask_client import models
 from longtask_crds import conditions, names, v1alpha1
-
-from longtask_api.services import places
 
 
 def percent_of(task: v1alpha1.LongTask) -> int | None:

@@ -20,7 +20,8 @@ def prime_numbers(n: int, ctx: Context) -> dict[str, object]:
     primes: list[int] = []
     for sieved, found in segments(n):
         primes.extend(found)
-        ctx.progress(sieved, n, f"{len(primes)} primes up to {sieved}")
+        if sieved < n:  # the end speaks for itself, and a report would only delay it
+            ctx.progress(sieved, n, f"{len(primes)} primes up to {sieved}")
     return {"n": n, "count": len(primes), "primes": primes}
 
 

@@ -1,0 +1,89 @@
+# `make` lists what there is. Every target installs what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
+	images format lint typecheck imports bench
+
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := crds client api operator runner localcluster
+SOURCES := $(wildcard $(MEMBERS:%=%/src))
+READY := $(VENV)/.ready
+LOCAL := $(BIN)/python -m longtask_localcluster
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
+PYTHON ?= python3
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed, as $(PYTHON)"; exit 1; }
+	@# Debian keeps venv in a package of its own.
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): requirements.lock $(MEMBERS:%=%/pyproject.toml) | $(BIN)/uv
+	@echo "installing the locked packages into $(VENV)"
+	@$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@touch $@
+
+up: $(READY) ## Bring up a cluster with the product on it
+	@$(LOCAL) up
+
+down: $(READY) ## Take the cluster down and leave nothing behind
+	@$(LOCAL) down
+
+status: $(READY) ## Tell what runs
+	@$(LOCAL) status
+
+demo: up ## Set everything up, then watch one task go through to its callback
+	@. .localcluster/env; $(BIN)/python examples/demo/demo.py
+
+test: verify up ## Run every check and every test, on a real cluster
+	@$(MAKE) --no-print-directory integration e2e
+
+verify: generate-check lint typecheck imports unit ## Run all that needs no cluster, as CI does first
+
+unit: $(READY) ## Run the unit tests
+	@$(BIN)/pytest tests/unit tests/repo
+
+integration: $(READY) ## Run the integration tests against the real API server of `make up`
+	@. .localcluster/env; $(BIN)/pytest tests/integration
+
+e2e: $(READY) ## Run the end-to-end tests against the product of `make up`
+	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e
+
+generate: $(READY) ## Make what is made: the CRDs, and the chart's copies
+	@$(BIN)/python -m longtask_crds.generate crds charts/longtask/crds
+	@mkdir -p charts/longtask/files/types && cp runner/types/*.yaml charts/longtask/files/types/
+
+generate-check: $(READY)
+	@$(BIN)/python -m longtask_crds.generate --check crds charts/longtask/crds
+	@diff -r runner/types charts/longtask/files/types
+
+lock: $(BIN)/uv ## Make requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --python-version 3.11 $(MEMBERS:%=--no-emit-package longtask-%) \
+		--group dev --group localcluster pyproject.toml $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
+
+images: $(READY) ## Build the two images and load them into the cluster
+	@$(LOCAL) images
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+lint: $(READY) ## Check style
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && $(BIN)/yamllint --strict .
+
+typecheck: $(READY) ## Check types
+	@$(BIN)/mypy $(SOURCES)
+
+imports: $(READY) ## Check who imports whom
+	@$(BIN)/lint-imports
+
+bench: up ## Measure latency and writes per task on the cluster
+	@. .localcluster/env; $(BIN)/python bench/latency.py && $(BIN)/python bench/writes.py

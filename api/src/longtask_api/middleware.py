@@ -1,0 +1,93 @@
+"""What stands before every endpoint: size, headers, and a last resort for the unforeseen."""
+
+import logging
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from longtask_api import errors, problems
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 256 * 1024
+
+#: For answers that are no pages; `/docs` sets its own.
+_NOTHING = "default-src 'none'; frame-ancestors 'none'; sandbox"
+
+
+class BodyLimit:
+    """Counts the body's bytes as they come, announced or chunked, before anything reads them."""
+
+    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and stop it where it grows too large."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limit:
+            await problems.response(self._error(), path)(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._limit:
+                raise self._error()
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _error(self) -> errors.TooLarge:
+        return errors.TooLarge(f"The body may have {self._limit} bytes.")
+
+
+class SecurityHeaders:
+    """Tells browsers to take nothing for what it is not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the headers to its answer."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "no-referrer")
+                headers.setdefault("Content-Security-Policy", _NOTHING)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class LastResort:
+    """Turns what nobody foresaw into a plain 500: logged here, not told to the client."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("Failed to answer")
+            await problems.response(errors.ApiError(), scope["path"])(scope, receive, send)

@@ -1,0 +1,174 @@
+"""What the OpenAPI description says beyond the endpoints' own signatures."""
+
+import http
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import Field
+from pydantic.json_schema import models_json_schema
+
+from longtask_api import problems as problem_details
+from longtask_client import models
+from longtask_crds import v1alpha1
+
+_REF = "#/components/schemas/{model}"
+
+#: Read from the raw body, so FastAPI does not know of it by itself.
+ORDER_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF.format(model="TaskOrder")},
+                "examples": {
+                    "type": {
+                        "summary": "A type that is installed",
+                        "value": {"type": "fibonacci", "input": {"n": 100}},
+                    },
+                    "container": {
+                        "summary": "An image of one's own, with a callback",
+                        "value": {
+                            "name": "nightly-report",
+                            "container": {"image": "example.com/report:1", "args": ["--full"]},
+                            "callback": {"url": "https://example.com/done"},
+                        },
+                    },
+                },
+            }
+        },
+    }
+}
+
+
+def _link(operation: str, description: str) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "parameters": {"task_id": "$response.body#/id"},
+        "description": description,
+    }
+
+
+#: What one can do with the task that was just made.
+TASK_LINKS: dict[str, Any] = {
+    "links": {
+        "task": _link("getTask", "Look at it."),
+        "state": _link("getTaskState", "Look at its phase and progress."),
+        "result": _link("getTaskResult", "Get its result."),
+        "logs": _link("getTaskLogs", "Read its log."),
+        "cancel": _link("cancelTask", "End it."),
+        "delete": _link("deleteTask", "Delete it."),
+    }
+}
+
+
+class CallbackData(models.Model):
+    """The task that ended."""
+
+    id: str
+    """The task's id."""
+
+    name: str
+    """The resource's name: the same."""
+
+    namespace: str
+    """The namespace of the resource."""
+
+    type: str | None
+    """The LongTaskType's name."""
+
+    phase: v1alpha1.Phase
+    """Where it stands."""
+
+    reason: str | None
+    """Why, as one word."""
+
+    message: str | None
+    """Why, for people."""
+
+    attempt: int
+    """The number of the last attempt."""
+
+    queued_at: v1alpha1.Time | None
+    """When it entered its queue."""
+
+    started_at: v1alpha1.Time | None
+    """When its program started."""
+
+    finished_at: v1alpha1.Time | None
+    """When it ended."""
+
+    sequence: int
+    """The rank of the event: callbacks come in any order."""
+
+    result: v1alpha1.Json = None
+    """What the program brought, if it succeeded."""
+
+
+class CallbackBody(models.Model):
+    """What is sent to `callback.url`."""
+
+    type: str = Field(examples=["longtask.succeeded"])
+    """The event: longtask.succeeded, longtask.failed or longtask.cancelled."""
+
+    timestamp: v1alpha1.Time | None
+    """When it happened."""
+
+    data: CallbackData
+    """What happened to which task."""
+
+
+CALLBACKS = APIRouter()
+
+
+@CALLBACKS.post("{$request.body#/callback/url}", operation_id="taskEnded", status_code=204)
+async def task_ended(body: CallbackBody) -> None:
+    """Take the news. It is signed as Standard Webhooks say, and comes again until a 2xx."""
+
+
+def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of these errors; `describe` gives them their media type."""
+    return {code: {"description": http.HTTPStatus(code).phrase} for code in codes}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the whole description, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            servers=app.servers,
+            separate_input_output_schemas=False,
+        )
+        _, definitions = models_json_schema(
+            [(models.TaskOrder, "validation"), (models.Problem, "validation")], ref_template=_REF
+        )
+        schemas = document["components"]["schemas"]
+        schemas.update(definitions["$defs"])
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for path in document["paths"].values():
+            for operation in path.values():
+                _tell_problems(operation["responses"])
+                for callback in operation.get("callbacks", {}).values():
+                    for called in callback.values():
+                        called["post"]["responses"].pop("422", None)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _tell_problems(responses: dict[str, Any]) -> None:
+    schema = {"$ref": _REF.format(model=models.Problem.__name__)}
+    for code, response in responses.items():
+        if code >= "400":
+            response["content"] = {problem_details.MEDIA_TYPE: {"schema": schema}}
+
+
+class Described(FastAPI):
+    """An application with that description."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description."""
+        return describe(self)

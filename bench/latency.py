@@ -1,0 +1,179 @@
+"""How long from handing a task over to its callback, beside a raw Job on the same cluster.
+
+    . .localcluster/env; python bench/latency.py [--rounds 10] [--json FILE]
+
+Each round runs every kind once, in turn, so that a noisy minute hits all alike. Before each single
+run there is a random pause of up to a second: runs one after the other would lock onto the
+kubelet's relist of one second and all show the same figure. Times are seconds on one monotonic
+clock; ends are seen by watches.
+"""
+
+import argparse
+import http.server
+import json
+import os
+import queue
+import random
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import kubernetes
+
+IMAGE = os.environ.get("BENCH_IMAGE", "localhost/longtask-base:dev")
+NAMESPACE = "default"
+_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def raw_job() -> dict[str, float]:
+    """Create a Job that does nothing; return when its pod's end and its Complete are seen."""
+    batch, core = kubernetes.client.BatchV1Api(), kubernetes.client.CoreV1Api()
+    name = f"raw-{uuid.uuid4().hex[:10]}"
+    body = {
+        "metadata": {"name": name},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": _SECURITY,
+                    "containers": [{"name": "main", "image": IMAGE, "command": ["true"]}],
+                }
+            },
+        },
+    }
+    seen: dict[str, float] = {}
+
+    def watch_pod(version: str) -> None:
+        stream = kubernetes.watch.Watch().stream(
+            core.list_namespaced_pod,
+            NAMESPACE,
+            label_selector=f"job-name={name}",
+            resource_version=version,
+            timeout_seconds=60,
+        )
+        for event in stream:
+            if event["object"].status.phase in {"Succeeded", "Failed"}:
+                seen["pod"] = time.monotonic() - started
+                return
+
+    version = core.list_namespaced_pod(NAMESPACE, limit=1).metadata.resource_version
+    started = time.monotonic()
+    batch.create_namespaced_job(NAMESPACE, body)
+    pods = threading.Thread(target=watch_pod, args=(version,))
+    pods.start()
+    stream = kubernetes.watch.Watch().stream(
+        batch.list_namespaced_job,
+        NAMESPACE,
+        field_selector=f"metadata.name={name}",
+        timeout_seconds=60,
+    )
+    for event in stream:
+        if any(c.type == "Complete" for c in event["object"].status.conditions or ()):
+            seen["complete"] = time.monotonic() - started
+            break
+    pods.join()
+    batch.delete_namespaced_job(name, NAMESPACE, propagation_policy="Background")
+    return {
+        "raw Job, create -> Complete": seen["complete"],
+        "raw Job, create -> pod's end": seen["pod"],
+    }
+
+
+class Tasks:
+    """Hands tasks over through the ingress and waits for their callbacks."""
+
+    def __init__(self) -> None:
+        self._arrived: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                at = time.monotonic()
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer._arrived.put((at, body["data"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        address = os.environ["LONGTASK_HOST_ADDRESS"]
+        server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._callback = {"url": f"http://{address}:{server.server_address[1]}/"}
+        token = os.environ["LONGTASK_TOKEN"]
+        self._http = httpx.Client(
+            base_url=os.environ["LONGTASK_URL"], headers={"Authorization": f"Bearer {token}"}
+        )
+
+    def run(self, title: str, order: dict[str, Any]) -> dict[str, float]:
+        """Hand one task over; return when its callback came."""
+        started = time.monotonic()
+        answer = self._http.post("/api/v1/tasks", json={**order, "callback": self._callback})
+        answer.raise_for_status()
+        accepted = time.monotonic()
+        at, data = self._arrived.get(timeout=60)
+        if (data["id"], data["phase"]) != (answer.json()["id"], "Succeeded"):
+            raise RuntimeError(f"unexpected callback: {data}")
+        return {
+            f"{title}, submit -> callback": at - started,
+            f"{title}, submit -> 202": accepted - started,
+        }
+
+
+def main() -> None:
+    """Measure, print a table and the ratio, and keep the raw figures if asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    kubernetes.config.load_kube_config()
+    tasks = Tasks()
+    same = {"container": {"image": IMAGE, "command": ["true"]}}
+    kinds: list[Callable[[], dict[str, float]]] = [
+        raw_job,
+        lambda: tasks.run("same container", same),
+        lambda: tasks.run("fibonacci", {"type": "fibonacci", "input": {"n": 100}}),
+    ]
+    figures: dict[str, list[float]] = {}
+    for round_number in range(arguments.rounds + 1):
+        for kind in kinds:
+            time.sleep(random.random())
+            measured = kind()
+            if round_number > 0:  # the first one warms up
+                for title, seconds in measured.items():
+                    figures.setdefault(title, []).append(seconds)
+    print(f"{arguments.rounds} rounds, seconds        {'p50':>7} {'min':>7} {'max':>7}")
+    for title, values in figures.items():
+        print(f"{title:<36} {statistics.median(values):7.2f} {min(values):7.2f} {max(values):7.2f}")
+    complete = figures["raw Job, create -> Complete"]
+    for title in ("same container, submit -> callback", "fibonacci, submit -> callback"):
+        low, middle, high = ratio(figures[title], complete)
+        print(f"{title} / raw Job's Complete, p50: {middle:.2f} (95 % {low:.2f} to {high:.2f})")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+def ratio(a: list[float], b: list[float]) -> tuple[float, float, float]:
+    """Return the ratio of two medians with its 95 % bootstrap interval, rounds drawn together."""
+    rng = random.Random(1)
+    drawn = []
+    for _ in range(2000):
+        rounds = [rng.randrange(len(a)) for _ in a]
+        drawn.append(
+            statistics.median(a[i] for i in rounds) / statistics.median(b[i] for i in rounds)
+        )
+    drawn.sort()
+    return drawn[50], statistics.median(a) / statistics.median(b), drawn[1949]
+
+
+if __name__ == "__main__":
+    main()

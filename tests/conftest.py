@@ -1,0 +1,19 @@
+"""Options and markers of all tests."""
+
+from pathlib import Path
+
+import pytest
+
+E2E = Path(__file__).parent / "e2e"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--with-e2e", action="store_true", help="run the tests that need the product of `make up`"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if collection_path.is_relative_to(E2E) and not config.getoption("--with-e2e"):
+        return True
+    return None

@@ -1,0 +1,58 @@
+"""The product as its users meet it: the CLI, REST through the ingress, kubectl, a receiver."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import e2e_support
+import httpx
+import pytest
+
+
+@pytest.fixture(scope="session")
+def product() -> e2e_support.Product:
+    """What `make up` has brought up; its absence is a failure, never a skip."""
+    return e2e_support.Product.from_environ(os.environ)
+
+
+@pytest.fixture
+def rest(product: e2e_support.Product) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {product.token}"}
+    with httpx.Client(base_url=product.url, headers=headers, timeout=70) as client:
+        yield client
+
+
+@pytest.fixture
+def kubectl() -> e2e_support.Kubectl:
+    return e2e_support.Kubectl()
+
+
+@pytest.fixture
+def receiver(product: e2e_support.Product) -> Iterator[e2e_support.Receiver]:
+    with e2e_support.Receiver(product.host_address) as running:
+        yield running
+
+
+@pytest.fixture
+def name() -> str:
+    """A task's name that nothing else has."""
+    return f"e2e-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def longtask() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command, as a user runs it."""
+
+    def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["longtask", *words], capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def root() -> Path:
+    return Path(__file__).resolve().parents[2]

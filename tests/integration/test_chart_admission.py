@@ -1,0 +1,207 @@
+"""The ValidatingAdmissionPolicy: what a task's author, the API and the operator may write."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+RELEASE, TASKS = "longtask", "longtasks"
+API = f"system:serviceaccount:{RELEASE}:longtask-api"
+OPERATOR = f"system:serviceaccount:{RELEASE}:longtask-operator"
+POLICY = f"{RELEASE}-longtask-longtasks"
+OWNER = "longtask.dev/owner"
+
+Answer = subprocess.CompletedProcess[str]
+
+
+def kubectl(*arguments: str, stdin: str = "", account: str | None = None) -> Answer:
+    who = ("--as", account) if account else ()
+    return subprocess.run(
+        ["kubectl", "-n", TASKS, *arguments, *who],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def task(name: str, /, *, labels: dict[str, str] | None = None, **spec: Any) -> str:
+    """Return a task that waits: its queue does not exist."""
+    spec = {"type": "sleep", "input": {"seconds": 0}, "queue": "no-such-queue"} | spec
+    return json.dumps(
+        {
+            "apiVersion": "longtask.dev/v1alpha1",
+            "kind": "LongTask",
+            "metadata": {"name": name, "labels": labels or {}},
+            "spec": {key: value for key, value in spec.items() if value is not None},
+        }
+    )
+
+
+def create(manifest: str, account: str | None = None) -> Answer:
+    return kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest, account=account)
+
+
+def patch(name: str, change: object, account: str | None = None) -> Answer:
+    kind = "json" if isinstance(change, list) else "merge"
+    arguments = ("patch", "longtask", name, "--type", kind, "-p", json.dumps(change))
+    return kubectl(*arguments, "--dry-run=server", account=account)
+
+
+def write_status(name: str, status: dict[str, Any], account: str | None = None) -> Answer:
+    """Apply a part of the status; unlike `patch` it needs no right to read it."""
+    manifest = json.loads(task(name))
+    del manifest["spec"]
+    return kubectl(
+        *("apply", "--server-side", "--subresource=status", "--force-conflicts"),
+        *("--field-manager=test", "--dry-run=server", "-f", "-"),
+        stdin=json.dumps(manifest | {"status": status}),
+        account=account,
+    )
+
+
+@pytest.fixture(scope="module")
+def waiting() -> Iterator[str]:
+    """A task of bob's that nothing starts."""
+    name = f"test-admission-{uuid.uuid4().hex[:8]}"
+    made = kubectl("create", "-f", "-", stdin=task(name, labels={OWNER: "bob"}), account=API)
+    assert made.returncode == 0, made.stderr
+    yield name
+    kubectl("delete", "longtask", name, "--wait=false")
+
+
+def test_the_policy_has_no_warnings() -> None:
+    found = kubectl("get", "validatingadmissionpolicy", POLICY, "-o", "json")
+    policy = json.loads(found.stdout)
+    assert policy["status"]["observedGeneration"] == policy["metadata"]["generation"]
+    assert policy["status"]["typeChecking"] == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"spec": {"input": {"seconds": 1}}}, id="another-input"),
+        pytest.param({"spec": {"input": {"more": None, "seconds": 0, "x": 1}}}, id="a-key-added"),
+        pytest.param([{"op": "remove", "path": "/spec/input"}], id="the-input-removed"),
+        pytest.param([{"op": "replace", "path": "/spec/input", "value": None}], id="null"),
+    ],
+)
+def test_the_input_cannot_be_changed(waiting: str, change: object) -> None:
+    answer = patch(waiting, change)
+    assert answer.returncode != 0
+    assert "spec.input: cannot be changed" in answer.stderr
+
+
+def test_the_input_of_a_step_cannot_be_changed() -> None:
+    name = f"test-admission-{uuid.uuid4().hex[:8]}"
+    steps = [{"name": "one", "type": "sleep", "input": {"seconds": 0}}]
+    kubectl("create", "-f", "-", stdin=task(name, type=None, input=None, steps=steps))
+    try:
+        answer = patch(name, [{"op": "add", "path": "/spec/steps/0/input/seconds", "value": 1}])
+        assert answer.returncode != 0
+        # Not the policy: the CRD compares steps with their inputs.
+        assert "steps cannot be changed" in answer.stderr
+    finally:
+        kubectl("delete", "longtask", name, "--wait=false")
+
+
+@pytest.mark.parametrize("change", [{"priority": 60}, {"cancel": True}])
+def test_cancel_and_priority_can_be_changed(waiting: str, change: object) -> None:
+    assert patch(waiting, {"spec": change}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("a" * 65_534, id="text"),
+        pytest.param("é" * 32_767, id="text-beyond-ascii"),
+        pytest.param([1] * 32_767, id="digits"),
+        pytest.param([1.5] * 16_383, id="fractions-that-cel-writes-long"),
+        pytest.param([[]] * 21_845, id="empty-lists"),
+    ],
+)
+def test_64_kib_of_input_are_accepted(value: object) -> None:
+    answer = create(task("test-size", input=value))
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"input": "a" * 200_000}, id="one-input"),
+        pytest.param({"input": "é" * 100_000}, id="counted-in-bytes"),
+        pytest.param(
+            {
+                "type": None,
+                "input": None,
+                "steps": [
+                    {"name": "one", "type": "sleep", "input": "a" * 100_000},
+                    {"name": "two", "type": "sleep", "input": "a" * 100_000},
+                ],
+            },
+            id="steps-together",
+        ),
+    ],
+)
+def test_a_huge_input_is_refused(spec: dict[str, Any]) -> None:
+    answer = create(task("test-size", **spec))
+    assert answer.returncode != 0
+    assert "spec.input: more than 64 KiB" in answer.stderr
+
+
+@pytest.mark.parametrize("account", [API, None])
+def test_only_longtask_names_the_owner(account: str | None) -> None:
+    answer = create(task("test-owner", labels={OWNER: "eve"}), account)
+    assert (answer.returncode == 0) is (account == API)
+    if account is None:
+        assert OWNER in answer.stderr
+
+
+@pytest.mark.parametrize("account", [API, OPERATOR, None])
+@pytest.mark.parametrize("owner", ["eve", None])
+def test_nobody_changes_the_owner(waiting: str, owner: str | None, account: str | None) -> None:
+    answer = patch(waiting, {"metadata": {"labels": {OWNER: owner}}}, account)
+    assert answer.returncode != 0
+    assert OWNER in answer.stderr
+
+
+def test_other_labels_are_free(waiting: str) -> None:
+    assert patch(waiting, {"metadata": {"labels": {"team": "red"}}}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("account", "status"),
+    [
+        pytest.param(OPERATOR, {"phase": "Running", "attempt": 1}, id="operator-phase"),
+        pytest.param(OPERATOR, {"result": {"value": 1}}, id="operator-result"),
+        pytest.param(API, {"progress": {"percent": 5, "message": "…"}}, id="api-progress"),
+        pytest.param(API, {"result": {"ref": {"size": 1, "sha256": "0" * 64}}}, id="api-ref"),
+    ],
+)
+def test_status_that_may_be_written(waiting: str, account: str, status: dict[str, Any]) -> None:
+    answer = write_status(waiting, status, account)
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("account", "status", "message"),
+    [
+        pytest.param(API, {"phase": "Succeeded"}, "the API may change", id="api-phase"),
+        pytest.param(API, {"attempt": 3}, "the API may change", id="api-attempt"),
+        pytest.param(API, {"result": {"value": 1}}, "the API may change", id="api-result"),
+        pytest.param(
+            API, {"progress": {"percent": 5}, "waiting": "x"}, "the API may change", id="api-both"
+        ),
+        pytest.param(None, {"phase": "Succeeded"}, "only the operator", id="administrator"),
+        pytest.param(None, {"progress": {"percent": 5}}, "only the operator", id="progress"),
+    ],
+)
+def test_status_that_may_not_be_written(
+    waiting: str, account: str | None, status: dict[str, Any], message: str
+) -> None:
+    answer = write_status(waiting, status, account)
+    assert answer.returncode != 0
+    assert message in answer.stderr

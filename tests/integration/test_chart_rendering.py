@@ -1,0 +1,128 @@
+"""The chart by helm: what it refuses, and what it makes."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHART = Path(__file__).parents[2] / "charts" / "longtask"
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["helm", *arguments], capture_output=True, text=True, check=False)
+
+
+def render(*settings: str) -> list[dict[str, Any]]:
+    flags = [part for setting in settings for part in ("--set", setting)]
+    out = helm("template", "longtask", str(CHART), "-n", "longtask", *flags)
+    assert out.returncode == 0, out.stderr
+    return [document for document in yaml.safe_load_all(out.stdout) if document]
+
+
+def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = (o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name)
+    return found
+
+
+def env(deployment: dict[str, Any]) -> dict[str, str]:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def test_lint_finds_nothing() -> None:
+    out = helm("lint", "--strict", str(CHART))
+    assert out.returncode == 0, out.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "where"),
+    [
+        ("nonsense=1", "nonsense"),
+        ("ingress.enable=true", "/ingress"),
+        ("operator.replicaCount=2", "/operator"),
+        ("api.service.type=NodePort", "/api/service"),
+        ("taskNamespaces={a,b}", "/taskNamespaces"),
+        ("taskNamespaces={}", "/taskNamespaces"),
+        ("callbacks.schedule=5", "/callbacks/schedule"),
+        ("callbacks.deny={example.com}", "/callbacks/deny"),
+        ("callbacks.allow={https://example.com/x}", "/callbacks/allow"),
+        ("api.image.digest=latest", "/api/image/digest"),
+        ("tasks.resourceCap.gpu=1", "/tasks/resourceCap"),
+        ("tasks.resourceCap.memory=much", "/tasks/resourceCap/memory"),
+        ("publicUrl=example.com", "/publicUrl"),
+        ("defaultQueue.maxRunning=-1", "/defaultQueue/maxRunning"),
+        ("httpRoute.enabled=true", "/httpRoute/parentRefs"),
+        ("admission.statusWriters={a'b}", "/admission/statusWriters"),
+        ("logLevel=loud", "/logLevel"),
+    ],
+)
+def test_wrong_values_are_refused(setting: str, where: str) -> None:
+    out = helm("template", "longtask", str(CHART), "--set", setting)
+    assert out.returncode != 0
+    assert where in out.stderr
+
+
+def test_both_components_are_told_the_same() -> None:
+    objects = render("callbacks.allow={10.1.2.3:8080,hooks.corp}", "callbacks.deny={34.0.0.0/8}")
+    api = env(one(objects, "Deployment", "longtask-api"))
+    operator = env(one(objects, "Deployment", "longtask-operator"))
+    shared = set(api) & set(operator)
+    assert {name: api[name] for name in shared} == {name: operator[name] for name in shared}
+    assert api["LONGTASK_CALLBACK_ALLOW"] == "10.1.2.3:8080,hooks.corp"
+    assert operator["LONGTASK_CALLBACK_DENY"] == "34.0.0.0/8"
+    assert operator["LONGTASK_CALLBACK_SCHEDULE"].startswith("0,5,300,")
+    assert operator["LONGTASK_RUNNER_API_URL"] == "http://longtask-api.longtask.svc:8081"
+    assert json.loads(api["LONGTASK_RESOURCE_CAP"])["memory"] == "8Gi"
+
+
+def test_without_a_token_none_is_mounted() -> None:
+    assert "LONGTASK_TOKEN_FILE" not in env(
+        one(render("api.insecure=true"), "Deployment", "longtask-api")
+    )
+
+
+def test_every_pod_of_ours_is_restricted() -> None:
+    objects = render()
+    pods = [o["spec"]["template"]["spec"] for o in objects if o["kind"] == "Deployment"]
+    pods += [o["spec"] for o in objects if o["kind"] == "Pod"]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["enableServiceLinks"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 65532
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_the_types_arrive_as_they_stand_in_their_files() -> None:
+    # Helm reads YAML 1.1, where a plain `n` is `false`; this reader does not.
+    objects = render()
+    for path in (CHART / "files" / "types").glob("*.yaml"):
+        source = yaml.safe_load(path.read_text())
+        assert one(objects, "LongTaskType", source["metadata"]["name"])["spec"] == source["spec"]
+
+
+def test_nothing_is_made_outside_its_place() -> None:
+    cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding"} | {
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    }
+    for found in render("ingress.enabled=true"):
+        if found["kind"] not in cluster:
+            assert found["metadata"]["namespace"] in {"longtask", "longtasks"}, found["metadata"]
+
+
+def test_an_image_by_digest() -> None:
+    objects = render(f"api.image.digest=sha256:{'0' * 64}", "global.imageRegistry=registry:5000")
+    pod = one(objects, "Deployment", "longtask-api")["spec"]["template"]["spec"]
+    expected = f"registry:5000/longtask/longtask-api@sha256:{'0' * 64}"
+    assert pod["containers"][0]["image"] == expected

@@ -1,0 +1,202 @@
+"""What the end-to-end tests stand on: waiting with a deadline, kubectl, a callback receiver."""
+
+import dataclasses
+import http.server
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import httpx
+import standardwebhooks
+
+T = TypeVar("T")
+
+#: On the local cluster there is no registry: this image is the base of our own.
+BASE_IMAGE = "localhost/longtask-base:dev"
+
+
+def eventually(fetch: Callable[[], T], is_so: Callable[[T], bool], *, within: float) -> T:
+    """Return what `fetch` gives once it is so; fail with the last of it at the deadline."""
+    pause = threading.Event()
+    deadline = time.monotonic() + within
+    while True:
+        seen = fetch()
+        if is_so(seen):
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s; last seen: {seen!r}")
+        pause.wait(0.1)
+
+
+def submit(rest: httpx.Client, **order: Any) -> dict[str, Any]:
+    """Hand a task over and return what the API answers."""
+    answer = rest.post("/api/v1/tasks", json=order)
+    assert answer.status_code == 202, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def finished(rest: httpx.Client, task: str, *, within: float = 90) -> dict[str, Any]:
+    """Wait for a task's end and return it as the API shows it."""
+
+    def fetch() -> dict[str, Any]:
+        answer = rest.get(f"/api/v1/tasks/{task}", headers={"Prefer": "wait=20"})
+        assert answer.status_code == 200, answer.text
+        view: dict[str, Any] = answer.json()
+        return view
+
+    return eventually(
+        fetch, lambda view: view["phase"] in {"Succeeded", "Failed", "Cancelled"}, within=within
+    )
+
+
+def callback_key(rest: httpx.Client) -> str:
+    """Return the key that signs our callbacks."""
+    return str(rest.get("/api/v1/me/callback-key").json()["key"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """Where the product is and how one gets in."""
+
+    url: str
+    token: str
+    host_address: str
+    audit_log: str
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Product":
+        """Read what `.localcluster/env` exports."""
+        missing = [
+            name
+            for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_HOST_ADDRESS", "KUBECONFIG")
+            if not environ.get(name)
+        ]
+        if missing:
+            raise AssertionError(f"run `make up`, then `. .localcluster/env`: no {missing}")
+        return cls(
+            environ["LONGTASK_URL"],
+            environ["LONGTASK_TOKEN"],
+            environ["LONGTASK_HOST_ADDRESS"],
+            environ.get("LONGTASK_AUDIT_LOG", ""),
+        )
+
+
+class Kubectl:
+    """kubectl in the tasks' namespace, where the kubeconfig's context points."""
+
+    def __call__(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run it and return what it says; with check=False, its errors too."""
+        done = subprocess.run(
+            ["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=180
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def get(self, *words: str) -> dict[str, Any]:
+        """Return an object or a list as JSON."""
+        parsed: dict[str, Any] = json.loads(self("get", *words, "-o", "json"))
+        return parsed
+
+    def apply_task(self, name: str, spec: dict[str, Any]) -> None:
+        """Make a task as a kubectl user does."""
+        task = {
+            "apiVersion": "longtask.dev/v1alpha1",
+            "kind": "LongTask",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        self("apply", "-f", "-", stdin=json.dumps(task))
+
+    def wait_finished(self, name: str, *, within: int = 90) -> dict[str, Any]:
+        """Wait as the docs say, and return the task."""
+        self("wait", "--for=condition=Finished", f"lt/{name}", f"--timeout={within}s")
+        return self.get("lt", name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivery:
+    """One request that the receiver got, raw."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float
+
+    @property
+    def id(self) -> str:
+        """Return the webhook-id."""
+        return self.headers["webhook-id"]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Return the data part of the body."""
+        data: dict[str, Any] = json.loads(self.body)["data"]
+        return data
+
+    def verify(self, key: str) -> dict[str, Any]:
+        """Verify the signature with the library that receivers use; return the body."""
+        verified: dict[str, Any] = standardwebhooks.Webhook(key).verify(
+            self.body.decode(), self.headers
+        )
+        return verified
+
+
+class Receiver:
+    """An HTTP server on this host that keeps each request and answers as it is told."""
+
+    def __init__(self, address: str, port: int = 0) -> None:
+        self.deliveries: list[Delivery] = []
+        self.answers: list[int] = []  #: status codes to give first; then 204
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                outer.deliveries.append(Delivery(self.path, headers, body, time.time()))
+                self.send_response(outer.answers.pop(0) if outer.answers else 204)
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                body = b"hello from the host"
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer((address, port), Handler)
+        host, self.port = self._server.server_address[:2]
+        self.base = f"http://{host!s}:{self.port}"
+
+    def __enter__(self) -> "Receiver":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def url(self, path: str = "/hook") -> str:
+        """Return a callback URL that leads here."""
+        return self.base + path
+
+    def of(self, task: str) -> list[Delivery]:
+        """Return what came for one task."""
+        return [d for d in list(self.deliveries) if d.data["id"] == task]
+
+    def wait_for(self, task: str, *, count: int = 1, within: float = 60) -> list[Delivery]:
+        """Wait until that many deliveries have come for a task."""
+        return eventually(lambda: self.of(task), lambda got: len(got) >= count, within=within)
+
+    def wait_for_count(self, count: int, *, within: float) -> None:
+        """Wait until that many deliveries have come in all."""
+        eventually(lambda: len(self.deliveries), lambda seen: seen >= count, within=within)

@@ -1,0 +1,229 @@
+import asyncio
+
+import pytest
+from longtask_api import errors, ports
+
+FINISHED = [
+    {
+        "type": kind,
+        "status": "True",
+        "reason": "Completed",
+        "message": "well done",
+        "lastTransitionTime": "2026-01-02T03:05:00Z",
+    }
+    for kind in ("Finished", "Succeeded")
+]
+SUCCEEDED = {"phase": "Succeeded", "conditions": FINISHED, "attempt": 1}
+SPEC = {"type": "fibonacci"}
+
+
+async def seen(client, cluster, name, **parts):
+    """Make a task, and let the API hear of it."""
+    await cluster.put(ports.TASKS, name, spec=SPEC, **parts)
+    assert (await client.get(f"/api/v1/tasks/{name}")).status_code == 200
+
+
+async def test_a_task_that_is_only_in_kubernetes_is_found(client, cluster):
+    await seen(client, cluster, "a")
+
+
+@pytest.mark.parametrize("name", ["nothing", "No-Name", "a" * 60, "..", "a%2Fb"])
+async def test_what_is_not_there_is_not_found(client, name):
+    assert (await client.get(f"/api/v1/tasks/{name}")).status_code == 404
+
+
+async def test_a_finished_task(client, cluster):
+    await seen(client, cluster, "a", status=SUCCEEDED | {"result": {"value": {"x": [None]}}})
+    view = (await client.get("/api/v1/tasks/a")).json()
+    assert (view["percent"], view["reason"], view["message"]) == (100, "Completed", "well done")
+    assert view["queuePosition"] is None
+    assert view["waiting"] is None
+    assert (await client.get("/api/v1/tasks/a/state")).json() == {
+        "state": "Succeeded",
+        "percent": 100,
+    }
+    assert (await client.get("/api/v1/tasks/a/result")).text == '{"x":[null]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        pytest.param({"phase": "Running", "attempt": 1}, 409, None, id="not-yet"),
+        pytest.param(SUCCEEDED, 200, "null", id="no-value-is-null"),
+        pytest.param(SUCCEEDED | {"phase": "Failed"}, 200, "null", id="a-failure-brings-nothing"),
+        pytest.param(SUCCEEDED | {"result": {"value": "9" * 40}}, 200, f'"{"9" * 40}"', id="text"),
+        pytest.param(
+            SUCCEEDED | {"result": {"ref": {"size": 1, "sha256": "0" * 64}}},
+            501,
+            None,
+            id="never-a-wrong-null",
+        ),
+    ],
+)
+async def test_results(client, cluster, status, code, text):
+    await seen(client, cluster, "a", status=status)
+    answer = await client.get("/api/v1/tasks/a/result")
+    assert answer.status_code == code
+    if text is not None:
+        assert answer.text == text
+
+
+async def test_the_etag_changes_with_what_is_shown_and_with_nothing_else(client, cluster):
+    await seen(client, cluster, "b")
+    first = await client.get("/api/v1/tasks/b")
+    known = {"If-None-Match": first.headers["ETag"]}
+    same = await client.get("/api/v1/tasks/b", headers=known)
+    assert (same.status_code, same.content) == (304, b"")
+
+    # Somebody gets in front: the resource is as it was, its place is not.
+    await client.post(
+        "/api/v1/tasks", json={"type": "fibonacci", "input": {"n": 1}, "priority": 99}
+    )
+    other = await client.get("/api/v1/tasks/b", headers=known)
+    assert other.status_code == 200
+    assert other.json()["queuePosition"] == 2
+    assert other.json()["waiting"] == "1 ahead in queue default"
+
+
+async def test_a_long_poll_ends_with_the_task(client, cluster):
+    await seen(client, cluster, "a")
+    poll = asyncio.create_task(
+        client.get("/api/v1/tasks/a", headers={"Prefer": "respond-async, wait=60"})
+    )
+    await cluster.put(ports.TASKS, "a", status={"phase": "Running", "attempt": 1})
+    await cluster.put(ports.TASKS, "a", status=SUCCEEDED)
+    answer = await asyncio.wait_for(poll, 10)
+    assert answer.json()["phase"] == "Succeeded"
+    assert answer.headers["Preference-Applied"] == "wait=60"
+    assert "Retry-After" not in answer.headers
+
+
+async def test_a_long_poll_ends_with_its_time(client, cluster):
+    await seen(client, cluster, "a")
+    answer = await client.get("/api/v1/tasks/a", headers={"Prefer": "wait=0"})
+    assert answer.json()["phase"] == "Pending"
+
+
+async def test_a_long_poll_ends_with_the_deletion(client, cluster):
+    await seen(client, cluster, "a")
+    poll = asyncio.create_task(client.get("/api/v1/tasks/a", headers={"Prefer": "wait=60"}))
+    await client.delete("/api/v1/tasks/a")
+    assert (await asyncio.wait_for(poll, 10)).status_code == 404
+
+
+async def test_cancel(client, cluster):
+    await seen(client, cluster, "a")
+    for _ in range(2):
+        answer = await client.post("/api/v1/tasks/a:cancel")
+        assert answer.status_code == 202
+    assert cluster.stored(ports.TASKS, "a")["spec"]["cancel"] is True
+    assert cluster.calls.count("patch longtasks a") == 1
+
+
+async def test_a_finished_task_cannot_be_cancelled_any_more(client, cluster):
+    await seen(client, cluster, "a", status=SUCCEEDED)
+    answer = await client.post("/api/v1/tasks/a:cancel")
+    assert (answer.status_code, answer.json()["phase"]) == (200, "Succeeded")
+    assert "cancel" not in cluster.stored(ports.TASKS, "a")["spec"]
+
+
+async def test_delete(client, cluster):
+    await seen(client, cluster, "a")
+    assert (await client.delete("/api/v1/tasks/a")).status_code == 204
+    assert (await client.get("/api/v1/tasks/a")).status_code == 404
+    assert (await client.delete("/api/v1/tasks/a")).status_code == 404
+
+
+async def test_reads_cost_kubernetes_nothing(client, cluster):
+    await seen(client, cluster, "a")
+    cluster.calls.clear()
+    for path in ("tasks", "tasks/a", "tasks/a/state", "types", "types/fibonacci"):
+        assert (await client.get(f"/api/v1/{path}")).status_code == 200
+    assert cluster.calls == []
+
+
+async def test_types(client):
+    listed = (await client.get("/api/v1/types")).json()
+    assert [item["name"] for item in listed["items"]] == ["fibonacci"]
+    one = (await client.get("/api/v1/types/fibonacci")).json()
+    assert one["inputSchema"]["required"] == ["n"]
+    assert (await client.get("/api/v1/types/nothing")).status_code == 404
+
+
+async def test_reads_go_on_while_kubernetes_is_away(client, cluster):
+    await seen(client, cluster, "a")
+    cluster.failure = errors.Unavailable()
+    await cluster.wake()
+    assert (await client.get("/api/v1/tasks/a")).status_code == 200
+    assert (await client.get("/api/v1/tasks/other")).status_code == 503
+    assert (await client.delete("/api/v1/tasks/a")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        pytest.param("limit=0", "limit", id="no-page-is-empty"),
+        pytest.param("limit=501", "limit", id="no-page-is-endless"),
+        pytest.param("phase=Nowhere", "phase", id="an-unknown-phase"),
+        pytest.param("sort=name", "sort", id="an-unknown-order"),
+        pytest.param("label=a", "label", id="half-a-label"),
+    ],
+)
+async def test_wrong_parameters_are_named(client, query, pointer):
+    answer = await client.get(f"/api/v1/tasks?{query}")
+    assert answer.status_code == 422
+    assert [e["pointer"].split("/")[0] for e in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("cursor", ["x", "e30", "WyJhIl0", "WzFd", "ä"])
+async def test_a_foreign_cursor_is_refused(client, cursor):
+    answer = await client.get("/api/v1/tasks", params={"cursor": cursor})
+    assert answer.status_code == 400
+
+
+async def test_pages_show_every_task_once(client, cluster):
+    for number in range(5):
+        await seen(client, cluster, f"t{number}")
+    for sort in ("-createdAt", "createdAt", "queuePosition"):
+        found, cursor = [], ""
+        while cursor is not None:
+            params = {"limit": 2, "sort": sort} | ({"cursor": cursor} if cursor else {})
+            page = (await client.get("/api/v1/tasks", params=params)).json()
+            found += [item["id"] for item in page["items"]]
+            cursor = page["nextCursor"]
+        assert sorted(found) == [f"t{number}" for number in range(5)]
+    params = {"limit": 2, "phase": "Pending"}
+    other = (await client.get("/api/v1/tasks", params=params)).json()["nextCursor"]
+    assert (await client.get("/api/v1/tasks", params={"cursor": other})).status_code == 400
+
+
+async def test_logs(client, cluster):
+    running = {
+        "phase": "Running",
+        "attempt": 1,
+        "attempts": [{"number": 1, "jobName": "a-job", "podName": "a-pod"}],
+    }
+    await seen(client, cluster, "a", status=running)
+    assert (await client.get("/api/v1/tasks/a/logs")).status_code == 404  # the pod is gone
+    cluster.add_pod("a-pod", task="a", attempt=1, job="a-job")
+    for follow in ("true", "false"):
+        answer = await client.get(f"/api/v1/tasks/a/logs?follow={follow}")
+        assert (answer.status_code, answer.json()["type"]) == (
+            409,
+            "urn:longtask:problem:not-started",
+        )
+    cluster.logs["a-pod"] = [b"one\n", b"two\n"]
+    answer = await client.get("/api/v1/tasks/a/logs?follow=true")
+    assert (answer.status_code, answer.text) == (200, "one\ntwo\n")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert (await client.get("/api/v1/tasks/a/logs?attempt=1")).text == "one\ntwo\n"
+    assert (await client.get("/api/v1/tasks/a/logs?attempt=2")).status_code == 404
+    assert (await client.get("/api/v1/tasks/a/logs?step=x")).status_code == 422
+
+
+async def test_a_follower_finds_the_pod_before_it_is_recorded(client, cluster):
+    claimed = {"attempt": 1, "attempts": [{"number": 1, "jobName": "a-job"}]}
+    await seen(client, cluster, "a", status=claimed)
+    cluster.add_pod("a-pod", task="a", attempt=1, job="a-job")
+    cluster.logs["a-pod"] = [b"early\n"]
+    assert (await client.get("/api/v1/tasks/a/logs?follow=true")).text == "early\n"

@@ -1,0 +1,248 @@
+import json
+
+import httpx
+import pytest
+from longtask_api import errors, ports, testing
+from longtask_client import models
+from longtask_crds import names
+
+ORDER = {"type": "fibonacci", "input": {"n": 10}}
+
+
+async def post(client: httpx.AsyncClient, order, **headers: str) -> httpx.Response:
+    return await client.post("/api/v1/tasks", json=order, headers=headers)
+
+
+def pointers(answer: httpx.Response) -> set[str]:
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    return {error["pointer"] for error in answer.json()["errors"]}
+
+
+async def test_a_task_is_stored_before_it_is_accepted(client, cluster):
+    answer = await post(client, ORDER | {"labels": {"team": "a"}, "name": "first"})
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == "/api/v1/tasks/first"
+    assert answer.headers["Retry-After"]
+    view = models.TaskView.model_validate(answer.json())
+    assert (view.id, view.phase, view.queue, view.queue_position) == (
+        "first",
+        "Pending",
+        "default",
+        1,
+    )
+    stored = cluster.stored(ports.TASKS, "first")
+    assert stored["spec"] == ORDER
+    assert stored["metadata"]["labels"] == {"team": "a"}
+    assert names.REQUEST_HASH_ANNOTATION not in stored["metadata"].get("annotations", {})
+
+
+async def test_a_submission_costs_one_request(client, cluster):
+    cluster.calls.clear()
+    await post(client, ORDER | {"name": "first"})
+    assert cluster.calls == ["create longtasks first"]
+
+
+async def test_a_name_is_made_up_from_the_type(client):
+    answer = await post(client, ORDER)
+    name = answer.json()["id"]
+    assert name.startswith("fibonacci-")
+    assert len(name) == len("fibonacci-") + 8
+
+
+@pytest.mark.parametrize(
+    ("again", "key", "status"),
+    [
+        pytest.param(ORDER, "k", 200, id="the-same-key-and-order-give-the-same-task"),
+        pytest.param({"input": {"n": 10}, "type": "fibonacci"}, "k", 200, id="order-is-no-order"),
+        pytest.param(ORDER | {"idempotencyKey": "k"}, "k", 200, id="the-body-may-say-it-as-well"),
+        pytest.param(ORDER | {"priority": 1}, "k", 409, id="another-order-is-a-clash"),
+        pytest.param(ORDER, "other", 202, id="another-key-is-another-task"),
+        pytest.param(ORDER | {"idempotencyKey": "x"}, "k", 422, id="two-keys-are-one-too-many"),
+        pytest.param(ORDER, "", 422, id="an-empty-key-is-none"),
+    ],
+)
+async def test_idempotency_keys(client, again, key, status):
+    first = await post(client, ORDER, **{"Idempotency-Key": "k"})
+    assert first.status_code == 202
+    second = await post(client, again, **{"Idempotency-Key": key})
+    assert second.status_code == status
+    if status == 200:
+        assert second.json()["id"] == first.json()["id"]
+        assert second.headers["Location"] == first.headers["Location"]
+
+
+@pytest.mark.parametrize(
+    ("first_key", "second_key", "status"),
+    [
+        pytest.param("k", "k", 200, id="the-same-name-key-and-order-give-the-same-task"),
+        pytest.param("k", "other", 409, id="another-key-wants-another-task"),
+        pytest.param(None, None, 409, id="without-a-key-a-name-is-taken-once"),
+        pytest.param(None, "k", 409, id="a-key-does-not-claim-what-was-made-without-it"),
+    ],
+)
+async def test_a_given_name_is_the_lock(client, first_key, second_key, status):
+    named = ORDER | {"name": "mine"}
+    for key, expected in ((first_key, 202), (second_key, status)):
+        answer = await post(client, named | ({"idempotencyKey": key} if key else {}))
+        assert answer.status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        pytest.param({}, {""}, id="something-must-be-ordered"),
+        pytest.param(ORDER | {"container": {"image": "a"}}, {""}, id="but-not-two-things"),
+        pytest.param(
+            {"steps": [{"name": "a", "type": "fibonacci"}]}, {"/steps"}, id="steps-come-later"
+        ),
+        pytest.param(ORDER | {"typo": 1}, {"/typo"}, id="unknown-fields-are-refused"),
+        pytest.param(
+            ORDER | {"callback": {"url": "https://a.test/", "uri": "x"}},
+            {"/callback/uri"},
+            id="unknown-fields-are-refused-inside-as-well",
+        ),
+        pytest.param(ORDER | {"type": "nothing"}, {"/type"}, id="an-unknown-type"),
+        pytest.param(ORDER | {"queue": "nothing"}, {"/queue"}, id="an-unknown-queue"),
+        pytest.param({"type": "fibonacci"}, {"/input/n"}, id="a-missing-input-is-named"),
+        pytest.param(
+            ORDER | {"input": {"n": -1, "m/x": 1}}, {"/input/n", "/input/m~1x"}, id="every-error"
+        ),
+        pytest.param(ORDER | {"input": {"n": 2**63}}, {"/input/n"}, id="no-digit-is-lost"),
+        pytest.param(ORDER | {"name": "Not a label"}, {"/name"}, id="a-bad-name"),
+        pytest.param(ORDER | {"priority": 101}, {"/priority"}, id="a-bad-priority"),
+        pytest.param(
+            ORDER | {"callback": {"url": "http://a.test/"}}, {"/callback/url"}, id="plain-http"
+        ),
+        pytest.param(
+            ORDER | {"callback": {"url": "https://10.0.0.1/"}},
+            {"/callback/url"},
+            id="a-private-address",
+        ),
+        pytest.param(
+            ORDER
+            | {"callback": {"url": "https://a.test/", "headers": {"Host": "b", "X-A": "a\r\nb"}}},
+            {"/callback/headers/Host", "/callback/headers/X-A"},
+            id="headers-of-the-delivery-itself",
+        ),
+        pytest.param(
+            {
+                "container": {
+                    "image": "a",
+                    "env": [{"name": "LONGTASK_NAME", "value": "a"}, {"name": "A"}],
+                }
+            },
+            {"/container/env/0/name", "/container/env/1"},
+            id="reserved-and-empty-variables",
+        ),
+        pytest.param(
+            ORDER | {"resources": {"limits": {"memory": "2Gi"}, "requests": {"cpu": 3}}},
+            {"/resources/limits/memory", "/resources/requests/cpu", "/resources/limits/cpu"},
+            id="more-than-one-task-may-have",
+        ),
+        pytest.param(
+            ORDER | {"labels": {"longtask.dev/owner": "me", "a b": "c", "d": "e f"}},
+            {"/labels/longtask.dev~1owner", "/labels/a b", "/labels/d"},
+            id="labels-that-are-ours-or-none",
+        ),
+    ],
+)
+async def test_what_can_never_run_is_refused_with_the_fields_name(client, cluster, order, expected):
+    answer = await post(client, order)
+    assert answer.status_code == 422
+    assert pointers(answer) == expected or pointers(answer) == expected - {"/resources/limits/cpu"}
+    assert not [call for call in cluster.calls if call.startswith("create")]
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status"),
+    [
+        pytest.param(b"{", "application/json", 400, id="no-json"),
+        pytest.param(b'{"a": NaN}', "application/json", 400, id="nan-is-no-json"),
+        pytest.param(b"\xff", "application/json", 400, id="no-utf-8"),
+        pytest.param(b'{"type": "a", "input": "\\ud800"}', "application/json", 400, id="half"),
+        pytest.param(b"[" * 100_000, "application/json", 400, id="a-deep-hole"),
+        pytest.param(b"[" * 70 + b"]" * 70, "application/json", 400, id="too-many-levels"),
+        pytest.param(b"9" * 5000, "application/json", 400, id="more-digits-than-python-reads"),
+        pytest.param(b'{"input": 1e999}', "application/json", 422, id="an-infinite-number"),
+        pytest.param(b"[]", "application/json", 422, id="no-object"),
+        pytest.param(b"{}", "text/plain", 415, id="not-called-json"),
+        pytest.param(b" " * 262_145, "application/json", 413, id="a-large-body"),
+        pytest.param(
+            json.dumps({"type": "fibonacci", "input": "ä" * 40_000}).encode(),
+            "application/json",
+            413,
+            id="a-large-input-counted-in-bytes",
+        ),
+    ],
+)
+async def test_bodies_that_are_not_taken(client, body, media_type, status):
+    answer = await client.post("/api/v1/tasks", content=body, headers={"Content-Type": media_type})
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+
+
+async def test_a_body_without_an_announced_size_is_counted_as_it_comes(client):
+    async def chunks():
+        for _ in range(300):
+            yield b" " * 1024
+
+    answer = await client.post(
+        "/api/v1/tasks", content=chunks(), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 413
+
+
+async def test_an_input_of_just_the_size_is_taken(client, cluster):
+    await cluster.put(ports.TYPES, "any", spec={})
+    text = "a" * (names.INPUT_MAX_BYTES - 2)
+    assert (await post(client, {"type": "any", "input": text})).status_code == 202
+    assert (await post(client, {"type": "any", "input": text + "a"})).status_code == 413
+
+
+async def test_an_allowed_host_may_be_called_back_over_http(client):
+    order = ORDER | {"callback": {"url": "http://hooks.test:9000/x"}}
+    assert (await post(client, order)).status_code == 202
+
+
+async def test_a_schema_that_points_elsewhere_is_never_fetched(client, cluster):
+    elsewhere = {"$ref": "https://elsewhere.test/schema.json"}
+    await cluster.put(ports.TYPES, "remote", spec={"inputSchema": elsewhere})
+    answer = await post(client, {"type": "remote"})
+    assert answer.status_code == 422
+    assert pointers(answer) == {"/type"}
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        pytest.param(errors.Unavailable(), 503, id="away"),
+        pytest.param(errors.TooManyRequests(), 429, id="busy"),
+        pytest.param(errors.Forbidden("exceeded quota"), 403, id="over-the-quota"),
+        pytest.param(
+            errors.Rejected(errors=[models.ProblemError(pointer="/callback/headers", detail="no")]),
+            422,
+            id="refused-by-cel",
+        ),
+    ],
+)
+async def test_nothing_is_accepted_that_kubernetes_did_not_store(client, cluster, failure, status):
+    cluster.failure = failure
+    answer = await post(client, ORDER)
+    assert answer.status_code == status
+    assert ("Retry-After" in answer.headers) == (status in (429, 503))
+    assert pointers(answer) == {error.pointer for error in failure.errors}
+
+
+async def test_what_was_just_made_is_seen_at_once(client):
+    name = (await post(client, ORDER)).json()["id"]
+    assert (await client.get(f"/api/v1/tasks/{name}")).status_code == 200
+    assert [t["id"] for t in (await client.get("/api/v1/tasks")).json()["items"]] == [name]
+
+
+async def test_the_order_is_checked_against_what_was_just_installed(
+    client, cluster: testing.MemoryCluster
+):
+    await cluster.put(ports.QUEUES, "new", spec={})
+    assert (await post(client, ORDER | {"queue": "new"})).status_code == 202

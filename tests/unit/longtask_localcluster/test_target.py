@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from longtask_localcluster import errors, install, target
+from longtask_localcluster.target import Choice, Target
+
+
+@pytest.mark.parametrize(
+    ("given", "docker", "root", "chosen"),
+    [
+        pytest.param(True, True, True, Target.GIVEN, id="the-users-cluster-comes-first"),
+        pytest.param(False, True, True, Target.KIND, id="then-docker"),
+        pytest.param(False, False, True, Target.ONE_NODE, id="then-this-machine"),
+    ],
+)
+def test_choose(given: bool, docker: bool, root: bool, chosen: Target) -> None:
+    assert target.choose(given=given, docker=docker, linux=True, root=root) is chosen
+
+
+@pytest.mark.parametrize(
+    ("linux", "root"),
+    [pytest.param(True, False, id="not-root"), pytest.param(False, True, id="not-linux")],
+)
+def test_without_any_it_says_what_to_do(linux: bool, root: bool) -> None:
+    with pytest.raises(errors.LocalClusterError, match="set KUBECONFIG"):
+        target.choose(given=False, docker=False, linux=linux, root=root)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        pytest.param(Choice(Target.ONE_NODE), id="ours"),
+        pytest.param(Choice(Target.GIVEN, Path("/home/me/k")), id="given"),
+    ],
+)
+def test_a_clone_remembers_its_cluster(tmp_path: Path, choice: Choice) -> None:
+    assert Choice.read(tmp_path) is None
+    choice.write(tmp_path)
+    assert Choice.read(tmp_path) == choice
+
+
+@pytest.mark.parametrize(
+    ("status", "serves"),
+    [
+        pytest.param({}, False, id="not-yet-seen"),
+        pytest.param({"replicas": 1, "updatedReplicas": 1}, False, id="not-yet-available"),
+        pytest.param(
+            {"replicas": 2, "updatedReplicas": 1, "availableReplicas": 1}, False, id="old-pod-left"
+        ),
+        pytest.param(
+            {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}, True, id="rolled-out"
+        ),
+    ],
+)
+def test_a_deployment_serves(status: dict[str, int], serves: bool) -> None:
+    deployment = {
+        "metadata": {"generation": 3},
+        "spec": {"replicas": 1},
+        "status": {"observedGeneration": 3, **status},
+    }
+    assert install.serves(deployment) is serves
