@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from longtask_crds import conditions
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -55,3 +57,8 @@ def test_the_makefile_lists_each_target_with_a_line() -> None:
         "typecheck imports bench"
     )
     assert listed >= set(wanted.split(" "))
+
+
+def test_every_reason_is_in_the_docs() -> None:
+    text = (ROOT / "docs" / "reasons.md").read_text()
+    assert [reason for reason in conditions.Reason if f"`{reason}`" not in text] == []

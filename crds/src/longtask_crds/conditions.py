@@ -68,7 +68,6 @@ class Reason(enum.StrEnum):
     AS_EXPECTED = "AsExpected"  #: nothing is wrong
     POD_CANNOT_START = "PodCannotStart"  #: `waiting` says why
     POD_NOT_CREATED = "PodNotCreated"  #: quota or policy refuses the pod: `waiting` says why
-    QUEUE_PAUSED = "QueuePaused"  #: the queue starts nothing for now
     QUEUE_NOT_FOUND = "QueueNotFound"  #: no LongTaskQueue of that name
 
 

@@ -9,14 +9,16 @@ GROUP = "longtask-local"
 
 
 def mounts(mountinfo: str) -> dict[Path, str]:
-    """Return the mounted cgroup hierarchies with their kind, `cgroup` or `cgroup2`."""
+    """Return the cgroup hierarchies that limit pods with their kind, `cgroup` or `cgroup2`."""
     found = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         kind = after.split()[0]
         if kind in ("cgroup", "cgroup2"):
             found[Path(before.split()[4])] = kind
-    return found
+    # Where both versions are mounted, version 1 has the controllers.
+    used = "cgroup" if "cgroup" in found.values() else "cgroup2"
+    return {root: kind for root, kind in found.items() if kind == used}
 
 
 def create() -> None:

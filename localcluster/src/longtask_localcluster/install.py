@@ -35,10 +35,11 @@ def ensure(settings: Settings, kubectl: Kubectl, images: Images, *, host_address
     with progress.step("Custom resource definitions"):
         kubectl.apply(crds)
         kubectl.run("wait", "--for=condition=Established", "--timeout=30s", "-f", crds)
+    older = {pod["metadata"]["name"] for pod in _pods(kubectl)}
     with progress.step(f"helm upgrade --install {RELEASE}"):
         _helm(settings, kubectl, chart, [fixed, computed])
     with progress.step("Rollout") as step:
-        _wait(kubectl, step)
+        _wait(kubectl, older, step)
     stamp.write_text(inputs)
 
 
@@ -91,11 +92,14 @@ def _helm(settings: Settings, kubectl: Kubectl, chart: Path, files: list[Path]) 
     shell.run(command)
 
 
-def _wait(kubectl: Kubectl, step: progress.Step) -> None:
+def _wait(kubectl: Kubectl, older: set[str], step: progress.Step) -> None:
     def settled() -> bool:
         found = deployments(kubectl)
         step.detail = ", ".join(f"{name}: {'serves' if ok else 'not yet'}" for name, ok in found)
-        return is_available(kubectl) or restarts(_pods(kubectl)) >= RESTARTS_OF_A_BROKEN_POD
+        if found and all(ok for _, ok in found):
+            return True
+        newer = [pod for pod in _pods(kubectl) if pod["metadata"]["name"] not in older]
+        return restarts(newer) >= RESTARTS_OF_A_BROKEN_POD
 
     shell.wait_until(settled, within=ROLLOUT_SECONDS, every=0.5)
     if not is_available(kubectl):

@@ -12,8 +12,9 @@ from longtask_crds import effective, names, v1alpha1
 from longtask_crds.conditions import Reason
 from longtask_operator import outcome, pods
 
-#: A container that ends sooner is never reported as running: one write less.
-RUNNING_AFTER = timedelta(seconds=1)
+#: A container that ends sooner is never reported as running: one write less. The kubelet cuts the
+#: time of the start to whole seconds, so this is one to two seconds after it.
+RUNNING_AFTER = timedelta(seconds=2)
 #: How long a Job may be without a pod before its Events are read.
 POD_EXPECTED_WITHIN = timedelta(seconds=5)
 #: How often a Job is looked at that should have a pod and has none.

@@ -79,16 +79,36 @@ class Reconciler:
         task = world.task
         delivered = await self._applier.apply(world, decided, now=self._clock())
         metrics.STEPS.labels(type(decided).__name__).inc()
-        after = status.next_status(
-            task, decided, delivered, queue=world.spec.queue, now=self._clock()
-        )
-        if after != task.status:
-            written = await self._cluster.write_status(task, after)
+        written = await self._record(world, decided, delivered)
+        if written is not None:
             self._mirror.put_task(written)
             if isinstance(decided, decision.Claim):
                 self._applier.note_claim(written)
             await self._announce(task, written, world.spec.queue)
         return 0.0
+
+    async def _record(
+        self,
+        world: decision.World,
+        decided: decision.Decision,
+        delivered: status.Delivered | None,
+    ) -> v1alpha1.LongTask | None:
+        """Write what the decision leads to, if it changes anything, and return what was stored."""
+        task, queue = world.task, world.spec.queue
+        while True:
+            after = status.next_status(task, decided, delivered, queue=queue, now=self._clock())
+            if after == task.status:
+                return None
+            try:
+                return await self._cluster.write_status(task, after)
+            except errors.Conflict:
+                if delivered is None:
+                    raise
+                # What was sent was sent: it is recorded on top of whatever came between.
+                metrics.CONFLICTS.inc()
+                task = await self._cluster.get_task(task.metadata.name)
+                if task.metadata.uid != world.task.metadata.uid:
+                    return None
 
     async def _announce(
         self, before: v1alpha1.LongTask, after: v1alpha1.LongTask, queue: str

@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+
 from longtask_api import app, backend, ports, runner_port, settings, testing
 
 TOKEN = "correct-horse"

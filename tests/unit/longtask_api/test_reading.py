@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from longtask_api import errors, ports
 
 FINISHED = [

@@ -4,9 +4,10 @@ from importlib import resources
 
 import httpx
 import pytest
+from pydantic import ValidationError
+
 from longtask_api import app, errors, ports, settings, testing
 from longtask_crds import callback
-from pydantic import ValidationError
 
 PUBLIC = {"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/docs/{name}"}
 

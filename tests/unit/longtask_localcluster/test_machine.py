@@ -17,11 +17,19 @@ MOUNTINFO = r"""
 """.strip()
 
 
-def test_cgroup_hierarchies_of_both_versions_are_found() -> None:
-    assert cgroups.mounts(MOUNTINFO) == {
-        Path("/sys/fs/cgroup/cpu"): "cgroup",
-        Path("/sys/fs/cgroup/unified"): "cgroup2",
-    }
+@pytest.mark.parametrize(
+    ("mountinfo", "found"),
+    [
+        pytest.param(MOUNTINFO, {"/sys/fs/cgroup/cpu": "cgroup"}, id="version-1-goes-before-2"),
+        pytest.param(
+            "25 1 0:5 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+            {"/sys/fs/cgroup": "cgroup2"},
+            id="version-2-alone",
+        ),
+    ],
+)
+def test_cgroup_hierarchies(mountinfo: str, found: dict[str, str]) -> None:
+    assert cgroups.mounts(mountinfo) == {Path(root): kind for root, kind in found.items()}
 
 
 def test_inner_mounts_come_first_and_neighbours_do_not_count() -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +61,22 @@ def test_a_deployment_serves(status: dict[str, int], serves: bool) -> None:
         "status": {"observedGeneration": 3, **status},
     }
     assert install.serves(deployment) is serves
+
+
+@pytest.mark.parametrize(
+    ("pods", "restarts"),
+    [
+        pytest.param([], 0, id="no-pod"),
+        pytest.param([{"status": {}}], 0, id="not-started"),
+        pytest.param(
+            [
+                {"status": {"containerStatuses": [{"restartCount": 1}, {"restartCount": 4}]}},
+                {"status": {"containerStatuses": [{"restartCount": 2}]}},
+            ],
+            4,
+            id="the-worst-counts",
+        ),
+    ],
+)
+def test_restarts(pods: list[dict[str, Any]], restarts: int) -> None:
+    assert install.restarts(pods) == restarts

@@ -1,0 +1,407 @@
+"""A typed client of LongTask's REST API. The one module that knows httpx.
+
+    with Client("https://longtask.example.com", token="…") as client:
+        task = client.submit(models.TaskOrder(type="fibonacci", input={"n": 100}))
+        print(client.wait(task.id).phase, client.result(task.id))
+"""
+
+import json
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from longtask_crds import names, v1alpha1
+from pydantic import BaseModel, ValidationError
+
+from longtask_client import errors, models
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_Method = Literal["GET", "POST", "DELETE"]
+
+#: How long a call tries again while nobody answers or the API is away.
+PATIENCE = 5.0
+#: The same while it waits for a task, which may take longer than a restart of the API.
+WAITING_PATIENCE = 60.0
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_LONG_POLL = 30
+_PROBLEM = "application/problem+json"
+#: Answers that say "not now"; proxies give them too, without a problem's body.
+_NOT_NOW = frozenset({429, 502, 503, 504})
+_LONGEST_PAUSE = 5.0
+
+
+class Client:
+    """One connection to one LongTask.
+
+    Args:
+        url: Where the API is; it may have a path.
+        token: The bearer token; None for an API that asks for none.
+        transport: Takes the place of the network, in tests.
+        sleep: Takes the place of `time.sleep`, in tests.
+        clock: Takes the place of `time.monotonic`, in tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        headers = {"User-Agent": "longtask-client", "Accept": f"application/json, {_PROBLEM}"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=_TIMEOUT, transport=transport
+        )
+        self._sleep = sleep
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    # Tasks
+
+    def submit(
+        self, order: models.TaskOrder, *, idempotency_key: str | None = None
+    ) -> models.TaskView:
+        """Hand over a task; it is stored when this returns.
+
+        Without a key one is made up, so that a broken connection may be tried again: the task is
+        made once.
+
+        Raises:
+            InvalidRequest: The order is wrong; nothing is stored.
+            Conflict: The name or the key stands for another task.
+        """
+        key = idempotency_key or order.idempotency_key
+        if key is None:
+            key = secrets.token_hex(16)
+            # The API makes a name from the key alone; one with the type in it reads better.
+            order = order.model_copy(update={"name": order.name or _new_name(order)})
+        answer = self._send(
+            "POST", "/api/v1/tasks", body=order.to_json(), headers={"Idempotency-Key": key}
+        )
+        return _parsed(answer, models.TaskView)
+
+    def get(self, task_id: str) -> models.TaskView:
+        """Look at a task.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        return _parsed(self._send("GET", _task(task_id)), models.TaskView)
+
+    def state(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskState:
+        """Look at a task's phase and progress only.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        answer = self._send("GET", _task(task_id, "/state"), patience=patience)
+        return _parsed(answer, models.TaskState)
+
+    def page(
+        self,
+        *,
+        phases: tuple[v1alpha1.Phase, ...] = (),
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's own name
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        sort: models.SortOrder = models.SortOrder.NEWEST,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> models.TaskPage:
+        """Read one page of the list of tasks."""
+        answer = self._send(
+            "GET",
+            "/api/v1/tasks",
+            parameters={
+                "phase": [str(phase) for phase in phases],
+                "queue": queue,
+                "type": type,
+                "owner": owner,
+                "label": [f"{key}={value}" for key, value in (labels or {}).items()],
+                "sort": str(sort),
+                "limit": limit,
+                "cursor": cursor,
+            },
+        )
+        return _parsed(answer, models.TaskPage)
+
+    def tasks(
+        self,
+        *,
+        phases: tuple[v1alpha1.Phase, ...] = (),
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's own name
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        sort: models.SortOrder = models.SortOrder.NEWEST,
+        limit: int | None = None,
+    ) -> Iterator[models.TaskView]:
+        """Yield the tasks that fit, all of them or `limit`, page by page."""
+        cursor = None
+        left = limit
+        while left is None or left > 0:
+            page = self.page(
+                phases=phases,
+                queue=queue,
+                type=type,
+                owner=owner,
+                labels=labels,
+                sort=sort,
+                limit=100 if left is None else min(left, 100),
+                cursor=cursor,
+            )
+            yield from page.items[:left]
+            left = None if left is None else left - len(page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def wait(self, task_id: str, *, timeout: float | None = None) -> models.TaskView:
+        """Wait until a task is finished, whatever the outcome, with few requests.
+
+        Raises:
+            WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
+        """
+        until = None if timeout is None else self._clock() + timeout
+        while True:
+            left = None if until is None else until - self._clock()
+            # The header takes whole seconds, and less than one is no wait at all.
+            seconds = _LONG_POLL if left is None else max(1, min(_LONG_POLL, round(left)))
+            answer = self._send(
+                "GET",
+                _task(task_id),
+                headers={"Prefer": f"wait={seconds}"},
+                patience=WAITING_PATIENCE,
+                timeout=seconds + 30.0,
+            )
+            task = _parsed(answer, models.TaskView)
+            if task.phase.is_terminal:
+                return task
+            if until is not None and self._clock() >= until:
+                raise errors.WaitTimeout(
+                    task_id, models.TaskState(state=task.phase, percent=task.percent)
+                )
+            if "Preference-Applied" not in answer.headers:
+                self._sleep(1.0)  # a proxy took the header away
+
+    def watch(
+        self, task_id: str, *, timeout: float | None = None, interval: float = 1.0
+    ) -> Iterator[models.TaskState]:
+        """Yield a task's state again and again; the last one is its end.
+
+        Raises:
+            WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
+        """
+        until = None if timeout is None else self._clock() + timeout
+        pause = interval / 4  # many tasks are short
+        while True:
+            state = self.state(task_id, patience=WAITING_PATIENCE)
+            yield state
+            if state.state.is_terminal:
+                return
+            if until is not None:
+                left = until - self._clock()
+                if left <= 0:
+                    raise errors.WaitTimeout(task_id, state)
+                pause = min(pause, left)
+            self._sleep(pause)
+            pause = min(pause * 1.5, interval)
+
+    def result(self, task_id: str) -> Any:
+        """Return what a finished task brought; None if nothing, or if it failed.
+
+        Raises:
+            Conflict: The task is not finished.
+        """
+        return json.loads(self.result_text(task_id))
+
+    def result_text(self, task_id: str) -> str:
+        """Return the same as JSON, digit by digit as the API gives it.
+
+        Raises:
+            Conflict: The task is not finished.
+        """
+        return self._send("GET", _task(task_id, "/result")).text
+
+    def logs(
+        self, task_id: str, *, follow: bool = False, attempt: int | None = None
+    ) -> Iterator[str]:
+        """Yield the log of an attempt, the last one by default, in pieces as they come.
+
+        With `follow` it waits for the program to start, and goes on until it ends.
+
+        Raises:
+            NotStarted: There is no log yet; never with `follow`.
+            NotFound: There is no such task or attempt, or its log is gone.
+        """
+        parameters = {"follow": "true" if follow else "false", "attempt": attempt}
+        request = self._http.build_request(
+            "GET",
+            _task(task_id, "/logs"),
+            params=_present(parameters),
+            headers={"Accept": f"text/plain, {_PROBLEM}"},
+            # A program may be silent for hours.
+            timeout=httpx.Timeout(30.0, connect=5.0, read=None),
+        )
+        while True:
+            try:
+                response = self._http.send(request, stream=True)
+                try:
+                    if response.is_success:
+                        yield from response.iter_text()
+                        return
+                    response.read()
+                finally:
+                    response.close()
+            except httpx.HTTPError as error:
+                raise _unreachable(error) from error
+            refused = _refusal(response)
+            if not (follow and isinstance(refused, errors.NotStarted)):
+                raise refused
+            self._sleep(1.0)
+
+    def cancel(self, task_id: str) -> models.TaskView:
+        """Ask a task to end; its record stays. A finished one stays as it is."""
+        return _parsed(self._send("POST", _task(task_id, ":cancel")), models.TaskView)
+
+    def delete(self, task_id: str) -> None:
+        """Remove a task and everything of it; one that runs is ended."""
+        # Never again: a second answer of "not found" would say nothing.
+        self._send("DELETE", _task(task_id), patience=0)
+
+    # What tasks can be, and who asks
+
+    def types(self) -> list[models.TypeView]:
+        """Return all types of tasks."""
+        return _parsed(self._send("GET", "/api/v1/types"), models.TypeList).items
+
+    def type(self, name: str) -> models.TypeView:
+        """Return one type of tasks."""
+        path = f"/api/v1/types/{quote(name, safe='')}"
+        return _parsed(self._send("GET", path), models.TypeView)
+
+    def callback_key(self) -> str:
+        """Return the key that signs one's callbacks."""
+        return _parsed(self._send("GET", "/api/v1/me/callback-key"), models.CallbackKey).key
+
+    def version(self) -> str:
+        """Return the server's version."""
+        return _parsed(self._send("GET", "/version"), models.Version).version
+
+    def _send(
+        self,
+        method: _Method,
+        path: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+        timeout: float | None = None,
+    ) -> httpx.Response:
+        """Send a request that may be sent twice; while it fails for now, send it again."""
+        request = self._http.build_request(
+            method,
+            path,
+            params=_present(parameters or {}),
+            json=body,
+            headers=headers,
+            timeout=_TIMEOUT if timeout is None else httpx.Timeout(timeout, connect=5.0),
+        )
+        until = self._clock() + patience
+        pause = 0.25
+        while True:
+            failure: errors.LongTaskError
+            wanted_pause = 0.0
+            try:
+                response = self._http.send(request)
+            except httpx.HTTPError as error:
+                failure = _unreachable(error)
+            else:
+                if response.is_success:
+                    return response
+                failure = _refusal(response)
+                if response.status_code not in _NOT_NOW:
+                    raise failure
+                wanted_pause = _retry_after(response)
+            pause = max(pause, wanted_pause) * random.uniform(1.0, 1.2)
+            if self._clock() + pause > until:
+                raise failure
+            self._sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _new_name(order: models.TaskOrder) -> str:
+    stem = (order.type or "task")[: names.TASK_NAME_MAX - 9].rstrip("-")
+    letters = "abcdefghijklmnopqrstuvwxyz234567"
+    return f"{stem}-{''.join(secrets.choice(letters) for _ in range(8))}"
+
+
+def _task(task_id: str, rest: str = "") -> str:
+    return f"/api/v1/tasks/{quote(task_id, safe='')}{rest}"
+
+
+def _present(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in parameters.items() if value not in (None, [])}
+
+
+def _parsed(response: httpx.Response, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise errors.UnexpectedAnswer(errors.UnexpectedAnswer.__doc__) from error
+
+
+def _refusal(response: httpx.Response) -> errors.LongTaskError:
+    """Return what an answer other than a success means."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    if kind == _PROBLEM:
+        try:
+            return errors.from_problem(models.Problem.model_validate_json(response.content))
+        except ValidationError:
+            pass
+    if response.status_code in _NOT_NOW:
+        title = f"{response.status_code} {response.reason_phrase}"
+        problem = models.Problem(type="about:blank", title=title, status=response.status_code)
+        return errors.from_problem(problem)
+    return errors.UnexpectedAnswer(
+        f"{response.url.copy_with(query=None)} answers {response.status_code}"
+        f" {response.reason_phrase}, and not as LongTask does: is the URL right?"
+    )
+
+
+def _unreachable(error: httpx.HTTPError) -> errors.ConnectionFailed:
+    reason = str(error) or type(error).__name__
+    return errors.ConnectionFailed(f"No answer from {error.request.url.host}: {reason}")
+
+
+def _retry_after(response: httpx.Response) -> float:
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", "0")))
+    except ValueError:
+        return 0.0  # a date: our own pause is as good
