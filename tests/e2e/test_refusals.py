@@ -68,7 +68,7 @@ def test_an_unknown_type_is_refused_by_both(
 @pytest.mark.parametrize(
     ("order", "pointer"),
     [
-        pytest.param({"type": "sleep", "input": {}}, "/input", id="a-missing-input"),
+        pytest.param({"type": "sleep", "input": {}}, "/input/seconds", id="a-missing-input"),
         pytest.param(
             {"type": "sleep", "input": {"seconds": "two"}}, "/input/seconds", id="a-wrong-type"
         ),

@@ -133,7 +133,7 @@ def test_an_image_that_cannot_be_had_fails_at_start_seconds_and_says_why(
 
     waiting = eventually(
         lambda: rest.get(f"/api/v1/tasks/{task}").json(),
-        lambda view: view["waiting"] or view["phase"] == "Failed",
+        lambda view: "ErrImagePull" in (view["waiting"] or "") or view["phase"] == "Failed",
         within=20,
     )
     assert "ErrImagePull" in (waiting["waiting"] or waiting["message"])

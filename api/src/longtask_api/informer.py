@@ -5,7 +5,8 @@ import collections
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+import types
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic
 
 from longtask_api import errors, ports
@@ -25,11 +26,12 @@ class Cache(Generic[R]):
     """The resources by name. It never goes back to an older state of one."""
 
     def __init__(self) -> None:
-        self.version = 0  #: moves with every change, so that what is derived can be kept
         self._items: dict[str, R] = {}
+        self._view = types.MappingProxyType(self._items)
         # A write's answer may arrive after the watch has told of the deletion that followed.
         self._deleted: collections.OrderedDict[str, None] = collections.OrderedDict()
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._listeners: list[Callable[[str, R | None], None]] = []
 
     def __len__(self) -> int:
         return len(self._items)
@@ -42,9 +44,13 @@ class Cache(Generic[R]):
         """Return all resources, in no order."""
         return list(self._items.values())
 
-    def by_name(self) -> dict[str, R]:
-        """Return all resources by their names."""
-        return dict(self._items)
+    def by_name(self) -> Mapping[str, R]:
+        """Return all resources by their names, as they are from now on."""
+        return self._view
+
+    def on_change(self, listener: Callable[[str, R | None], None]) -> None:
+        """Tell the listener of each change: the name, and the resource or None."""
+        self._listeners.append(listener)
 
     def put(self, resource: R) -> None:
         """Keep the resource, unless a newer state of it is here already."""
@@ -99,7 +105,8 @@ class Cache(Generic[R]):
                 del self._waiters[name]
 
     def _tell(self, name: str) -> None:
-        self.version += 1
+        for listener in self._listeners:
+            listener(name, self._items.get(name))
         for event in self._waiters.get(name, ()):
             event.set()
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from longtask_api import errors
 from longtask_client import models
+from longtask_crds import rules
 
 MAX_DEPTH = 64
 
@@ -15,7 +16,7 @@ _INT_RANGE = range(-(2**63), 2**63)
 
 def pointer(*parts: str | int) -> str:
     """Return the JSON Pointer (RFC 6901) of these parts."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return rules.pointer_of(list(parts))
 
 
 def loads(text: bytes) -> Any:

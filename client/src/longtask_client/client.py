@@ -1,8 +1,8 @@
 """A typed client of LongTask's REST API. The one module that knows httpx.
 
-    with Client("https://longtask.example.com", token="…") as client:
-        task = client.submit(models.TaskOrder(type="fibonacci", input={"n": 100}))
-        print(client.wait(task.id).phase, client.result(task.id))
+with Client("https://longtask.example.com", token="…") as client:
+    task = client.submit(models.TaskOrder(type="fibonacci", input={"n": 100}))
+    print(client.wait(task.id).phase, client.result(task.id))
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from longtask_crds import names, v1alpha1
 from pydantic import BaseModel, ValidationError
 
 from longtask_client import errors, models
+from longtask_crds import names, v1alpha1
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Method = Literal["GET", "POST", "DELETE"]

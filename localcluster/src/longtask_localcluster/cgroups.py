@@ -9,34 +9,42 @@ GROUP = "longtask-local"
 
 
 def mounts(mountinfo: str) -> dict[Path, str]:
-    """Return the cgroup hierarchies that limit pods with their kind, `cgroup` or `cgroup2`."""
+    """Return the mounted cgroup hierarchies with their kind, `cgroup` or `cgroup2`."""
     found = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         kind = after.split()[0]
         if kind in ("cgroup", "cgroup2"):
             found[Path(before.split()[4])] = kind
-    # Where both versions are mounted, version 1 has the controllers.
-    used = "cgroup" if "cgroup" in found.values() else "cgroup2"
-    return {root: kind for root, kind in found.items() if kind == used}
+    return found
+
+
+def limiting(hierarchies: dict[Path, str]) -> list[Path]:
+    """Return those that limit pods: where both versions are mounted, version 1 does."""
+    used = "cgroup" if "cgroup" in hierarchies.values() else "cgroup2"
+    return [root for root, kind in hierarchies.items() if kind == used]
 
 
 def create() -> None:
-    """Make the group in every hierarchy; the kubelet wants to find it."""
-    for root, kind in _mounts().items():
-        if kind == "cgroup2":
-            controllers = (root / "cgroup.controllers").read_text().split()
-            for controller in controllers:
-                (root / "cgroup.subtree_control").write_text(f"+{controller}")
+    """Make the group in every hierarchy that counts; the kubelet wants to find it."""
+    for root in limiting(_mounts()):
+        if (root / "cgroup.controllers").exists():
+            _hand_down_controllers(root)
         (root / GROUP).mkdir(exist_ok=True)
         # Version 1 makes these empty, and an empty set admits no process.
         for name in ("cpuset.mems", "cpuset.cpus"):
-            if kind == "cgroup" and (root / name).exists():
+            if (root / "cgroup.clone_children").exists() and (root / name).exists():
                 (root / GROUP / name).write_text((root / name).read_text())
+
+
+def _hand_down_controllers(root: Path) -> None:
+    for controller in (root / "cgroup.controllers").read_text().split():
+        (root / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def remove() -> None:
     """Kill every process in the group, then remove it."""
+    # The container runtime makes it in the other hierarchies too.
     groups = [root / GROUP for root in _mounts() if (root / GROUP).exists()]
     # A process may fork between the look and the kill, so look again until nobody is there.
     while pids := {pid for group in groups for pid in _pids(group)}:

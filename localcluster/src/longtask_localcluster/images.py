@@ -5,13 +5,12 @@ their hashes, our own members as wheels.
 """
 
 import dataclasses
-import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
-from longtask_localcluster import digest, shell
+from longtask_localcluster import digest, uv
 from longtask_localcluster.settings import Settings
 
 
@@ -72,16 +71,17 @@ def prepare(image: Image, settings: Settings, *, python: str) -> Path:
 
 def _install_members(image: Image, settings: Settings, scratch: Path, target: Path) -> None:
     for member in image.members:
-        _uv(settings, "build", "--wheel", "--no-build-isolation", "--out-dir", scratch, member)
+        words = ("build", "--wheel", "--no-build-isolation", "--out-dir", scratch)
+        uv.run(settings, *words, member)
     shutil.rmtree(target, ignore_errors=True)
-    _uv(settings, *_install(target), "--no-deps", *scratch.glob("*.whl"))
+    uv.install(settings, target, *scratch.glob("*.whl"))
     # Commands that name the Python of the host.
     shutil.rmtree(target / "bin", ignore_errors=True)
 
 
 def _requirements(image: Image, settings: Settings, python: str) -> str:
     projects = [f"{member}/pyproject.toml" for member in image.with_dependencies]
-    wanted = _uv(
+    wanted = uv.run(
         settings,
         *("pip", "compile", "--no-header", "--no-annotate", "--python-version", python),
         *("--constraints", "requirements.lock", *projects),
@@ -98,12 +98,8 @@ def _install_dependencies(settings: Settings, requirements: str, target: Path, p
     shutil.rmtree(target, ignore_errors=True)
     subset = target.with_suffix(".in")
     subset.write_text(requirements)
-    _uv(
-        settings,
-        *_install(target),
-        *("--no-deps", "--require-hashes", "--only-binary", ":all:"),
-        *("--python-version", python, "--requirements", subset),
-    )
+    words = ("--require-hashes", "--only-binary=:all:", f"--python-version={python}")
+    uv.install(settings, target, *words, "--requirements", subset)
     shutil.rmtree(target / "bin", ignore_errors=True)
     made_from.write_text(f"{python}\n{requirements}")
 
@@ -117,14 +113,3 @@ def locked(lock: str, names: set[str]) -> str:
     """Return the entries of some packages from a lock file, hashes included."""
     entries = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
     return "".join(entry for entry in entries if names_in(entry) & names)
-
-
-def _install(target: Path) -> tuple[str | Path, ...]:
-    return ("pip", "install", "--target", target, "--link-mode", "copy")
-
-
-def _uv(settings: Settings, *words: str | Path) -> str:
-    python = settings.python_bin / "python"
-    # The members are built with the hatchling that is installed beside us.
-    env = {**os.environ, "UV_PYTHON": str(python), "VIRTUAL_ENV": str(python.parent.parent)}
-    return shell.run([settings.python_bin / "uv", *words], env=env, cwd=settings.repository)

@@ -48,8 +48,9 @@ def values(images: Images, *, host_address: str) -> dict[str, Any]:
     return {
         "api": {"image": image_values(images.api)},
         "runner": {"image": image_values(images.runner)},
-        # The demo's receiver of callbacks is a process of this machine.
+        # The receiver of callbacks, in the demo and in the tests, is a process of this machine.
         "callbacks": {"allow": [host_address]},
+        "types": {"httpFetchAllow": [host_address]},
     }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 
 from longtask_localcluster import (
@@ -27,6 +28,8 @@ from longtask_localcluster.kubectl import Kubectl
 from longtask_localcluster.settings import Settings
 
 ENVIRONMENT = {"PATH": base_image.PATH, "HOME": "/root", "LANG": "C.UTF-8"}
+#: Written when a start has succeeded.
+COMPLETE = "complete"
 LOG_LINES = 15
 
 
@@ -39,18 +42,21 @@ class OneNode:
     def start(self) -> None:
         """Start it unless it runs; a cluster of which any part died begins anew."""
         settings = self.settings
-        if is_running(settings):
+        if is_running(settings.state):
             progress.say("The cluster runs already")
             return
         settings.check()
         base_image.check_machine()
         packages.ensure()
-        programs = binaries.ensure(settings)
-        base = base_image.ensure_base(settings)
+        # One waits for the processor, the other mostly for the network and the disk.
+        with futures.ThreadPoolExecutor() as pool:
+            base = pool.submit(base_image.ensure_base, settings)
+            programs = pool.submit(binaries.ensure, settings)
+            made = programs.result(), base.result()
         _clear_machine(settings)
         network.check_free()
-        _start(settings, programs, base)
-        _complete(settings).touch()
+        _start(settings, *made)
+        (settings.state / COMPLETE).touch()
 
     def stop(self) -> None:
         """End it and leave nothing of it."""
@@ -76,7 +82,7 @@ class OneNode:
         """Return a line for each process and one for the node."""
         everything = processes.recorded(self.settings.state)
         lines = [(f"process {p.name} ({p.pid})", p.is_alive()) for p in everything]
-        ready = is_running(self.settings) and node_is_ready(self.kubectl())
+        ready = is_running(self.settings.state) and node_is_ready(self.kubectl())
         return [*lines, (f"node {certificates.NODE_NAME}", ready)]
 
     def _bring(self, image: images.Image) -> str:
@@ -94,20 +100,16 @@ class OneNode:
         return name
 
 
-def is_running(settings: Settings) -> bool:
+def is_running(state: Path) -> bool:
     """Tell whether a start was completed and every process of it lives."""
-    everything = processes.recorded(settings.state)
-    return _complete(settings).exists() and all(process.is_alive() for process in everything)
-
-
-def _complete(settings: Settings) -> Path:
-    return settings.state / "complete"
+    everything = processes.recorded(state)
+    return (state / COMPLETE).exists() and all(process.is_alive() for process in everything)
 
 
 def _clear_machine(settings: Settings) -> None:
     """Clear what dead clusters left; refuse if another clone's cluster lives."""
     other = network.owner()
-    if other and other != settings.state and _lives(other):
+    if other and other != settings.state and is_running(other):
         raise errors.MachineTaken(
             f"A cluster of {other.parent} runs on this machine, which can have one:"
             f" `make down` in {other.parent} first"
@@ -116,12 +118,6 @@ def _clear_machine(settings: Settings) -> None:
     for state in sorted(dead):
         with progress.step(f"Cleared what a dead cluster left ({state})"):
             leftovers.clear(state)
-
-
-def _lives(state: Path) -> bool:
-    return any(process.is_alive() for process in processes.recorded(state)) or bool(
-        processes.marked(state)
-    )
 
 
 def _remains(state: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from datetime import UTC, datetime
 
 import kopf
@@ -120,6 +121,8 @@ def main() -> None:
     """Run until the process is told to stop."""
     settings = Settings()
     _configure_logging(settings.log_level)
+    # The API server stores JSON of 10000 levels: one such input must not break all lists.
+    sys.setrecursionlimit(25_000)
     kopf.run(
         registry=handlers.registry,
         memo=Operator(settings).memo(),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Awaitable
 from datetime import datetime
 
 from longtask_crds import callback, names, v1alpha1
@@ -60,11 +61,11 @@ class Applier:
                 await self._cluster.stop_pod(pod)
                 self._mirror.put_pod(dataclasses.replace(pod, is_stopping=True))
             case decision.DeleteJob(job):
-                await self._cluster.delete_job(job)
-                self._mirror.jobs[job.name] = dataclasses.replace(job, is_deleting=True)
+                deleted = dataclasses.replace(job, is_deleting=True)
+                await self._settle(self._cluster.delete_job(job), deleted, now)
             case decision.ReleaseJob(job):
-                await self._cluster.release_job(job)
-                self._mirror.jobs[job.name] = dataclasses.replace(job, is_released=True)
+                released = dataclasses.replace(job, is_released=True)
+                await self._settle(self._cluster.release_job(job), released, now)
             case decision.SendCallback(entry):
                 return await self._send(world.task, entry, now)
             case _:
@@ -105,6 +106,14 @@ class Applier:
                 raise errors.Rejected(
                     f'the Secret {name} has no label {names.ENV_SECRET_LABEL}: "true"'
                 )
+
+    async def _settle(self, write: Awaitable[None], after: pods.Job, now: datetime) -> None:
+        try:
+            await write
+        except errors.Conflict:
+            # Another Job has the name by now: without a look the same would be tried for ever.
+            after = await self._cluster.get_job(after.name, now=now)
+        self._mirror.jobs[after.name] = after
 
     async def _check_job(self, job_name: str, now: datetime) -> None:
         job = await self._cluster.get_job(job_name, now=now)

@@ -156,8 +156,9 @@ def _problem(error: Exception) -> delivery.Problem:
 def _retry_after(headers: Any) -> timedelta | None:
     """Return what Retry-After asks for: seconds, or a date."""
     text = headers.get("Retry-After", "")
-    if text.isdigit():
-        return timedelta(seconds=min(int(text), 86_400))
-    with contextlib.suppress(ValueError, TypeError):
+    if text.isascii() and text.isdecimal():
+        # Python refuses to read more than 4300 digits, and a day is long enough.
+        return timedelta(seconds=min(int(text[:9]), 86_400))
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(timedelta(0), parsedate_to_datetime(text) - datetime.now(UTC))
     return None

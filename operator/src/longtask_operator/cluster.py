@@ -45,11 +45,14 @@ class Cluster(Protocol):
     async def why_no_pod(self, job: pods.Job) -> str | None:
         """Return what the Events say of a Job whose pod cannot be made."""
 
+    async def pods_of(self, task: v1alpha1.LongTask) -> tuple[int, list[pods.Pod]]:
+        """Return the task's pods as they are now, and the version of that list."""
+
     async def delete_job(self, job: pods.Job) -> None:
-        """Delete the Job and its pods."""
+        """Delete the Job and its pods; raise Conflict if another has its name."""
 
     async def release_job(self, job: pods.Job) -> None:
-        """Let Kubernetes remove the Job after a while."""
+        """Let Kubernetes remove the Job after a while; raise Conflict if another has its name."""
 
     async def stop_pod(self, pod: pods.Pod) -> None:
         """End the pod with SIGTERM and grace, and keep its record."""
@@ -156,8 +159,14 @@ class KubernetesCluster:
         messages = [str(event.get("message", "")) for event in raw["items"]]
         return messages[-1][: names.MESSAGE_MAX] if messages else None
 
+    async def pods_of(self, task: v1alpha1.LongTask) -> tuple[int, list[pods.Pod]]:
+        """Return the task's pods as they are now, and the version of that list."""
+        selector = {"labelSelector": f"{names.TASK_LABEL}={task.metadata.name}"}
+        version, raws = await self._list(self._pods(), selector)
+        return version, [pods.Pod.parse(raw) for raw in raws]
+
     async def delete_job(self, job: pods.Job) -> None:
-        """Delete the Job and its pods."""
+        """Delete the Job and its pods; raise Conflict if another has its name."""
         # Without a policy a raw DELETE leaves the pods behind.
         options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
         try:
@@ -166,7 +175,7 @@ class KubernetesCluster:
             return
 
     async def release_job(self, job: pods.Job) -> None:
-        """Let Kubernetes remove the Job after a while."""
+        """Let Kubernetes remove the Job after a while; raise Conflict if another has its name."""
         patch = {
             "metadata": {"uid": job.uid},
             "spec": {"ttlSecondsAfterFinished": job_manifest.RELEASED_TTL_SECONDS},
@@ -181,7 +190,7 @@ class KubernetesCluster:
     async def stop_pod(self, pod: pods.Pod) -> None:
         """End the pod with SIGTERM and grace, and keep its record."""
         patch = {"metadata": {"uid": pod.uid}, "spec": {"activeDeadlineSeconds": 1}}
-        path = f"/api/v1/namespaces/{self._namespace}/pods/{quote(pod.name)}"
+        path = f"{self._pods()}/{quote(pod.name)}"
         await self._request("PATCH", path, patch, "application/merge-patch+json")
 
     async def get_secret(self, name: str, *, namespace: str | None = None) -> Secret:
@@ -233,7 +242,7 @@ class KubernetesCluster:
 
     async def list_labelled(self, kind: str) -> tuple[int, list[dict[str, Any]]]:
         """Return the version of the list and all our `pods` or `jobs`."""
-        path = self._jobs() if kind == "jobs" else f"/api/v1/namespaces/{self._namespace}/pods"
+        path = self._jobs() if kind == "jobs" else self._pods()
         return await self._list(path, {"labelSelector": names.TASK_LABEL})
 
     async def _list(self, path: str, query: dict[str, str]) -> tuple[int, list[dict[str, Any]]]:
@@ -254,6 +263,9 @@ class KubernetesCluster:
     def _jobs(self, name: str | None = None) -> str:
         path = f"/apis/batch/v1/namespaces/{self._namespace}/jobs"
         return path if name is None else f"{path}/{quote(name)}"
+
+    def _pods(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/pods"
 
     def _secret(self, name: str, namespace: str | None) -> str:
         return f"/api/v1/namespaces/{namespace or self._namespace}/secrets/{quote(name)}"
@@ -287,10 +299,13 @@ class KubernetesCluster:
                 data: bytes = await response.response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.Unavailable(f"{method} {path}: {type(error).__name__}") from error
-        raw: dict[str, Any] = json.loads(data) if data else {}
-        if response.status < 300:
-            return raw
-        raise _error(response.status, f"{raw.get('message', response.reason)}")
+        if response.status >= 300:
+            raise _error(response.status, _told(data) or str(response.reason))
+        try:
+            raw: dict[str, Any] = json.loads(data) if data else {}
+        except ValueError as error:
+            raise errors.Unavailable(f"{method} {path}: an answer that is no JSON") from error
+        return raw
 
     @asynccontextmanager
     async def _limit(self, method: str) -> AsyncIterator[None]:
@@ -299,6 +314,15 @@ class KubernetesCluster:
             return
         async with self._writes:
             yield
+
+
+def _told(data: bytes) -> str:
+    """Return the message of a refusal; a busy API server, or a proxy, answers in plain text."""
+    try:
+        raw = json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")[: names.MESSAGE_MAX].strip()
+    return str(raw.get("message", "")) if isinstance(raw, dict) else ""
 
 
 def _error(code: int, message: str) -> errors.ClusterError:

@@ -181,6 +181,9 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     job = world.job
     if world.task.spec.cancel and not attempt.started_at:
         return Finish(outcome.cancelled())
+    if world.task.spec.cancel and job is not None and job.exists and not job.is_finished:
+        # Its pod was disrupted, and no other is there yet: without the Job there will be none.
+        return Finish(outcome.cancelled("cancelled while it had no pod"))
     if not attempt.started_at and now >= _start_deadline(world, attempt):
         cause = world.task.status.waiting or "no pod was made for it"
         return Finish(outcome.failed(Reason.START_TIMEOUT, cause))
@@ -220,9 +223,9 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
 
 def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
     if pod.is_over:
-        if pod.is_disrupted and not world.task.spec.cancel:
-            return _after_disruption(world, attempt, now)
         cancel = bool(world.task.spec.cancel)
+        if pod.is_disrupted and not pod.succeeded and not cancel:
+            return _after_disruption(world, attempt, now)
         ended = outcome.of_pod(pod, cancel_requested=cancel, run_seconds=world.spec.run_seconds)
         return Finish(ended, pod)
     if pod.is_deleting:
@@ -237,6 +240,9 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
         due = pod.started_at + RUNNING_AFTER
         return MarkRunning(pod) if now >= due else Wait(until=due)
     deadline = _start_deadline(world, attempt)
+    if attempt.started_at:
+        # It stands in for a disrupted one, and has its own time to start.
+        deadline = max(deadline, pod.created_at + timedelta(seconds=world.spec.start_seconds))
     if now >= deadline:
         return Finish(outcome.failed(Reason.START_TIMEOUT, _start_failure(world, pod)), pod)
     if pod.cannot_start is not None and pod.cannot_start != world.task.status.waiting:
@@ -267,9 +273,9 @@ def _after_the_end(world: World, now: datetime) -> Decision:
         and not job.is_deleting
         and job.owner_uid == world.task.metadata.uid
     )
-    started = any(a.started_at for a in world.task.status.attempts or ())
-    if stands and job is not None and not started and not job.is_released:
-        # The program has not started, and nothing may start it any more.
+    ended = any(a.exit_code is not None for a in world.task.status.attempts or ())
+    if stands and job is not None and not ended and not job.is_released:
+        # The program was not seen to end, and nothing may start it any more.
         return DeleteJob(job)
     entry = world.task.status.callback
     pending = entry is not None and entry.state is v1alpha1.CallbackState.PENDING

@@ -95,10 +95,13 @@ async def on_pod(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
     """Take a pod of an attempt over."""
     raw: dict[str, Any] = dict(event["object"])
     pod = pods.Pod.parse(raw)
-    if event["type"] == "DELETED":
+    deleted = event["type"] == "DELETED"
+    if not deleted:
+        memo.mirror.watched[pod.uid] = pod.version
+    if deleted and not pod.is_over:
         memo.mirror.drop_pod(pod.task, pod.uid)
     else:
-        memo.mirror.watched[pod.uid] = pod.version
+        # Its last words may come with its deletion only; the next resync forgets it.
         memo.mirror.put_pod(pod)
     memo.add(pod.task)
 

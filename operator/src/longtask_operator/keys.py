@@ -46,13 +46,13 @@ class KeyRing:
         # Without the label a task could make us read, and use, any Secret of the namespace.
         if secret.labels.get(names.CALLBACK_SECRET_LABEL) != "true":
             raise KeyUnavailable(f"the Secret {ref.name} has no label for callbacks")
-        key = secret.get(ref.key)
-        if key is None:
-            raise KeyUnavailable(f"the Secret {ref.name} has no key {ref.key}")
         try:
+            key = secret.get(ref.key)
+            if key is None:
+                raise KeyUnavailable(f"the Secret {ref.name} has no key {ref.key}")
             return callback.check_key(key.strip())
-        except callback.KeyUnusable as error:
-            raise KeyUnavailable(f"the Secret {ref.name}: {error}") from error
+        except ValueError as error:  # it is no text, or no key
+            raise KeyUnavailable(f"the Secret {ref.name} holds no usable key") from error
 
     async def _stored(self, owner: str) -> str:
         stale = time.monotonic() - self._read_at > _KEEP_SECONDS

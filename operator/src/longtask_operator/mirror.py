@@ -33,7 +33,7 @@ class Mirror:
         """Take a task over unless what we have is newer; tell whether it was news."""
         meta = task.metadata
         old = self.tasks.get(meta.name)
-        if old and old.metadata.uid == meta.uid and version(old) >= version(task):
+        if old and version(old) >= version(task):
             return False
         self.tasks[meta.name] = task
         if task.is_finished:
@@ -97,16 +97,21 @@ class Mirror:
         if not task.status.attempts:
             return None
         attempt = task.status.attempts[-1]
+        known = self.pods.get(task.metadata.name, {})
+        # By its uid alone: with its Job deleted and itself orphaned it has no owner any more.
+        recorded = known.get(attempt.pod_uid or "")
+        if recorded is not None and not recorded.is_disrupted:
+            return recorded
         job = self.jobs.get(attempt.job_name)
+        if job is not None and job.exists and job.owner_uid != task.metadata.uid:
+            return recorded
         uid = attempt.job_uid or (job.uid if job and job.exists else None)
         ours = [
             pod
-            for pod in self.pods.get(task.metadata.name, {}).values()
-            if pod.attempt == attempt.number and pod.job_uid and uid in (None, pod.job_uid)
+            for pod in known.values()
+            if pod is recorded
+            or (pod.attempt == attempt.number and pod.job_uid and uid in (None, pod.job_uid))
         ]
-        recorded = next((p for p in ours if p.uid == attempt.pod_uid), None)
-        if recorded is not None and not recorded.is_disrupted:
-            return recorded
         return max(ours, key=lambda pod: (pod.created_at, pod.version), default=None)
 
     def absorb_lists(
@@ -134,9 +139,28 @@ class Mirror:
                 self.drop_task(name, task.metadata.uid)
                 touched.add(name)
         at, raw_pods = lists["pods"]
-        known = {pod.uid: pod for of_task in self.pods.values() for pod in of_task.values()}
-        for raw in raw_pods:
-            pod = pods.Pod.parse(raw)
+        known = [pod for of_task in self.pods.values() for pod in of_task.values()]
+        touched |= self._absorb_pods(known, (pods.Pod.parse(raw) for raw in raw_pods), at)
+        jobs = {job.name: job for job in (pods.Job.parse(raw, now=now) for raw in lists["jobs"][1])}
+        for name, job in self.jobs.items():
+            # A Job that was made or read since the list was asked for is newer than it.
+            if name not in jobs and job.checked_at > now:
+                jobs[name] = job
+        self.jobs = jobs
+        self.types = _by_name(v1alpha1.LongTaskType, self.types, *lists[names.LONGTASKTYPES])
+        self.queues = _by_name(v1alpha1.LongTaskQueue, self.queues, *lists[names.LONGTASKQUEUES])
+        return touched
+
+    def absorb_pods_of(self, task: str, listed: Iterable[pods.Pod], at: int) -> None:
+        """Take the complete list of a task's pods over; `at` is the list's version."""
+        self._absorb_pods(list(self.pods.get(task, {}).values()), listed, at)
+
+    def _absorb_pods(
+        self, before: Iterable[pods.Pod], listed: Iterable[pods.Pod], at: int
+    ) -> set[str]:
+        touched = set()
+        known = {pod.uid: pod for pod in before}
+        for pod in listed:
             old = known.pop(pod.uid, None)
             if old is None or old.version < pod.version:
                 self.put_pod(pod)
@@ -145,14 +169,6 @@ class Mirror:
             if pod.version <= at:
                 self.drop_pod(pod.task, pod.uid)
                 touched.add(pod.task)
-        jobs = {job.name: job for job in (pods.Job.parse(raw, now=now) for raw in lists["jobs"][1])}
-        for name, job in self.jobs.items():
-            # A Job that was made or read since the list was asked for is newer than it.
-            if name not in jobs and job.checked_at > now:
-                jobs[name] = job
-        self.jobs = jobs
-        self.types = _by_name(v1alpha1.LongTaskType, lists[names.LONGTASKTYPES][1])
-        self.queues = _by_name(v1alpha1.LongTaskQueue, lists[names.LONGTASKQUEUES][1])
         return touched
 
 
@@ -174,6 +190,10 @@ def parse(kind: type[Kind], raw: dict[str, Any]) -> Kind | None:
         return None
 
 
-def _by_name(kind: type[Kind], raws: Iterable[dict[str, Any]]) -> dict[str, Kind]:
+def _by_name(
+    kind: type[Kind], known: dict[str, Kind], at: int, raws: Iterable[dict[str, Any]]
+) -> dict[str, Kind]:
+    # What a watch brought since the list was made stays.
+    newer = {name: resource for name, resource in known.items() if version(resource) > at}
     parsed = (parse(kind, raw) for raw in raws)
-    return {resource.metadata.name: resource for resource in parsed if resource is not None}
+    return {r.metadata.name: r for r in parsed if r is not None} | newer

@@ -8,6 +8,9 @@ from longtask_crds import names, runner_contract, v1alpha1
 from longtask_crds.conditions import Reason
 from longtask_operator import pods
 
+#: Deeper ones cannot be written into the status, by us or by others.
+_DEEPEST_RESULT = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -34,10 +37,13 @@ def failed(reason: Reason, message: str) -> Outcome:
 def of_pod(pod: pods.Pod, *, cancel_requested: bool, run_seconds: int) -> Outcome:
     """Return what the end of a pod means. The exit code decides, whatever was reported before."""
     end = pod.end
-    if end is not None and end.exit_code == 0 and pod.started_at is not None:
+    if end is not None and pod.succeeded:
         return dataclasses.replace(
             _of_result(end.message), exit_code=0, finished_at=end.finished_at
         )
+    if pod.is_disrupted and cancel_requested:
+        # Without the exit code: its Job would make another pod, and is deleted.
+        return cancelled("cancelled while its pod was disrupted")
     if pod.reason == "DeadlineExceeded" and cancel_requested:
         found = cancelled("cancelled while it ran" if pod.started_at else cancelled().message)
     elif pod.reason == "DeadlineExceeded" and pod.started_at is not None:
@@ -69,27 +75,31 @@ def _of_result(message: str) -> Outcome:
         )
     try:
         value = json.loads(message) if message.strip() else None
-        # A CustomResource keeps integers of 64 bits only; a larger one would come back changed.
-        _check_numbers(value)
+        _check_value(value, _DEEPEST_RESULT)
     except ValueError as error:
         return failed(Reason.INVALID_RESULT, f"the result is not usable JSON: {error}")
+    except RecursionError:
+        return failed(Reason.INVALID_RESULT, "the result is not usable JSON: nested too deeply")
     return Outcome(v1alpha1.Phase.SUCCEEDED, Reason.COMPLETED, result=v1alpha1.Result(value=value))
 
 
-def _check_numbers(value: object) -> None:
+def _check_value(value: object, levels: int) -> None:
+    if levels < 0:
+        raise ValueError("nested too deeply")
     match value:
         case bool():
             return
+        # A CustomResource keeps integers of 64 bits only; a larger one would come back changed.
         case int() if not -(2**63) <= value < 2**63:
             raise ValueError("an integer beyond 64 bits: write it as a string")
         case float() if value != value or value in (float("inf"), float("-inf")):
             raise ValueError("NaN and Infinity are no JSON")
         case list():
             for item in value:
-                _check_numbers(item)
+                _check_value(item, levels - 1)
         case dict():
             for item in value.values():
-                _check_numbers(item)
+                _check_value(item, levels - 1)
         case _:
             return
 

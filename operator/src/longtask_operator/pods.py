@@ -62,11 +62,14 @@ class Pod:
         if ended and ended.get("reason") == "ContainerStatusUnknown":
             # The kubelet made it up: the container never ran, or nobody saw it end.
             started = None
+        elif ended and ended.get("reason") == "StartError":
+            # Its program could not be started; the kubelet says that it was in 1970.
+            started = ended.get("finishedAt")
         return cls(
             name=meta["name"],
             uid=meta["uid"],
             task=labels.get(names.TASK_LABEL, ""),
-            attempt=int(labels.get(names.ATTEMPT_LABEL, "0")),
+            attempt=_number(labels.get(names.ATTEMPT_LABEL, "")),
             job_uid=controller_uid(meta),
             version=int(meta.get("resourceVersion") or 0),
             created_at=_time(meta["creationTimestamp"]),
@@ -80,6 +83,11 @@ class Pod:
             reason=status.get("reason"),
             cannot_start=_cannot_start(status, runner),
         )
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether its program ended with exit code 0."""
+        return self.end is not None and self.end.exit_code == 0 and self.started_at is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +160,11 @@ def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 def _named(statuses: Any, name: str) -> dict[str, Any]:
     # A sidecar may end first, so only the runner's own container counts.
     return next((s for s in statuses if s.get("name") == name), {})
+
+
+def _number(label: str) -> int:
+    # Anybody may have written it, and one pod must not stop the others.
+    return int(label) if label.isascii() and label.isdecimal() and len(label) < 10 else 0
 
 
 def _time(text: str) -> datetime:

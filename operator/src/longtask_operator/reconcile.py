@@ -57,7 +57,25 @@ class Reconciler:
         decided = decision.decide(world, now=self._clock())
         if isinstance(decided, decision.Claim):
             return await self._claim(task)
+        if (
+            isinstance(decided, decision.Finish)
+            and task.status.attempts
+            and decided.outcome.exit_code is None
+        ):
+            # Its program said nothing: the mirror may just not have heard it.
+            await self._look(task)
+            world = await self._observer.observe(task)
+            decided = decision.decide(world, now=self._clock())
         return await self._carry_out(world, decided)
+
+    async def _look(self, task: v1alpha1.LongTask) -> None:
+        """Take over what the API server says now of the last attempt's Job and pods."""
+        attempt = (task.status.attempts or [])[-1]
+        job = await self._cluster.get_job(attempt.job_name, now=self._clock())
+        self._mirror.jobs[job.name] = job
+        # After the Job: of one that has finished, the pod is there by now, or was removed.
+        at, found = await self._cluster.pods_of(task)
+        self._mirror.absorb_pods_of(task.metadata.name, found, at)
 
     async def _claim(self, task: v1alpha1.LongTask) -> float | None:
         """Claim on what the API server says now, never on the mirror's word."""

@@ -62,9 +62,11 @@ class Resync:
             try:
                 await self.once()
                 pause = every
-            except errors.ClusterError as error:
+            except Exception as error:
+                # Whatever is wrong with one object must not end the resyncs of all.
                 metrics.RESYNCS.labels("failed").inc()
-                _logger.warning("Could not list", extra={"cause": str(error)})
+                unknown = not isinstance(error, errors.ClusterError)
+                _logger.warning("Could not list", extra={"cause": str(error)}, exc_info=unknown)
                 pause = min(every, 2.0)
             await asyncio.sleep(pause)
 

@@ -71,13 +71,14 @@ def next_status(
         case decision.Finish(ended, pod):
             status = _visited(task, queue, now)
             if pod is not None:
+                attempt = (status.attempts or [])[-1]
                 status = _with_attempt(
                     status,
-                    job_uid=pod.job_uid,
+                    job_uid=pod.job_uid or attempt.job_uid,
                     pod_name=pod.name,
                     pod_uid=pod.uid,
                     node=pod.node,
-                    started_at=pod.started_at,
+                    started_at=pod.started_at or attempt.started_at,
                 ).model_copy(update={"started_at": status.started_at or pod.started_at})
             return _finished(task, status, ended, now)
         case decision.SendCallback() if delivered is not None:

@@ -80,7 +80,9 @@ class WorkQueue(Generic[Key]):
         except Exception:
             # One bad key must not stop the others, whatever is wrong with it.
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            again = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures) * random.uniform(0.8, 1.2)
+            # The exponent is bounded, or after some hours of failures no float could hold it.
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 30))
+            again = pause * random.uniform(0.8, 1.2)
             _logger.exception("Failed", extra={"key": str(key), "again_in": round(again, 2)})
         finally:
             del self._running[key]

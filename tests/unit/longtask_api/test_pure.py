@@ -102,7 +102,9 @@ def a_condition(kind, status):
 FAST = v1alpha1.LongTaskType.model_validate(
     {"metadata": {"name": "fast"}, "spec": {"defaults": {"queue": "express", "priority": 90}}}
 )
-QUEUE = v1alpha1.LongTaskQueue.model_validate({"metadata": {"name": "default"}, "spec": {}})
+QUEUE = v1alpha1.LongTaskQueue.model_validate(
+    {"metadata": {"name": "default"}, "spec": {"maxRunning": 2}}
+)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +135,42 @@ QUEUE = v1alpha1.LongTaskQueue.model_validate({"metadata": {"name": "default"}, 
     ],
 )
 def test_places(tasks, expected):
-    found = places.places(tasks, {"fast": FAST}, {"default": QUEUE})
-    here = [(place.position, name) for name, place in found.items() if place.queue == "default"]
+    board = places.Board()
+    board.use_types({"fast": FAST})
+    for task in tasks:
+        board.update(task.metadata.name, task)
+    found = {task.metadata.name: board.place(task.metadata.name, {}) for task in tasks}
+    here = [(p.position, name) for name, p in found.items() if p and p.queue == "default"]
     assert [name for _, name in sorted(here)] == expected
+
+
+def test_places_move_with_the_tasks():
+    board = places.Board()
+
+    def update(name, **arguments):
+        board.update(name, a_task(name, **arguments))
+
+    def seen(name):
+        place = board.place(name, {"default": QUEUE})
+        return place and (place.position, place.running, place.max_running)
+
+    for age, name in enumerate("cba"):
+        update(name, age=age)
+    assert [seen(name) for name in "abc"] == [(1, 0, 2), (2, 0, 2), (3, 0, 2)]
+    update("a", age=2, status={"attempt": 1})
+    assert [seen(name) for name in "abc"] == [None, (1, 1, 2), (2, 1, 2)]
+    board.update("b", None)
+    assert [seen(name) for name in "abc"] == [None, None, (1, 1, 2)]
+    update("a", age=2, status={"conditions": [a_condition("Finished", "True")], "attempt": 1})
+    assert [seen(name) for name in "abc"] == [None, None, (1, 0, 2)]
+
+
+def test_places_follow_the_types_defaults():
+    board = places.Board()
+    board.update("a", a_task("a", spec={"type": "fast"}))
+    assert board.place("a", {}).queue == "default"
+    board.use_types({"fast": FAST})
+    assert board.place("a", {}).queue == "express"
 
 
 @pytest.mark.parametrize(

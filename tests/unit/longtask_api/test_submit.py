@@ -121,9 +121,8 @@ async def test_a_given_name_is_the_lock(client, first_key, second_key, status):
             id="a-private-address",
         ),
         pytest.param(
-            ORDER
-            | {"callback": {"url": "https://a.test/", "headers": {"Host": "b", "X-A": "a\r\nb"}}},
-            {"/callback/headers/Host", "/callback/headers/X-A"},
+            ORDER | {"callback": {"url": "https://a.test/", "headers": {"Host": "b", "X-A": "c"}}},
+            {"/callback/headers/Host"},
             id="headers-of-the-delivery-itself",
         ),
         pytest.param(
@@ -212,7 +211,7 @@ async def test_a_schema_that_points_elsewhere_is_never_fetched(client, cluster):
     await cluster.put(ports.TYPES, "remote", spec={"inputSchema": elsewhere})
     answer = await post(client, {"type": "remote"})
     assert answer.status_code == 422
-    assert pointers(answer) == {"/type"}
+    assert pointers(answer) == {"/input"}
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,16 @@ MOUNTINFO = r"""
 @pytest.mark.parametrize(
     ("mountinfo", "found"),
     [
-        pytest.param(MOUNTINFO, {"/sys/fs/cgroup/cpu": "cgroup"}, id="version-1-goes-before-2"),
+        pytest.param(MOUNTINFO, "/sys/fs/cgroup/cpu", id="version-1-goes-before-2"),
         pytest.param(
             "25 1 0:5 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
-            {"/sys/fs/cgroup": "cgroup2"},
+            "/sys/fs/cgroup",
             id="version-2-alone",
         ),
     ],
 )
-def test_cgroup_hierarchies(mountinfo: str, found: dict[str, str]) -> None:
-    assert cgroups.mounts(mountinfo) == {Path(root): kind for root, kind in found.items()}
+def test_the_cgroup_hierarchy_that_limits_pods(mountinfo: str, found: str) -> None:
+    assert cgroups.limiting(cgroups.mounts(mountinfo)) == [Path(found)]
 
 
 def test_inner_mounts_come_first_and_neighbours_do_not_count() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from longtask_api import errors, json_text
 from longtask_api.json_text import pointer
 from longtask_client import models
-from longtask_crds import address_guard, effective, names, v1alpha1
+from longtask_crds import address_guard, effective, names, rules, v1alpha1
 
 #: Headers that belong to the delivery itself; the CRD's own rule says the same in CEL.
 _RESERVED_HEADER = re.compile(
@@ -21,7 +21,6 @@ _RESERVED_HEADER = re.compile(
     r"|content-length|content-type"
 )
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SPEC_STRANGERS = ("name", "labels", "idempotencyKey")
@@ -84,11 +83,10 @@ def check(
     if order.container:
         found += _env(order.container.env or [])
     if order.callback:
-        found += _callback(order.callback, guard)
-    asked = effective.effective_spec(order, task_type, installation).resources
+        found += _headers(order.callback.headers or {})
     found += [
-        problem(f"/resources{where}", "more than one task may have in this installation")
-        for where in effective.over_cap(asked, installation.resource_cap)
+        problem(violation.pointer, violation.message)
+        for violation in rules.violations(order, task_type, installation, guard)
     ]
     return found
 
@@ -102,8 +100,6 @@ def _work(order: models.TaskOrder) -> Iterator[models.ProblemError]:
     given = [order.type, order.container, order.steps]
     if sum(part is not None for part in given) != 1:
         yield problem("", "exactly one of type, container and steps is needed")
-    if order.steps is not None:
-        yield problem("/steps", "steps are not supported yet")
 
 
 def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
@@ -128,19 +124,10 @@ def _env(env: list[v1alpha1.EnvVar]) -> Iterator[models.ProblemError]:
             yield problem(where, "exactly one of value and secretRef is needed")
 
 
-def _callback(
-    callback: v1alpha1.Callback, guard: address_guard.Guard
-) -> Iterator[models.ProblemError]:
-    try:
-        guard.check_url(callback.url)
-    except address_guard.Refused as refused:
-        yield problem("/callback/url", f"the URL is refused: {refused}")
-    for name, value in (callback.headers or {}).items():
-        where = pointer("callback", "headers", name)
+def _headers(headers: Mapping[str, str]) -> Iterator[models.ProblemError]:
+    for name in headers:
         if not _HEADER_NAME.fullmatch(name) or _RESERVED_HEADER.fullmatch(name):
-            yield problem(where, "this header cannot be set")
-        elif not _HEADER_VALUE.fullmatch(value):
-            yield problem(where, "only visible ASCII characters are taken")
+            yield problem(pointer("callback", "headers", name), "this header cannot be set")
 
 
 def is_name(text: str) -> bool:

@@ -1,10 +1,14 @@
-"""Who waits where: each waiting task's place in its queue, made on reading. Pure."""
+"""Who waits where: each waiting task's place in its queue, made on reading. No IO."""
 
+import bisect
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 
 from longtask_crds import conditions, effective, queue_order, v1alpha1
+
+Rank = tuple[datetime, datetime, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,29 +62,58 @@ def waiting_of(
     )
 
 
-def places(
-    tasks: Iterable[v1alpha1.LongTask],
-    types: Mapping[str, v1alpha1.LongTaskType],
-    queues: Mapping[str, v1alpha1.LongTaskQueue],
-) -> dict[str, Place]:
-    """Return the place of each waiting task, by its name."""
-    waiting: dict[str, list[queue_order.Waiting]] = defaultdict(list)
-    running: dict[str, int] = defaultdict(int)
-    for task in tasks:
-        if task.is_finished:
-            continue
+class Board:
+    """All places at once, kept up with each change: looking one up costs next to nothing."""
+
+    def __init__(self) -> None:
+        self._types: Mapping[str, v1alpha1.LongTaskType] = {}
+        self._tasks: dict[str, v1alpha1.LongTask] = {}
+        self._entries: dict[str, tuple[str, Rank | None]] = {}  # the queue; no rank: it runs
+        self._waiting: dict[str, list[Rank]] = defaultdict(list)  # in the queue's order
+        self._running: dict[str, int] = defaultdict(int)
+
+    def update(self, name: str, task: v1alpha1.LongTask | None) -> None:
+        """Take note of a task as it is now; None is one that is gone."""
+        if (entry := self._entries.pop(name, None)) is not None:
+            self._forget(*entry)
+        if task is None or task.is_finished:
+            self._tasks.pop(name, None)
+            return
+        self._tasks[name] = task
+        queue = queue_of(task, self._types)
         if is_waiting(task):
-            waiting[queue_of(task, types)].append(waiting_of(task, types))
+            rank = queue_order.rank(waiting_of(task, self._types))
+            bisect.insort(self._waiting[queue], rank)
+            self._entries[name] = (queue, rank)
         elif task.status.attempt:
-            running[queue_of(task, types)] += 1
-    found = {}
-    for queue, those in waiting.items():
+            self._running[queue] += 1
+            self._entries[name] = (queue, None)
+
+    def use_types(self, types: Mapping[str, v1alpha1.LongTaskType]) -> None:
+        """Take other types: their defaults say where tasks go that say nothing."""
+        self._types = types
+        for name, task in list(self._tasks.items()):
+            self.update(name, task)
+
+    def place(self, name: str, queues: Mapping[str, v1alpha1.LongTaskQueue]) -> Place | None:
+        """Return the place of the task, or None if it does not wait."""
+        queue, rank = self._entries.get(name, ("", None))
+        if rank is None:
+            return None
         spec = queues[queue].spec if queue in queues else v1alpha1.LongTaskQueueSpec()
-        for position, name in enumerate(queue_order.in_order(those), start=1):
-            found[name] = Place(
-                position, queue, running[queue], spec.max_running, bool(spec.paused)
-            )
-    return found
+        return Place(
+            position=bisect.bisect_left(self._waiting[queue], rank) + 1,
+            queue=queue,
+            running=self._running[queue],
+            max_running=spec.max_running,
+            paused=bool(spec.paused),
+        )
+
+    def _forget(self, queue: str, rank: Rank | None) -> None:
+        if rank is None:
+            self._running[queue] -= 1
+        else:
+            del self._waiting[queue][bisect.bisect_left(self._waiting[queue], rank)]
 
 
 def sentence(place: Place) -> str:

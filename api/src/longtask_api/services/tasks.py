@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from longtask_api import errors, informer, ports
-from longtask_api.services import input_schemas, listing, orders, places, views
+from longtask_api.services import listing, orders, places, views
 from longtask_client import models
 from longtask_crds import address_guard, effective, names, v1alpha1
 
@@ -49,8 +49,9 @@ class TaskService:
         self._types = types
         self._queues = queues
         self._rules = rules
-        self._schemas = input_schemas.InputSchemas()
-        self._places: tuple[tuple[int, int, int], dict[str, places.Place]] = ((-1, -1, -1), {})
+        self._board = places.Board()
+        tasks.on_change(self._board.update)
+        types.on_change(lambda *_: self._board.use_types(types.by_name()))
 
     async def submit(self, document: Any, *, header_key: str | None) -> Written:
         """Store a new task; or find the one that the same request made before.
@@ -92,9 +93,6 @@ class TaskService:
             installation=self._rules.installation,
             guard=self._rules.guard,
         )
-        if task_type is not None:
-            value = {} if order.input is None else order.input
-            found += self._schemas.check(task_type, value)
         queue = effective.queue_of(order, task_type.spec.defaults if task_type else None)
         if await self._find(ports.QUEUES, self._queues, queue) is None:
             found.append(orders.problem("/queue", f"there is no queue {queue}"))
@@ -195,7 +193,7 @@ class TaskService:
     def view(self, task: v1alpha1.LongTask) -> models.TaskView:
         """Return the task as the API shows it now."""
         types = self._types.by_name()
-        place = self._current_places().get(task.metadata.name)
+        place = self._board.place(task.metadata.name, self._queues.by_name())
         return views.task_view(
             task,
             place=place if places.is_waiting(task) else None,
@@ -203,15 +201,6 @@ class TaskService:
             priority=places.priority_of(task, types),
             prefix=self._rules.path_prefix,
         )
-
-    def _current_places(self) -> dict[str, places.Place]:
-        versions = (self.cache.version, self._types.version, self._queues.version)
-        if self._places[0] != versions:
-            found = places.places(
-                self.cache.values(), self._types.by_name(), self._queues.by_name()
-            )
-            self._places = (versions, found)
-        return self._places[1]
 
     def types(self) -> models.TypeList:
         """Return all types, by name."""

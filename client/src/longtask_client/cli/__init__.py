@@ -1,0 +1,8 @@
+"""The command `longtask`."""
+
+
+def main() -> None:
+    """Run the command with the words of the command line."""
+    from longtask_client.cli import commands
+
+    commands.app(prog_name="longtask")

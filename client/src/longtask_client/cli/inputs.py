@@ -1,0 +1,80 @@
+"""From the words of a command line to an order: pure, but for reading the named file."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class BadWord(ValueError):
+    """Something on the command line cannot be understood."""
+
+
+def arguments(words: Iterable[str]) -> dict[str, Any]:
+    """Read `key=value` words; a value is JSON where it can be, else text.
+
+    Raises:
+        BadWord: A word is none of that form, or a key comes twice.
+    """
+    found: dict[str, Any] = {}
+    for key, text in pairs(words, what="argument"):
+        try:
+            found[key] = strict_json(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
+def pairs(words: Iterable[str], *, what: str) -> Iterable[tuple[str, str]]:
+    """Read `key=value` words.
+
+    Raises:
+        BadWord: A word is none of that form, or a key comes twice.
+    """
+    seen: dict[str, str] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise BadWord(f"{what} {word!r}: write it as key=value")
+        if key in seen:
+            raise BadWord(f"{what} {key!r} is given twice")
+        seen[key] = text
+    return seen.items()
+
+
+def document(source: str) -> Any:
+    """Return the JSON that `--input` names: `-` for standard input, a file, or JSON itself.
+
+    Raises:
+        BadWord: It is none.
+    """
+    if source == "-":
+        return _parsed(sys.stdin.read(), "standard input")
+    if not source.lstrip().startswith(("{", "[", '"')):
+        path = Path(source)
+        if path.is_file():
+            try:
+                return _parsed(path.read_text(encoding="utf-8"), source)
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadWord(f"--input {source}: {error}") from error
+    try:
+        return strict_json(source)
+    except ValueError as error:
+        raise BadWord(f"--input {source!r} is neither a file nor JSON: {error}") from error
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON as it is defined: Python would take NaN and Infinity too."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _parsed(text: str, source: str) -> Any:
+    try:
+        return strict_json(text)
+    except ValueError as error:
+        raise BadWord(f"{source} is no JSON: {error}") from error
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")

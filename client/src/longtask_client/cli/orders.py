@@ -1,0 +1,79 @@
+"""From options to an order: pure, but for reading the file that `--input` names."""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from longtask_client import models
+from longtask_client.cli import inputs
+from longtask_crds import v1alpha1
+
+
+def order(
+    words: Sequence[str],
+    *,
+    source: str | None,
+    image: str | None,
+    env: Sequence[str],
+    name: str | None,
+    queue: str | None,
+    priority: int | None,
+    labels: Sequence[str],
+    callback: str | None,
+) -> models.TaskOrder:
+    """Return the order that the options of `submit` are.
+
+    Raises:
+        BadWord: They contradict each other, or one of them cannot be understood.
+    """
+    fields: dict[str, object] = {
+        "name": name,
+        "queue": queue,
+        "priority": priority,
+        "labels": dict(inputs.pairs(labels, what="label")) or None,
+        "callback": {"url": callback} if callback else None,
+    }
+    if image:
+        variables = inputs.pairs(env, what="--env")
+        fields["container"] = {
+            "image": image,
+            "command": list(words) or None,
+            "env": [{"name": key, "value": value} for key, value in variables] or None,
+        }
+        arguments: Sequence[str] = ()
+    else:
+        if env:
+            raise inputs.BadWord("--env needs --image: a type has its own variables")
+        if not words:
+            raise inputs.BadWord("what shall run? Name a type, or an --image")
+        fields["type"], arguments = words[0], words[1:]
+    if source is not None:
+        if arguments:
+            raise inputs.BadWord("give the input as KEY=VALUE or by --input, not both")
+        fields["input"] = inputs.document(source)
+    elif arguments:
+        fields["input"] = inputs.arguments(arguments)
+    try:
+        return models.TaskOrder.model_validate(
+            {key: value for key, value in fields.items() if value is not None}
+        )
+    except ValidationError as error:
+        told = (
+            f"{'.'.join(map(str, wrong['loc'])) or 'the task'}: {wrong['msg']}"
+            for wrong in error.errors(include_url=False)
+        )
+        raise inputs.BadWord("; ".join(told)) from error
+
+
+def phases(words: Sequence[str]) -> tuple[v1alpha1.Phase, ...]:
+    """Return the phases of these names, in upper or lower case.
+
+    Raises:
+        BadWord: There is no such phase.
+    """
+    known = {phase.lower(): phase for phase in v1alpha1.Phase}
+    try:
+        return tuple(known[word.lower()] for word in words)
+    except KeyError as error:
+        every = ", ".join(v1alpha1.Phase)
+        raise inputs.BadWord(f"there is no phase {error.args[0]!r}; there are {every}") from error

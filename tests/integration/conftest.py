@@ -1,0 +1,50 @@
+"""A namespace of its own on a real cluster, for each module that asks for one."""
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Path:
+    """Where the cluster is; its CRDs are installed."""
+    path = os.environ.get("KUBECONFIG")
+    if not path:
+        pytest.fail("No cluster: run `make up`, then `. .localcluster/env`.")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path) -> Kubectl:
+    """Run kubectl; a `document` goes to its standard input as JSON."""
+
+    def run(*arguments: str, document: Any = None) -> str:
+        done = subprocess.run(
+            ["kubectl", "--kubeconfig", str(kubeconfig), *arguments],
+            input=None if document is None else json.dumps(document),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """Make a namespace, and take it away again."""
+    name = f"it-{uuid.uuid4().hex[:10]}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")

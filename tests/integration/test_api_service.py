@@ -1,0 +1,174 @@
+"""The whole API on a real cluster: what it accepts is there, and tokens are judged there."""
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from longtask_api import app, backend, runner_port, settings
+from longtask_api.cluster import KubernetesCluster
+from longtask_crds import callback, names
+
+FIBONACCI = {
+    "apiVersion": names.API_VERSION,
+    "kind": "LongTaskType",
+    "metadata": {"name": "fibonacci"},
+    "spec": {"inputSchema": {"type": "object", "required": ["n"]}},
+}
+QUEUE = {
+    "apiVersion": names.API_VERSION,
+    "kind": "LongTaskQueue",
+    "metadata": {"name": "default"},
+    "spec": {},
+}
+KEYS = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": callback.KEYS_SECRET}}
+ORDER = {"type": "fibonacci", "input": {"n": 10, "none": [None]}}
+
+
+@pytest.fixture(scope="module")
+def prepared(kubectl, namespace) -> str:
+    for document in (FIBONACCI, QUEUE, KEYS):
+        kubectl("-n", namespace, "apply", "-f", "-", document=document)
+    return namespace
+
+
+@pytest.fixture
+async def behind(kubeconfig, prepared) -> AsyncIterator[backend.Backend]:
+    configured = settings.Settings(
+        insecure=True, namespace=prepared, secrets_namespace=prepared, token_file=None
+    )
+    async with KubernetesCluster.connect(
+        kubeconfig=kubeconfig, namespace=prepared, secrets_namespace=prepared
+    ) as cluster:
+        yield backend.Backend(cluster, configured)
+
+
+@pytest.fixture
+async def client(behind) -> AsyncIterator[httpx.AsyncClient]:
+    application = app.create_app(behind)
+    async with (
+        application.router.lifespan_context(application),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(application), base_url="http://api.test"
+        ) as made,
+    ):
+        await behind.synced()
+        yield made
+
+
+async def test_what_is_accepted_is_there(client, kubectl, prepared):
+    key = {"Idempotency-Key": "k"}
+    answer = await client.post("/api/v1/tasks", json=ORDER, headers=key)
+    assert answer.status_code == 202
+    name = answer.json()["id"]
+    stored = json.loads(kubectl("-n", prepared, "get", "longtask", name, "-o", "json"))
+    assert stored["spec"] == ORDER
+    assert (await client.post("/api/v1/tasks", json=ORDER, headers=key)).status_code == 200
+    other = ORDER | {"priority": 3}
+    assert (await client.post("/api/v1/tasks", json=other, headers=key)).status_code == 409
+
+
+async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(
+    client, behind, kubectl, prepared
+):
+    task = {
+        "apiVersion": names.API_VERSION,
+        "kind": "LongTask",
+        "metadata": {"name": "by-kubectl"},
+        "spec": ORDER,
+    }
+    kubectl("-n", prepared, "apply", "-f", "-", document=task)
+    assert await behind.tasks.cache.wait_for("by-kubectl", lambda t: t is not None, within=10)
+    listed = (await client.get("/api/v1/tasks")).json()["items"]
+    assert "by-kubectl" in {item["id"] for item in listed}
+    assert (await client.post("/api/v1/tasks/by-kubectl:cancel")).status_code == 202
+    stored = json.loads(kubectl("-n", prepared, "get", "longtask", "by-kubectl", "-o", "json"))
+    assert stored["spec"] == ORDER | {"cancel": True}
+    assert (await client.delete("/api/v1/tasks/by-kubectl")).status_code == 204
+    assert (await client.get("/api/v1/tasks/by-kubectl")).status_code == 404
+
+
+async def test_the_callback_key_is_kept_in_the_secret(client, kubectl, prepared):
+    key = (await client.get("/api/v1/me/callback-key")).json()["key"]
+    template = "go-template={{.data.default|base64decode}}"
+    stored = kubectl("-n", prepared, "get", "secret", callback.KEYS_SECRET, "-o", template)
+    assert stored == key
+
+
+@pytest.fixture
+async def pod_token(client, kubectl, prepared):
+    """Make a task with a claimed attempt, and return how to get tokens of its pod."""
+    name = (await client.post("/api/v1/tasks", json=ORDER)).json()["id"]
+    # A Job that starts nothing stands in for the attempt's; the pod is made by hand.
+    pod_spec = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"no": "such-node"},
+        "containers": [{"name": "runner", "image": "none"}],
+    }
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"suspend": True, "template": {"spec": pod_spec}},
+    }
+    made = json.loads(kubectl("-n", prepared, "create", "-o", "json", "-f", "-", document=job))
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": made["metadata"]["uid"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{name}-pod",
+            "labels": {names.TASK_LABEL: name, names.ATTEMPT_LABEL: "1"},
+            "ownerReferences": [owner],
+        },
+        "spec": pod_spec,
+    }
+    kubectl("-n", prepared, "create", "-f", "-", document=pod)
+    claimed = {"attempt": 1, "attempts": [{"number": 1, "jobName": name}]}
+    kubectl(
+        "-n",
+        prepared,
+        "patch",
+        "longtask",
+        name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps({"status": claimed}),
+    )
+
+    def token(*, audience: str = "longtask-report", bound: bool = True) -> str:
+        binding = ["--bound-object-kind=Pod", f"--bound-object-name={name}-pod"] if bound else []
+        made = kubectl(
+            "-n", prepared, "create", "token", "default", f"--audience={audience}", *binding
+        )
+        return made.strip()
+
+    return name, token
+
+
+async def test_only_the_attempts_own_pod_may_report(client, behind, pod_token, prepared):
+    name, token = pod_token
+    await behind.tasks.cache.wait_for(name, lambda t: t and t.status.attempt == 1, within=10)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(runner_port.create_app(behind)),
+        base_url="http://runner.test",
+    ) as runner:
+
+        async def report(bearer: str, percent: int) -> int:
+            headers = {"Authorization": f"Bearer {bearer}"}
+            answer = await runner.post(
+                "/runner/v1/progress", json={"percent": percent}, headers=headers
+            )
+            return answer.status_code
+
+        assert await report("nonsense", 1) == 401
+        assert await report(token(audience="https://kubernetes.default.svc"), 2) == 401
+        assert await report(token(bound=False), 3) == 401
+        assert await report(token(), 40) == 200
+        task = await behind.tasks.cache.wait_for(
+            name, lambda t: t and t.status.progress is not None, within=10
+        )
+        assert task.status.progress.percent == 40
+        assert (await client.get(f"/api/v1/tasks/{name}")).json()["percent"] == 40

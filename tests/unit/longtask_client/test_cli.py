@@ -1,0 +1,330 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from longtask_client import errors, models
+from longtask_client.cli import commands, exit_codes, output
+from longtask_crds import v1alpha1
+
+TASKS = "/api/v1/tasks"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LONGTASK_URL", "LONGTASK_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(api: Any) -> Any:
+    """Runs the command against the API in memory."""
+    runner = CliRunner()
+
+    def invoke(*words: str, **environment: str) -> Any:
+        variables = {"LONGTASK_URL": "http://longtask.test/base", "LONGTASK_TOKEN": "secret"}
+        return runner.invoke(
+            commands.app, list(words), obj=api.connect, env=variables | environment
+        )
+
+    return invoke
+
+
+def finishes(api: Any, a_task: Any, phase: str, **changed: Any) -> None:
+    """Let the task `a` run and end in that phase."""
+    running = {"state": "Running", "percent": 50}
+    api.on("GET", f"{TASKS}/a/state", running, {"state": phase, "percent": None})
+    end = {"finishedAt": "2026-01-01T00:00:05Z"} | changed
+    api.on("GET", f"{TASKS}/a", a_task("a", phase, **end))
+    api.on("GET", f"{TASKS}/a/result", '{"n": 1}')
+
+
+def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task("fibonacci-x", queuePosition=3), status=202)
+    ended = run("submit", "fibonacci", "n=100", "--priority", "60", "-l", "team=red")
+    assert ended.exit_code == 0
+    assert ended.stdout == "fibonacci-x\n"
+    assert "place 3" in ended.stderr
+    assert api.requests[0].headers["Authorization"] == "Bearer secret"
+    body = api.body
+    del body["name"]
+    assert body == {
+        "type": "fibonacci",
+        "input": {"n": 100},
+        "priority": 60,
+        "labels": {"team": "red"},
+    }
+
+
+def test_submit_a_program_in_any_image(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task(), status=202)
+    assert run("submit", "--image", "busybox", "--", "sh", "-c", "exit 3").exit_code == 0
+    assert api.body["container"] == {"image": "busybox", "command": ["sh", "-c", "exit 3"]}
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "out"),
+    [("Succeeded", 0, '{"n": 1}\n'), ("Failed", 1, ""), ("Cancelled", 3, "")],
+)
+def test_submit_and_wait(run: Any, api: Any, a_task: Any, phase: str, code: int, out: str) -> None:
+    api.on("POST", TASKS, a_task("a"), status=202)
+    finishes(api, a_task, phase, reason="BecauseSo", message="it was\nso")
+    ended = run("submit", "sleep", "--wait")
+    assert ended.exit_code == code
+    assert ended.stdout == out
+    assert "a: Running 50%" in ended.stderr
+    assert f"a {phase.lower()} after 5s" in ended.stderr
+    assert ("BecauseSo: it was so" in ended.stderr) is (code != 0)
+
+
+def test_submit_and_wait_as_json(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task("a"), status=202)
+    finishes(api, a_task, "Succeeded")
+    ended = run("submit", "sleep", "--wait", "-o", "json")
+    assert json.loads(ended.stdout)["phase"] == "Succeeded"
+
+
+def test_wait_is_plain_lines_without_a_terminal(run: Any, api: Any, a_task: Any) -> None:
+    steps = [{"state": "Running", "percent": p} for p in (0, 1, 2, 10, 11, 12, 25, 26)]
+    api.on("GET", f"{TASKS}/a/state", *steps, {"state": "Succeeded", "percent": 100})
+    api.on("GET", f"{TASKS}/a", a_task("a", "Succeeded"))
+    ended = run("wait", "a")
+    assert ended.stdout == "a\n"
+    assert ended.stderr.splitlines() == [
+        "a: Running 0%",
+        "a: Running 10%",
+        "a: Running 25%",
+        "a: Succeeded 100%",
+        "a succeeded",
+    ]
+
+
+def test_wait_no_longer_than_asked(run: Any, api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/state", {"state": "Running", "percent": None})
+    ended = run("wait", "a", "--timeout", "3")
+    assert ended.exit_code == 4
+    assert "it goes on" in ended.stderr
+
+
+def test_get_shows_what_a_person_wants_to_know(run: Any, api: Any, a_task: Any) -> None:
+    attempt = {"number": 1, "jobName": "a-123", "podName": "a-123-x", "exitCode": 70}
+    api.on(
+        "GET",
+        f"{TASKS}/a",
+        a_task(
+            "a",
+            "Failed",
+            reason="PermanentFailure",
+            message="bad \x1b[31mred\x1b[0m [bold]markup[/]",
+            attempts=[attempt],
+            labels={"team": "red"},
+            callback={
+                "id": "msg_1",
+                "event": "failed",
+                "state": "Pending",
+                "tries": 2,
+                "lastCode": 500,
+            },
+        ),
+    )
+    ended = run("get", "a")
+    assert ended.exit_code == 0
+    lines = {k: v.strip() for k, v in re.findall(r"^([\w ]+):\s*(.*)$", ended.stdout, re.M)}
+    assert lines["Phase"] == "Failed (PermanentFailure)"
+    assert lines["Exit code"] == "70"
+    assert lines["Callback"] == "failed: Pending, 2 tries, last: 500"
+    assert lines["Labels"] == "team=red"
+    assert lines["Message"] == "bad \ufffd[31mred\ufffd[0m [bold]markup[/]"
+    assert "\x1b" not in ended.stdout
+
+
+def test_get_as_json_is_what_the_api_says(run: Any, api: Any, a_task: Any) -> None:
+    task = a_task("a", "Succeeded", percent=100, result={"value": {"n": None}, "ref": None})
+    api.on("GET", f"{TASKS}/a", task)
+    assert json.loads(run("get", "a", "-o", "json").stdout) == task
+
+
+def test_list(run: Any, api: Any, a_task: Any) -> None:
+    first = {"items": [a_task("a", queuePosition=2)], "nextCursor": "next"}
+    last = {"items": [a_task("bb", "Running", percent=7, type=None)], "nextCursor": None}
+    api.on("GET", TASKS, first, last)
+    ended = run("list", "--phase", "queued", "--phase", "running", "--label", "team=red")
+    rows = [line.split()[:5] for line in ended.stdout.splitlines()]
+    assert rows == [
+        ["ID", "TYPE", "PHASE", "PROGRESS", "QUEUE"],
+        ["a", "sleep", "Queued", "-", "default"],
+        ["bb", "-", "Running", "7%", "default"],
+    ]
+    assert api.requests[0].url.params.get_list("phase") == ["Queued", "Running"]
+
+
+def test_list_in_other_forms(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", TASKS, {"items": [a_task("a"), a_task("b")], "nextCursor": None})
+    assert run("list", "-o", "name").stdout == "a\nb\n"
+    assert [t["id"] for t in json.loads(run("list", "-o", "json").stdout)["items"]] == ["a", "b"]
+
+
+def test_an_empty_list_says_so_beside_the_data(run: Any, api: Any) -> None:
+    api.on("GET", TASKS, {"items": [], "nextCursor": None})
+    ended = run("list")
+    assert (ended.stdout, ended.stderr) == ("", "No tasks.\n")
+    assert json.loads(run("list", "-o", "json").stdout) == {"items": []}
+
+
+def test_logs(run: Any, api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/logs", "one\ntwo\n")
+    assert run("logs", "-f", "a").stdout == "one\ntwo\n"
+    assert api.requests[0].url.params["follow"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("text", "phase", "code", "out"),
+    [
+        ('{"n":1}', "Succeeded", 0, '{"n":1}\n'),
+        ("null", "Succeeded", 0, "null\n"),
+        ("null", "Failed", 1, ""),
+        ("null", "Cancelled", 3, ""),
+    ],
+)
+def test_result(
+    run: Any, api: Any, a_task: Any, text: str, phase: str, code: int, out: str
+) -> None:
+    api.on("GET", f"{TASKS}/a/result", text)
+    api.on("GET", f"{TASKS}/a", a_task("a", phase))
+    ended = run("result", "a")
+    assert (ended.exit_code, ended.stdout) == (code, out)
+
+
+def test_small_commands(run: Any, api: Any, a_task: Any) -> None:
+    schema = {"type": "object"}
+    kind = {"name": "sleep", "description": "Waits.", "inputSchema": schema, "defaults": None}
+    api.on("POST", f"{TASKS}/a:cancel", a_task("a"), status=202)
+    api.on("DELETE", f"{TASKS}/a", "", status=204)
+    api.on("GET", "/api/v1/types", {"items": [kind]})
+    api.on("GET", "/api/v1/types/sleep", kind)
+    api.on("GET", "/api/v1/me/callback-key", {"key": "whsec_x"})
+    assert run("cancel", "a").stdout == "a\n"
+    assert run("delete", "a").stdout == "a\n"
+    assert run("types").stdout == "NAME    DESCRIPTION\nsleep   Waits.\n"
+    assert run("types", "-o", "name").stdout == "sleep\n"
+    assert '"type": "object"' in run("types", "sleep").stdout
+    assert json.loads(run("types", "sleep", "-o", "json").stdout) == kind
+    assert run("callback-key").stdout == "whsec_x\n"
+    assert run("--version").stdout == "0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        pytest.param((400, {}), 2, id="malformed"),
+        pytest.param((422, {}), 2, id="invalid"),
+        pytest.param((404, {}), 5, id="not-found"),
+        pytest.param((401, {}), 7, id="no-token"),
+        pytest.param((403, {}), 7, id="forbidden"),
+        pytest.param((409, {}), 8, id="conflict"),
+        pytest.param((429, {}), 6, id="busy"),
+        pytest.param((500, {}), 6, id="broken"),
+        pytest.param(httpx.ConnectError("refused"), 6, id="nobody"),
+        pytest.param(httpx.Response(404, text="page not found"), 6, id="not-longtask"),
+    ],
+)
+def test_refusals_have_their_exit_codes(
+    run: Any, api: Any, a_problem: Any, answer: Any, code: int
+) -> None:
+    api.on("GET", f"{TASKS}/a", a_problem(answer[0]) if isinstance(answer, tuple) else answer)
+    ended = run("get", "a")
+    assert ended.exit_code == code
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("Error: ")
+
+
+def test_a_refused_field_is_named(run: Any, api: Any, a_problem: Any) -> None:
+    wrong = [{"pointer": "/input/n", "detail": "200000 is greater than the maximum of 100000"}]
+    api.on("POST", TASKS, a_problem(422, detail=None, title="Not valid", errors=wrong))
+    ended = run("submit", "fibonacci", "n=200000")
+    assert ended.exit_code == 2
+    assert ended.stderr.splitlines() == [
+        "Error: Not valid",
+        "- /input/n: 200000 is greater than the maximum of 100000",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["submit"],
+        ["submit", "sleep", "5"],
+        ["submit", "sleep", "--priority", "101"],
+        ["get"],
+        ["get", "a", "-o", "yaml"],
+        ["list", "--phase", "done"],
+        ["nonsense"],
+        ["--token", "secret", "list"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_asks_nobody(run: Any, api: Any, words: list[str]) -> None:
+    assert run(*words).exit_code == 2
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("url", ["", "longtask.example.com", "ftp://x"])
+def test_without_a_url_it_says_what_to_set(run: Any, url: str) -> None:
+    ended = run("list", LONGTASK_URL=url)
+    assert ended.exit_code == 2
+    assert "LONGTASK_URL" in ended.stderr
+
+
+def test_the_token_may_come_from_a_file(run: Any, api: Any, tmp_path: Path) -> None:
+    api.on("GET", TASKS, {"items": [], "nextCursor": None})
+    (tmp_path / "token").write_text("from-file\n")
+    run("--token-file", str(tmp_path / "token"), "list")
+    assert api.requests[0].headers["Authorization"] == "Bearer from-file"
+    assert run("--token-file", str(tmp_path / "none"), "list").exit_code == 2
+    assert run("list", LONGTASK_TOKEN="a\nb").exit_code == 2
+
+
+def test_ctrl_c_leaves_the_task_running(run: Any, api: Any) -> None:
+    def interrupted(request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    api.routes.append(("GET", f"/base{TASKS}/a/state", interrupted))
+    ended = run("wait", "a")
+    assert ended.exit_code == 130
+    assert "tasks go on" in ended.stderr
+    assert [request.method for request in api.requests] == ["GET"]
+
+
+def test_every_exit_code_is_in_the_help(run: Any) -> None:
+    said = {
+        int(code): text for code, text in re.findall(r"^ +(\d+) +(.+)$", run("-h").stdout, re.M)
+    }
+    assert said == {int(code): text for code, text in exit_codes.MEANING.items()}
+    assert set(exit_codes.MEANING) == set(exit_codes.ExitCode)
+
+
+def test_every_end_and_every_error_has_an_exit_code() -> None:
+    codes = {phase: exit_codes.of_phase(phase) for phase in v1alpha1.Phase if phase.is_terminal}
+    assert codes == {
+        "Succeeded": exit_codes.ExitCode.OK,
+        "Failed": exit_codes.ExitCode.FAILED,
+        "Cancelled": exit_codes.ExitCode.CANCELLED,
+    }
+    problem = models.Problem(type="x", title="x", status=409)
+    assert exit_codes.of_error(errors.NotStarted(problem)) is exit_codes.ExitCode.CONFLICT
+    assert exit_codes.of_error(errors.WaitTimeout("a", None)) is exit_codes.ExitCode.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0s"), (5, "5s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200_000, "2d")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert output.span(seconds) == text
+
+
+def test_a_log_cannot_steer_the_terminal() -> None:
+    assert output.visible("a\tb\r\n\x1b]0;title\x07\u200b") == "a\tb\r\n\ufffd]0;title\ufffd\u200b"

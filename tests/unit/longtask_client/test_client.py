@@ -1,0 +1,268 @@
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from longtask_client import client, errors, models
+from longtask_crds import names, v1alpha1
+
+TASKS = "/api/v1/tasks"
+
+
+def test_a_task_is_handed_over_with_token_name_and_key(api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task("fibonacci-x"), status=202)
+    order = models.TaskOrder(type="fibonacci", input={"n": 100, "none": None})
+    task = api.connect().submit(order)
+    (request,) = api.requests
+    assert task.id == "fibonacci-x"
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert len(request.headers["Idempotency-Key"]) == 32
+    name = api.body.pop("name")
+    assert re.fullmatch("fibonacci-[a-z2-7]{8}", name)
+    assert json.loads(request.content)["input"] == {"n": 100, "none": None}
+
+
+def test_a_key_of_ones_own_makes_no_name(api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task(), status=202)
+    api.connect().submit(models.TaskOrder(type="sleep"), idempotency_key="mine")
+    assert api.requests[0].headers["Idempotency-Key"] == "mine"
+    assert api.body == {"type": "sleep"}
+
+
+def test_a_made_up_name_is_never_too_long(api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task(), status=202)
+    api.connect().submit(models.TaskOrder(type="a" * 43 + "-" + "b" * 19))
+    assert len(api.body["name"]) <= names.TASK_NAME_MAX
+    assert "--" not in api.body["name"]
+
+
+def test_a_broken_connection_is_tried_again_with_the_same_key(api: Any, a_task: Any) -> None:
+    api.on(
+        "POST",
+        TASKS,
+        httpx.ReadError("reset"),
+        httpx.Response(503, headers={"Retry-After": "2"}, text="no healthy upstream"),
+        a_task(),
+    )
+    api.connect().submit(models.TaskOrder(type="sleep"))
+    sent = [(r.headers["Idempotency-Key"], r.content) for r in api.requests]
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+    assert api.slept[1] >= 2
+
+
+def test_patience_ends(api: Any) -> None:
+    api.on("GET", f"{TASKS}/a", httpx.ConnectError("refused"))
+    with pytest.raises(errors.ConnectionFailed, match=r"longtask\.test: refused"):
+        api.connect().get("a")
+    assert 1 < len(api.requests) < 10
+    assert sum(api.slept) <= 5
+
+
+def test_a_long_retry_after_is_not_slept_through(api: Any, a_problem: Any) -> None:
+    answer = a_problem(429)
+    answer.headers["Retry-After"] = "600"
+    api.on("GET", f"{TASKS}/a", answer)
+    with pytest.raises(errors.TooManyRequests):
+        api.connect().get("a")
+    assert api.slept == []
+
+
+def test_a_deletion_is_never_repeated(api: Any) -> None:
+    api.on("DELETE", f"{TASKS}/a", httpx.ReadError("reset"))
+    with pytest.raises(errors.ConnectionFailed):
+        api.connect().delete("a")
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.InvalidRequest),
+        (401, errors.Unauthorized),
+        (403, errors.Unauthorized),
+        (404, errors.NotFound),
+        (409, errors.Conflict),
+        (413, errors.InvalidRequest),
+        (418, errors.ApiError),
+        (422, errors.InvalidRequest),
+        (429, errors.TooManyRequests),
+        (500, errors.ServerUnavailable),
+        (503, errors.ServerUnavailable),
+    ],
+)
+def test_each_refusal_has_its_error(
+    api: Any, a_problem: Any, status: int, kind: type[errors.ApiError]
+) -> None:
+    wrong = [{"pointer": "/input/n", "detail": "too big"}]
+    api.on("GET", f"{TASKS}/a", a_problem(status, detail="so it is", errors=wrong))
+    with pytest.raises(errors.ApiError, match="so it is") as caught:
+        api.connect().get("a")
+    assert type(caught.value) is kind
+    assert caught.value.errors == [models.ProblemError(pointer="/input/n", detail="too big")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        pytest.param(httpx.Response(404, text="404 page not found"), errors.UnexpectedAnswer),
+        pytest.param(httpx.Response(302, headers={"Location": "/"}), errors.UnexpectedAnswer),
+        pytest.param(httpx.Response(200, text="<html>"), errors.UnexpectedAnswer),
+        pytest.param(httpx.Response(200, json={"id": 1}), errors.UnexpectedAnswer),
+        pytest.param(httpx.Response(502, text="Bad Gateway"), errors.ServerUnavailable),
+        pytest.param(
+            httpx.Response(404, text="{", headers={"Content-Type": "application/problem+json"}),
+            errors.UnexpectedAnswer,
+        ),
+    ],
+    ids=["ingress-404", "redirect", "no-json", "other-json", "gateway", "broken-problem"],
+)
+def test_what_is_not_longtask_is_called_so(
+    api: Any, answer: httpx.Response, kind: type[Exception]
+) -> None:
+    api.on("GET", f"{TASKS}/a", answer)
+    with pytest.raises(errors.LongTaskError) as caught:
+        api.connect().get("a")
+    assert type(caught.value) is kind
+
+
+def test_an_id_cannot_leave_its_place(a_task: Any) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path)
+        return httpx.Response(200, json=a_task())
+
+    transport = httpx.MockTransport(answer)
+    client.Client("http://longtask.test/base/", transport=transport).get("../types?x#y")
+    assert asked == [b"/base/api/v1/tasks/..%2Ftypes%3Fx%23y"]
+
+
+def test_a_list_is_followed_to_its_end(api: Any, a_task: Any) -> None:
+    pages = [
+        {"items": [a_task("a"), a_task("b")], "nextCursor": "c1"},
+        {"items": [a_task("c")], "nextCursor": None},
+    ]
+    api.on("GET", TASKS, *pages)
+    found = api.connect().tasks(
+        phases=(v1alpha1.Phase.QUEUED, v1alpha1.Phase.RUNNING), labels={"team": "red"}
+    )
+    assert [task.id for task in found] == ["a", "b", "c"]
+    first, second = (request.url.params for request in api.requests)
+    assert first.get_list("phase") == ["Queued", "Running"]
+    assert first["label"] == "team=red"
+    assert "cursor" not in first
+    assert second["cursor"] == "c1"
+
+
+def test_a_limit_ends_a_list(api: Any, a_task: Any) -> None:
+    api.on("GET", TASKS, {"items": [a_task("a"), a_task("b")], "nextCursor": "c1"})
+    assert len(list(api.connect().tasks(limit=3))) == 3
+    assert [request.url.params["limit"] for request in api.requests] == ["3", "1"]
+
+
+def waited(task: dict[str, Any]) -> httpx.Response:
+    return httpx.Response(200, json=task, headers={"Preference-Applied": "wait=30"})
+
+
+def test_waiting_takes_one_request_at_a_time(api: Any, a_task: Any) -> None:
+    api.on(
+        "GET",
+        f"{TASKS}/a",
+        waited(a_task(phase="Running")),
+        httpx.ConnectError("restarting"),
+        waited(a_task(phase="Failed")),
+    )
+    assert api.connect().wait("a").phase is v1alpha1.Phase.FAILED
+    assert api.requests[0].headers["Prefer"] == "wait=30"
+    assert len(api.slept) == 1  # for the restart only
+
+
+def test_waiting_ends_in_time(api: Any, a_task: Any) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        api.now += int(request.headers["Prefer"].removeprefix("wait="))
+        return waited(a_task(phase="Running", percent=40))
+
+    api.routes.append(("GET", f"/base{TASKS}/a", slow))
+    with pytest.raises(errors.WaitTimeout, match="a is not finished yet: it is Running") as caught:
+        api.connect().wait("a", timeout=45)
+    assert api.now == 45
+    assert caught.value.state == models.TaskState(state=v1alpha1.Phase.RUNNING, percent=40)
+
+
+def states(*words: str) -> list[dict[str, Any]]:
+    return [{"state": word, "percent": None} for word in words]
+
+
+def test_watching_yields_every_state_and_ends_with_the_last(api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/state", *states("Queued", "Running", "Succeeded"))
+    seen = [str(state.state) for state in api.connect().watch("a")]
+    assert seen == ["Queued", "Running", "Succeeded"]
+
+
+def test_watching_outlives_a_restart_of_the_api(api: Any) -> None:
+    first, last = states("Running", "Succeeded")
+    api.on("GET", f"{TASKS}/a/state", first, *[httpx.ConnectError("refused")] * 8, last)
+    assert [str(s.state) for s in api.connect().watch("a")] == ["Running", "Succeeded"]
+    assert sum(api.slept) > 20
+
+
+def test_watching_ends_in_time(api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/state", *states("Running"))
+    with pytest.raises(errors.WaitTimeout):
+        list(api.connect().watch("a", timeout=10))
+    assert api.now == pytest.approx(10)
+
+
+def test_results_come_as_they_are(api: Any) -> None:
+    digits = "1" * 5000
+    api.on("GET", f"{TASKS}/a/result", f'{{"value":"{digits}"}}')
+    assert api.connect().result("a") == {"value": digits}
+
+
+def test_a_log_comes_in_pieces(api: Any) -> None:
+    class Pieces(httpx.SyncByteStream):
+        def __iter__(self) -> Any:
+            yield from (b"one\n", "zw\u00f6lf\n".encode())
+
+    api.on("GET", f"{TASKS}/a/logs", httpx.Response(200, stream=Pieces()))
+    assert list(api.connect().logs("a", attempt=2)) == ["one\n", "zwölf\n"]
+    assert dict(api.requests[0].url.params) == {"follow": "false", "attempt": "2"}
+
+
+def test_following_waits_for_the_start(api: Any, a_problem: Callable[..., Any]) -> None:
+    early = a_problem(409, type="urn:longtask:problem:not-started")
+    api.on("GET", f"{TASKS}/a/logs", early, "done\n")
+    assert "".join(api.connect().logs("a", follow=True)) == "done\n"
+    assert api.slept == [1.0]
+
+
+def test_a_log_that_is_not_there_yet(api: Any, a_problem: Any) -> None:
+    api.on("GET", f"{TASKS}/a/logs", a_problem(409, type="urn:longtask:problem:not-started"))
+    with pytest.raises(errors.NotStarted):
+        list(api.connect().logs("a"))
+
+
+def test_small_calls(api: Any, a_task: Any) -> None:
+    kind = {"name": "sleep", "description": None, "inputSchema": None, "defaults": None}
+    api.on("POST", f"{TASKS}/a:cancel", a_task(), status=202)
+    api.on("DELETE", f"{TASKS}/a", "", status=204)
+    api.on("GET", "/api/v1/types", {"items": [kind]})
+    api.on("GET", "/api/v1/types/sleep", kind)
+    api.on("GET", "/api/v1/me/callback-key", {"key": "whsec_x"})
+    api.on("GET", "/version", {"version": "0.1.0"})
+    with api.connect() as connection:
+        assert connection.cancel("a").id == "sleep-a"
+        connection.delete("a")
+        assert connection.types() == [connection.type("sleep")]
+        assert connection.callback_key() == "whsec_x"
+        assert connection.version() == "0.1.0"
+
+
+def test_without_a_token_none_is_sent(api: Any) -> None:
+    api.on("GET", "/version", {"version": "0.1.0"})
+    api.connect(token=None).version()
+    assert "Authorization" not in api.requests[0].headers

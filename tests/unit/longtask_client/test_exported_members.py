@@ -1,0 +1,41 @@
+import inspect
+import subprocess
+import sys
+
+import longtask_client
+from longtask_client import client, errors, models
+
+
+def test_every_error_model_and_the_client_are_exported() -> None:
+    public = {
+        name
+        for module in (client, errors, models)
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and name[0] != "_"
+    }
+    assert set(longtask_client.__all__) == public - {"Model"}
+
+
+def test_every_exported_name_can_be_had() -> None:
+    assert all(inspect.isclass(getattr(longtask_client, name)) for name in longtask_client.__all__)
+    assert longtask_client.__all__ == sorted(longtask_client.__all__)
+
+
+def test_another_name_is_refused() -> None:
+    assert not hasattr(longtask_client, "nonsense")
+    assert not hasattr(longtask_client, "httpx")
+
+
+def loaded_after(statement: str) -> set[str]:
+    program = f"{statement}\nimport sys\nprint(*sys.modules)"
+    run = [sys.executable, "-c", program]
+    return set(subprocess.run(run, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_models_need_no_http_client() -> None:
+    assert "httpx" not in loaded_after("from longtask_client import models")
+
+
+def test_the_command_starts_without_what_is_slow_to_import() -> None:
+    loaded = loaded_after("from longtask_client.cli import commands")
+    assert not loaded & {"httpx", "pydantic", "rich"}

@@ -1,0 +1,139 @@
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longtask_client.cli import inputs, orders
+
+NOTHING: dict[str, Any] = {
+    "source": None,
+    "image": None,
+    "env": [],
+    "name": None,
+    "queue": None,
+    "priority": None,
+    "labels": [],
+    "callback": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("n=100", 100),
+        ("n=1.5", 1.5),
+        ("n=true", True),
+        ("n=null", None),
+        ('n="100"', "100"),
+        ("n=[1, 2]", [1, 2]),
+        ('n={"a": 1}', {"a": 1}),
+        ("n=text", "text"),
+        ("n=007", "007"),
+        ("n=", ""),
+        ("n=a=b", "a=b"),
+        ("n=NaN", "NaN"),
+        ("n=https://example.com/?a=b", "https://example.com/?a=b"),
+    ],
+)
+def test_a_value_is_json_where_it_can_be(word: str, value: object) -> None:
+    assert inputs.arguments([word]) == {"n": value}
+
+
+@pytest.mark.parametrize("words", [["n"], ["=1"], ["n=1", "n=2"]])
+def test_other_words_are_refused(words: list[str]) -> None:
+    with pytest.raises(inputs.BadWord):
+        inputs.arguments(words)
+
+
+def test_an_input_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('{"name": "\u00fc"}', encoding="utf-8")
+    assert inputs.document(str(tmp_path / "in.json")) == {"name": "ü"}
+
+
+def test_an_input_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("[1]"))
+    assert inputs.document("-") == [1]
+
+
+@pytest.mark.parametrize(
+    ("source", "value"), [('{"n": 1}', {"n": 1}), (" [1]", [1]), ('"a"', "a"), ("5", 5)]
+)
+def test_an_input_as_json(source: str, value: object) -> None:
+    assert inputs.document(source) == value
+
+
+@pytest.mark.parametrize("source", ["{", "no-such-file.json", "[NaN]", '{"a": Infinity}'])
+def test_no_input_at_all(source: str) -> None:
+    with pytest.raises(inputs.BadWord):
+        inputs.document(source)
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "order"),
+    [
+        pytest.param(["sleep"], {}, {"type": "sleep"}, id="a-type"),
+        pytest.param(
+            ["fibonacci", "n=100"],
+            {"queue": "slow", "priority": 0, "labels": ["team=red"], "name": "f"},
+            {
+                "type": "fibonacci",
+                "input": {"n": 100},
+                "queue": "slow",
+                "priority": 0,
+                "labels": {"team": "red"},
+                "name": "f",
+            },
+            id="a-type-with-options",
+        ),
+        pytest.param(
+            ["sh", "-c", "echo a=b"],
+            {"image": "busybox", "env": ["A=1=2"], "source": "[1]"},
+            {
+                "container": {
+                    "image": "busybox",
+                    "command": ["sh", "-c", "echo a=b"],
+                    "env": [{"name": "A", "value": "1=2"}],
+                },
+                "input": [1],
+            },
+            id="a-container",
+        ),
+        pytest.param(
+            [], {"image": "busybox"}, {"container": {"image": "busybox"}}, id="the-image's-program"
+        ),
+        pytest.param(
+            ["sleep"],
+            {"callback": "https://example.com/x"},
+            {"type": "sleep", "callback": {"url": "https://example.com/x"}},
+            id="a-callback",
+        ),
+    ],
+)
+def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, Any]) -> None:
+    assert orders.order(words, **NOTHING | options).to_json() == order
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "message"),
+    [
+        pytest.param([], {}, "what shall run", id="nothing"),
+        pytest.param(["sleep", "5"], {}, "write it as key=value", id="no-key"),
+        pytest.param(["sleep", "a=1"], {"source": "{}"}, "not both", id="two-inputs"),
+        pytest.param(["sleep"], {"env": ["A=1"]}, "--image", id="env-without-image"),
+        pytest.param(["Sleep"], {}, "type: ", id="upper-case"),
+        pytest.param(["sleep"], {"name": "a" * 53}, "name: ", id="long-name"),
+        pytest.param(["sleep"], {"callback": "example.com"}, "callback.url: ", id="no-url"),
+        pytest.param(["sleep"], {"labels": ["x"]}, "label 'x'", id="label"),
+    ],
+)
+def test_no_order(words: list[str], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(inputs.BadWord, match=message):
+        orders.order(words, **NOTHING | options)
+
+
+def test_phases_in_any_case() -> None:
+    assert [str(phase) for phase in orders.phases(["running", "Failed"])] == ["Running", "Failed"]
+    with pytest.raises(inputs.BadWord, match="Succeeded"):
+        orders.phases(["done"])

@@ -1,0 +1,106 @@
+"""The command as a process, on a terminal, against a server on this host."""
+
+import http.server
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """A task that ends when it was looked at often enough, or never."""
+
+    looks = 0
+    ends_after: int | None = 4
+    task: dict[str, Any]
+    seen = threading.Event()
+
+    def do_GET(self) -> None:
+        cls = type(self)
+        cls.looks += 1
+        ended = cls.ends_after is not None and cls.looks >= cls.ends_after
+        state = {"state": "Succeeded" if ended else "Running", "percent": 100 if ended else 37}
+        body = json.dumps(state if self.path.endswith("/state") else cls.task).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        cls.seen.set()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(a_task: Any) -> Iterator[type[Api]]:
+    handler = type("Handler", (Api,), {"task": a_task("a", "Succeeded"), "seen": threading.Event()})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        handler.url = f"http://127.0.0.1:{running.server_port}"  # type: ignore[attr-defined]
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield handler
+        running.shutdown()
+        thread.join()
+
+
+def start(server: Any, *words: str, stderr: int, **environment: str) -> subprocess.Popen[str]:
+    variables = {"LONGTASK_URL": server.url, "TERM": "xterm", "COLUMNS": "100"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "longtask_client", *words],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        env=os.environ | variables | environment,
+    )
+
+
+def test_a_terminal_gets_a_live_bar(server: type[Api]) -> None:
+    ours, theirs = pty.openpty()
+    process = start(server, "wait", "a", stderr=theirs, NO_COLOR="1")
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert out == "a\n"
+    assert b"37%" in shown
+    assert "━".encode() in shown
+    assert shown.rstrip().endswith(b"a succeeded")
+    assert b"\x1b[3" not in shown  # no colour
+
+
+def test_an_interrupt_leaves_the_task_running(server: type[Api]) -> None:
+    server.ends_after = None
+    process = start(server, "wait", "a", stderr=subprocess.PIPE)
+    assert server.seen.wait(timeout=20)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "tasks go on" in talk
+    assert "Traceback" not in talk
+
+
+def test_a_reader_that_goes_away_is_no_error(server: type[Api]) -> None:
+    process = start(server, "get", "a", stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=20) == 0

@@ -1,0 +1,454 @@
+"""Every interleaving of one task's life with crashes, lost answers, conflicts and late watches.
+
+A plain breadth-first search over small universes: the real reconciler and mirror over a cluster in
+memory. Each edge is checked against the invariants of the reliability page; then, from each state
+that was reached, the calm course of things must end where a task without any fault ends.
+"""
+
+import dataclasses
+import datetime
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from longtask_crds import address_guard, callback, names, v1alpha1
+from longtask_operator import (
+    apply,
+    errors,
+    keys,
+    mirror,
+    observe,
+    pods,
+    reconcile,
+    testing,
+)
+
+NAME = "report"
+SCHEDULE = (0, 5)
+KEY = callback.new_key()
+
+
+class CrashError(BaseException):
+    """The operator's process is gone. Not an Exception: nothing may catch it."""
+
+
+class Sender(testing.MemorySender):
+    """Sending can be interrupted like a write."""
+
+    def __init__(self, cluster: testing.MemoryCluster) -> None:
+        super().__init__(clock=lambda: cluster.now)
+        self._cluster = cluster
+
+    async def send(self, url: str, **what: Any) -> Any:
+        self._cluster.interrupt("send", "before")
+        answer = await super().send(url, **what)
+        self._cluster.interrupt("send", "after")
+        return answer
+
+
+@dataclasses.dataclass
+class Universe:
+    """A cluster, what the operator believes of it, and what may still go wrong."""
+
+    cluster: testing.MemoryCluster
+    mirror: mirror.Mirror
+    faults: int
+    claim_seen: bool = False  #: this process wrote the claim or read it just now
+    cancelled: bool = False
+    due: datetime.datetime | None = None  #: when the operator wants to look again
+    sent: tuple[str, ...] = ()
+    outcomes: int = 0
+
+    @classmethod
+    def begin(cls, *, faults: int) -> "Universe":
+        cluster = testing.MemoryCluster()
+        cluster.add(testing.a_queue(maxRunning=1))
+        cluster.add_secret(callback.KEYS_SECRET, {"default": KEY}, namespace="longtask")
+        cluster.add(
+            testing.a_task(
+                NAME,
+                container={"image": "busybox"},
+                timeouts={"startSeconds": 8},
+                callback={"url": "https://example.com/done"},
+            )
+        )
+        universe = cls(cluster, mirror.Mirror(), faults)
+        universe.restart()
+        return universe
+
+    def fork(self) -> "Universe":
+        other = dataclasses.replace(self, cluster=self.cluster.fork(), mirror=mirror.Mirror())
+        other.mirror.tasks = dict(self.mirror.tasks)
+        other.mirror.unfinished = set(self.mirror.unfinished)
+        other.mirror.types = dict(self.mirror.types)
+        other.mirror.queues = dict(self.mirror.queues)
+        other.mirror.pods = {task: dict(known) for task, known in self.mirror.pods.items()}
+        other.mirror.jobs = dict(self.mirror.jobs)
+        return other
+
+    # --- what the operator does
+
+    def restart(self) -> None:
+        """Begin with nothing but what the lists say."""
+        self.mirror, self.claim_seen, self.due = mirror.Mirror(), False, None
+        self.resync()
+
+    def resync(self) -> None:
+        lists = {}
+        for kind in (names.LONGTASKS, names.LONGTASKTYPES, names.LONGTASKQUEUES):
+            lists[kind] = run(self.cluster.list_ours(kind))
+        for kind in ("pods", "jobs"):
+            lists[kind] = run(self.cluster.list_labelled(kind))
+        self.mirror.absorb_lists(lists, now=self.cluster.now)
+
+    def look(self) -> None:
+        """One pass, as the work queue starts it."""
+        sender = Sender(self.cluster)
+        applier = apply.Applier(
+            self.mirror,
+            self.cluster,
+            sender,
+            keys.KeyRing(self.cluster, "longtask"),
+            testing.SURROUNDINGS,
+            SCHEDULE,
+        )
+        if self.claim_seen and NAME in self.mirror.tasks:
+            applier.note_claim(self.mirror.tasks[NAME])
+        reconciler = reconcile.Reconciler(
+            self.mirror,
+            self.cluster,
+            observe.Observer(
+                self.mirror, self.cluster, testing.INSTALLATION, address_guard.Guard()
+            ),
+            applier,
+            lambda: self.cluster.now,
+        )
+        attempts = self.status.attempts
+        try:
+            again = run(reconciler.reconcile(NAME))
+            self.due = None if again is None else self.cluster.now + as_delta(again)
+        except errors.Unavailable:
+            self.due = self.cluster.now
+        finally:
+            self.sent += tuple(sent.webhook_id for sent in sender.sent)
+            self.claim_seen |= attempts != self.status.attempts
+
+    # --- what is the case
+
+    @property
+    def status(self) -> v1alpha1.LongTaskStatus:
+        return run(self.cluster.get_task(NAME)).status
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status.is_true("Finished")
+
+    def pod(self) -> pods.Pod | None:
+        """The newest pod."""
+        found = [pods.Pod.parse(raw) for raw in self.cluster.all_pods.values()]
+        return found[-1] if found else None
+
+    def job(self) -> dict[str, Any] | None:
+        return next(iter(self.cluster.jobs.values()), None)
+
+    def fingerprint(self) -> str:
+        """Everything that decides what can come, and nothing else: no versions."""
+        cluster, believed = self.cluster, self.mirror
+        stored = [without_versions(o) for o in (cluster.tasks, cluster.jobs, cluster.all_pods)]
+        task = believed.tasks.get(NAME)
+        is_current = task is not None and (
+            task.metadata.resource_version == cluster.tasks[NAME]["metadata"]["resourceVersion"]
+        )
+        known_pods = [
+            dataclasses.replace(pod, version=0) for pod in believed.pods.get(NAME, {}).values()
+        ]
+        rest = (is_current, task and task.status, task and task.spec.cancel, known_pods)
+        more = (believed.jobs, self.sent, self.due, cluster.now, self.faults, self.cancelled)
+        return json.dumps(stored) + repr(rest) + repr(more) + str(self.claim_seen)
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run what never really waits, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waited")
+
+
+def as_delta(seconds: float) -> datetime.timedelta:
+    return datetime.timedelta(seconds=seconds)
+
+
+def without_versions(kind: dict[str, dict[str, Any]]) -> list[Any]:
+    return [
+        [name, raw.get("status"), raw["metadata"]["uid"], raw["spec"].get("activeDeadlineSeconds")]
+        + [raw["spec"].get("ttlSecondsAfterFinished"), raw["spec"].get("cancel")]
+        for name, raw in kind.items()
+    ]
+
+
+# --- what can happen: each changes a universe, or says that it cannot be ---------------------------
+
+Action = Callable[[Universe], bool]
+
+
+def looks(universe: Universe) -> bool:
+    universe.look()
+    return True
+
+
+def hears_of_the_task(universe: Universe) -> bool:
+    return universe.mirror.put_task(run(universe.cluster.get_task(NAME)))
+
+
+def hears_of_the_pods(universe: Universe) -> bool:
+    raws = universe.cluster.all_pods.values()
+    universe.mirror.absorb_pods_of(NAME, map(pods.Pod.parse, raws), universe.cluster.version)
+    return True
+
+
+def resyncs(universe: Universe) -> bool:
+    universe.resync()
+    return True
+
+
+def time_passes(universe: Universe) -> bool:
+    """Up to the moment that the operator waits for."""
+    if universe.due is None or universe.due <= universe.cluster.now:
+        return False
+    universe.cluster.now = universe.due
+    return True
+
+
+def pod_is_made(universe: Universe) -> bool:
+    job, pod = universe.job(), universe.pod()
+    if job is None or job.get("status") or (pod is not None and not pod.is_over):
+        return False
+    universe.cluster.make_pod(job["metadata"]["name"])
+    return True
+
+
+def pod_starts(universe: Universe) -> bool:
+    pod = universe.pod()
+    if pod is None or pod.started_at is not None:
+        return False
+    universe.cluster.start_pod(pod.name)
+    return True
+
+
+def pod_ends_well(universe: Universe) -> bool:
+    return pod_ends(universe, 0)
+
+
+def pod_fails(universe: Universe) -> bool:
+    return pod_ends(universe, 1)
+
+
+def pod_is_disrupted(universe: Universe) -> bool:
+    return spend(universe) and pod_ends(universe, 143, disrupted=True)
+
+
+def pod_ends(universe: Universe, exit_code: int, *, disrupted: bool = False) -> bool:
+    pod = universe.pod()
+    if pod is None or pod.started_at is None or pod.is_over:
+        return False
+    universe.cluster.end_pod(pod.name, exit_code, "7" if not exit_code else "", disrupted=disrupted)
+    return True
+
+
+def somebody_cancels(universe: Universe) -> bool:
+    if universe.cancelled:
+        return False
+    universe.cancelled = True
+    universe.cluster.cancel(NAME)
+    return True
+
+
+def runner_reports(universe: Universe) -> bool:
+    """Another write in between: the operator's next one is stale."""
+    if universe.is_finished or not spend(universe):
+        return False
+    universe.cluster.report_progress(NAME, 40)
+    return True
+
+
+def spend(universe: Universe) -> bool:
+    universe.faults -= 1
+    return universe.faults >= 0
+
+
+def interrupted(nth: int, moment: str, error: BaseException) -> Action:
+    """Return a pass that is broken off at its nth write."""
+
+    def action(universe: Universe) -> bool:
+        if not spend(universe):
+            return False
+        moments: Counter[str] = Counter()
+
+        def interrupt(_write: str, at: str) -> None:
+            moments[at] += 1
+            if at == moment and moments[at] == nth:
+                raise error
+
+        universe.cluster.interrupt = interrupt
+        try:
+            universe.look()
+        except CrashError:
+            universe.restart()
+        finally:
+            universe.cluster.interrupt = lambda _write, _moment: None
+        return moments[moment] >= nth
+
+    return action
+
+
+CALM: dict[str, Action] = {
+    "the operator looks": looks,
+    "it hears of the task": hears_of_the_task,
+    "it hears of the pods": hears_of_the_pods,
+    "it resyncs": resyncs,
+    "the pod is made": pod_is_made,
+    "the pod starts": pod_starts,
+    "the pod ends well": pod_ends_well,
+    "time passes": time_passes,
+}
+ALL: dict[str, Action] = CALM | {
+    "the pod fails": pod_fails,
+    "the pod is disrupted": pod_is_disrupted,
+    "somebody cancels": somebody_cancels,
+    "the runner reports": runner_reports,
+    **{
+        f"{what} at write {nth}": interrupted(nth, moment, error)
+        for nth in (1, 2)
+        for what, moment, error in (
+            ("crash before", "before", CrashError()),
+            ("crash after", "after", CrashError()),
+            ("request lost", "before", errors.Unavailable()),
+            ("answer lost", "after", errors.Unavailable()),
+        )
+    },
+}
+
+
+# --- what must hold ---------------------------------------------------------------------------------
+
+
+def check_edge(before: Universe, after: Universe) -> None:
+    """Check what no single step may do."""
+    created = Counter(after.cluster.created_jobs)
+    assert all(count == 1 for count in created.values()), "a second Job of one attempt"
+    assert len(set(after.sent)) <= 1, "two ids of one event"
+    assert before.status.attempt is None or before.status.attempt == after.status.attempt
+    if before.is_finished:
+        assert frozen(before.status) == frozen(after.status), "a finished task changed"
+    elif after.is_finished:
+        check_outcome(before, after)
+
+
+def check_outcome(before: Universe, after: Universe) -> None:
+    """Check an outcome, as it is accepted, against what really happened."""
+    after.outcomes += 1
+    assert after.outcomes == 1, "a second outcome"
+    told = (after.status.attempts or [None])[-1]
+    pod = before.pod()
+    if pod is None or pod.started_at is None or pod.is_disrupted:
+        assert told is None or told.exit_code is None, "an exit code from nowhere"
+        return
+    assert pod.is_over, "an outcome while the program runs"
+    assert told is not None
+    assert pod.end is not None
+    assert told.exit_code == pod.end.exit_code, "not what the program said"
+    assert (after.status.phase is v1alpha1.Phase.SUCCEEDED) == (pod.end.exit_code == 0)
+
+
+def frozen(status: v1alpha1.LongTaskStatus) -> v1alpha1.LongTaskStatus:
+    kept = [c for c in status.conditions if c.type != "CallbackDelivered"]
+    return status.model_copy(update={"conditions": kept, "callback": None})
+
+
+def what_is_missing(universe: Universe) -> str | None:
+    """Return why this is no good end, or None."""
+    status = universe.status
+    if not universe.is_finished:
+        return "not finished"
+    if status.callback is None or status.callback.state is not v1alpha1.CallbackState.DELIVERED:
+        return "callback not delivered"
+    if set(universe.sent) != {status.callback.id}:
+        return "another id was sent"
+    job, pod = universe.job(), universe.pod()
+    if job is not None and "ttlSecondsAfterFinished" not in job["spec"]:
+        return "the Job stays for ever"
+    if pod is not None and not pod.is_over:
+        return "the program still runs"
+    return None
+
+
+@dataclasses.dataclass
+class Node:
+    """A state that was reached: how, and what it leads to."""
+
+    came_by: tuple[str, str] | None  #: the state before, and the action
+    missing: str | None
+    calm: list[str] = dataclasses.field(default_factory=list)  #: what the calm actions lead to
+
+
+def explore(*, faults: int) -> dict[str, Node]:
+    """Reach every state, checking each step on the way."""
+    first = Universe.begin(faults=faults)
+    nodes = {first.fingerprint(): Node(None, what_is_missing(first))}
+    frontier = deque([(first.fingerprint(), first)])
+    while frontier:
+        at, universe = frontier.popleft()
+        for name, action in ALL.items():
+            after = universe.fork()
+            try:
+                if not action(after):
+                    continue
+                check_edge(universe, after)
+            except (AssertionError, errors.Rejected, ValueError) as error:
+                raise AssertionError(f"{error} after: {story(nodes, at, name)}") from error
+            to = after.fingerprint()
+            if name in CALM:
+                nodes[at].calm.append(to)
+            if to not in nodes:
+                nodes[to] = Node((at, name), what_is_missing(after))
+                frontier.append((to, after))
+    return nodes
+
+
+def story(nodes: dict[str, Node], at: str, *then: str) -> str:
+    """Return how a state was reached, in words."""
+    told = list(then)
+    while (came_by := nodes[at].came_by) is not None:
+        at, name = came_by
+        told.insert(0, name)
+    return "; ".join(told)
+
+
+def calm_end(nodes: dict[str, Node], at: str, known: dict[str, str]) -> str:
+    """Follow the calm course of things to where nothing changes any more."""
+    path = [at]
+    while path[-1] not in known:
+        following = next((to for to in nodes[path[-1]].calm if to != path[-1]), None)
+        if following is None:
+            break
+        assert following not in path, f"goes in circles after: {story(nodes, at)}"
+        path.append(following)
+    end = known.get(path[-1], path[-1])
+    known.update(dict.fromkeys(path, end))
+    return end
+
+
+@pytest.mark.parametrize("faults", [pytest.param(2, id="with-up-to-two-faults")])
+def test_every_course_of_things_ends_well(faults: int) -> None:
+    nodes = explore(faults=faults)
+    ends: dict[str, str] = {}
+    for at in nodes:
+        end = calm_end(nodes, at, ends)
+        assert nodes[end].missing is None, f"{nodes[end].missing} after: {story(nodes, end)}"
+    print(len(nodes))
+    assert len(nodes) > 5_000, "the search is smaller than it looks"
