@@ -5,6 +5,7 @@ The API asks them at the door, the operator again for what came by `kubectl`. Ne
 """
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -75,13 +76,8 @@ def pointer_of(path: list[str | int]) -> str:
 
 
 def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
-    validator_class = jsonschema.validators.validator_for(
-        schema, default=jsonschema.Draft202012Validator
-    )
     try:
-        validator_class.check_schema(schema)
-        # An empty registry: a remote $ref is an error, never a request.
-        validator = validator_class(schema, registry=Registry())
+        validator = _validator(json.dumps(schema))
         return [
             Violation(
                 pointer_of(["input", *path]),
@@ -99,6 +95,16 @@ def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
     ) as error:
         message = f"the type's inputSchema is unusable: {error}"[: names.MESSAGE_MAX]
         return [Violation("/input", message, Reason.INVALID_INPUT)]
+
+
+@functools.lru_cache(maxsize=256)
+def _validator(schema_text: str) -> Any:
+    """Return what checks against the schema: building it costs more than all else at the door."""
+    schema = json.loads(schema_text)
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    kind.check_schema(schema)
+    # An empty registry: a remote $ref is an error, never a request.
+    return kind(schema, registry=Registry())
 
 
 def _places(error: jsonschema.ValidationError) -> Iterator[list[str | int]]:

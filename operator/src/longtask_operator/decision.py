@@ -12,9 +12,9 @@ from longtask_crds import effective, names, v1alpha1
 from longtask_crds.conditions import Reason
 from longtask_operator import outcome, pods
 
-#: A container that ends sooner is never reported as running: one write less. The kubelet cuts the
-#: time of the start to whole seconds, so this is one to two seconds after it.
-RUNNING_AFTER = timedelta(seconds=2)
+#: A container that is seen to run for less is never reported as running: one write less. The
+#: kubelet looks each second, so the end of one that ended at once is seen a good second later.
+RUNNING_AFTER = timedelta(seconds=1.5)
 #: How long a Job may be without a pod before its Events are read.
 POD_EXPECTED_WITHIN = timedelta(seconds=5)
 #: How often a Job is looked at that should have a pod and has none.
@@ -237,7 +237,7 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
     if pod.started_at is not None:
         if attempt.pod_uid == pod.uid:
             return Wait()
-        due = pod.started_at + RUNNING_AFTER
+        due = (pod.running_seen_at or pod.started_at) + RUNNING_AFTER
         return MarkRunning(pod) if now >= due else Wait(until=due)
     deadline = _start_deadline(world, attempt)
     if attempt.started_at:

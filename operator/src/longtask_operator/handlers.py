@@ -7,6 +7,7 @@ all that knows kopf.
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import kopf
@@ -94,7 +95,7 @@ async def on_task(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
 async def on_pod(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
     """Take a pod of an attempt over."""
     raw: dict[str, Any] = dict(event["object"])
-    pod = pods.Pod.parse(raw)
+    pod = pods.Pod.parse(raw, seen_at=datetime.now(UTC))
     deleted = event["type"] == "DELETED"
     if not deleted:
         memo.mirror.watched[pod.uid] = pod.version

@@ -3,6 +3,7 @@
 A picture may be old: nothing is claimed on its word alone. It never goes back to an older version.
 """
 
+import dataclasses
 import logging
 from collections.abc import Iterable
 from datetime import datetime
@@ -52,8 +53,10 @@ class Mirror:
     def put_pod(self, pod: pods.Pod) -> None:
         """Take a pod over unless what we have is newer."""
         known = self.pods.setdefault(pod.task, {})
-        if pod.uid not in known or known[pod.uid].version <= pod.version:
-            known[pod.uid] = pod
+        old = known.get(pod.uid)
+        if old is None or old.version <= pod.version:
+            first_seen = (old and old.running_seen_at) or pod.running_seen_at
+            known[pod.uid] = dataclasses.replace(pod, running_seen_at=first_seen)
 
     def drop_pod(self, task: str, uid: str) -> None:
         """Forget a pod that was deleted."""
@@ -112,7 +115,10 @@ class Mirror:
             if pod is recorded
             or (pod.attempt == attempt.number and pod.job_uid and uid in (None, pod.job_uid))
         ]
-        return max(ours, key=lambda pod: (pod.created_at, pod.version), default=None)
+        # Two made within one second are told apart by what became of the first.
+        return max(
+            ours, key=lambda pod: (not pod.is_disrupted, pod.created_at, pod.version), default=None
+        )
 
     def absorb_lists(
         self,

@@ -41,6 +41,7 @@ class Pod:
     created_at: datetime
     node: str | None = None
     started_at: datetime | None = None
+    running_seen_at: datetime | None = None  #: when we first saw it run
     end: End | None = None
     is_over: bool = False  #: the phase is Succeeded or Failed
     is_deleting: bool = False
@@ -50,8 +51,8 @@ class Pod:
     cannot_start: str | None = None
 
     @classmethod
-    def parse(cls, raw: dict[str, Any]) -> "Pod":
-        """Read a Pod that carries our labels."""
+    def parse(cls, raw: dict[str, Any], *, seen_at: datetime | None = None) -> "Pod":
+        """Read a Pod that carries our labels, seen at that time."""
         meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
         labels = meta.get("labels", {})
         runner = _named(status.get("containerStatuses", ()), names.RUNNER_CONTAINER).get(
@@ -75,6 +76,7 @@ class Pod:
             created_at=_time(meta["creationTimestamp"]),
             node=spec.get("nodeName"),
             started_at=_time(started) if started else None,
+            running_seen_at=seen_at if "running" in runner else None,
             end=_end(ended) if ended else None,
             is_over=status.get("phase") in {"Succeeded", "Failed"},
             is_deleting="deletionTimestamp" in meta,

@@ -145,10 +145,9 @@ class MemoryCluster:
     def fork(self) -> "MemoryCluster":
         """Return a copy that goes its own way from here on."""
         other = copy.copy(self)
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if isinstance(value, dict | list):
-                setattr(other, field.name, copy.copy(value))
+                setattr(other, name, value.copy())
         return other
 
     # What the operator asks: `cluster.Cluster`, and the lists.

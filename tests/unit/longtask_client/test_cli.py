@@ -306,6 +306,12 @@ def test_every_exit_code_is_in_the_help(run: Any) -> None:
     assert set(exit_codes.MEANING) == set(exit_codes.ExitCode)
 
 
+def test_every_exit_code_is_in_the_readme() -> None:
+    readme = Path(__file__).parents[3] / "client" / "README.md"
+    said = dict(re.findall(r"^\| (\d+) \| (.+) \|$", readme.read_text(), re.M))
+    assert said == {f"{code:d}": text for code, text in exit_codes.MEANING.items()}
+
+
 def test_every_end_and_every_error_has_an_exit_code() -> None:
     codes = {phase: exit_codes.of_phase(phase) for phase in v1alpha1.Phase if phase.is_terminal}
     assert codes == {

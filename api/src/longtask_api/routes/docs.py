@@ -8,9 +8,9 @@ from longtask_api import errors
 
 router = APIRouter(include_in_schema=False)
 
-#: Swagger UI sets styles on elements by script, and its icons are data URLs.
+#: The icons of Swagger UI are data URLs.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+    "default-src 'none'; script-src 'self'; style-src 'self';"
     " img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none';"
     " frame-ancestors 'none'"
 )
