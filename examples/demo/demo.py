@@ -10,6 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 
 import standardwebhooks
 
@@ -26,17 +27,16 @@ def main() -> int:
     callback_url = f"http://{address}:{server.server_address[1]}/done"
 
     say("Hand two tasks over, with a callback to this machine, and watch the first one")
-    second = run(
-        *("longtask", "submit", "fibonacci", "n=100", "--callback", callback_url, "-o", "json"),
-        quiet=True,
-    )
-    run("longtask", "submit", "sleep", "seconds=6", "--callback", callback_url, "--wait")
+    label = f"demo={int(time.time())}"
+    common = ("--callback", callback_url, "--label", label)
+    second = run("longtask", "submit", "fibonacci", "n=100", *common, "-o", "json", quiet=True)
+    run("longtask", "submit", "sleep", "seconds=6", *common, "--wait")
 
     say("The same tasks, seen from Kubernetes")
-    run("kubectl", "get", "longtasks", "-o", "wide")
+    run("kubectl", "get", "longtasks", "-l", label)
 
     say("The callbacks that came to this machine")
-    key = json.loads(run("longtask", "callback-key", "-o", "json", quiet=True))["key"]
+    key = run("longtask", "callback-key", quiet=True).strip()
     for _ in range(2):
         try:
             headers, body = deliveries.get(timeout=CALLBACK_WITHIN_SECONDS)
