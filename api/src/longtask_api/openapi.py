@@ -62,7 +62,7 @@ TASK_LINKS: dict[str, Any] = {
 }
 
 
-class CallbackData(models.Model):
+class CallbackData(v1alpha1.Model):
     """The task that ended."""
 
     id: str
@@ -105,7 +105,7 @@ class CallbackData(models.Model):
     """What the program brought, if it succeeded."""
 
 
-class CallbackBody(models.Model):
+class CallbackBody(v1alpha1.Model):
     """What is sent to `callback.url`."""
 
     type: str = Field(examples=["longtask.succeeded"])

@@ -4,21 +4,9 @@ import enum
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, StringConstraints
 
 from longtask_crds import v1alpha1
-
-
-class Model(BaseModel):
-    """Camel case on the wire, snake case in Python."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class TaskOrder(v1alpha1.LongTaskSpec):
@@ -40,7 +28,7 @@ class TaskOrder(v1alpha1.LongTaskSpec):
     the same and must not differ."""
 
 
-class TaskState(Model):
+class TaskState(v1alpha1.Model):
     """What a poller needs."""
 
     state: v1alpha1.Phase
@@ -50,7 +38,7 @@ class TaskState(Model):
     """How much of the work is done."""
 
 
-class TaskView(Model):
+class TaskView(v1alpha1.Model):
     """A task as the API shows it."""
 
     id: str
@@ -123,7 +111,7 @@ class TaskView(Model):
     """Paths of what belongs to it: self, state, result, logs, cancel."""
 
 
-class TaskPage(Model):
+class TaskPage(v1alpha1.Model):
     """One page of a list."""
 
     items: list[TaskView]
@@ -133,7 +121,7 @@ class TaskPage(Model):
     """What brings the next page; null on the last one."""
 
 
-class TypeView(Model):
+class TypeView(v1alpha1.Model):
     """A type as the API shows it."""
 
     name: str
@@ -149,7 +137,7 @@ class TypeView(Model):
     """What a task gets where it says nothing."""
 
 
-class TypeList(Model):
+class TypeList(v1alpha1.Model):
     """All types."""
 
     items: list[TypeView]
@@ -159,21 +147,21 @@ class TypeList(Model):
     """Always null: there are few."""
 
 
-class CallbackKey(Model):
+class CallbackKey(v1alpha1.Model):
     """The key that signs one's callbacks."""
 
     key: str
     """`whsec_` and base64, for any Standard Webhooks library."""
 
 
-class Version(Model):
+class Version(v1alpha1.Model):
     """What runs here."""
 
     version: str
     """The version of LongTask."""
 
 
-class ProblemError(Model):
+class ProblemError(v1alpha1.Model):
     """One thing that is wrong with a request."""
 
     pointer: str
@@ -183,7 +171,7 @@ class ProblemError(Model):
     """What is wrong with it."""
 
 
-class Problem(Model):
+class Problem(v1alpha1.Model):
     """An error, as of RFC 9457."""
 
     type: str

@@ -1,0 +1,88 @@
+"""The building blocks of all kinds: the base of the models, and the types of single fields."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+from longtask_crds import names
+
+
+class Model(BaseModel):
+    """A part of a resource: frozen, camelCase outside, snake_case inside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        # A newer API server may know fields that this version does not.
+        extra="ignore",
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the API server stores it: camelCase, absent fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _whole_seconds(value: datetime) -> datetime:
+    return value.astimezone(UTC).replace(microsecond=0)
+
+
+Time = Annotated[
+    datetime,
+    AfterValidator(_whole_seconds),
+    PlainSerializer(lambda t: t.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""An instant in UTC with whole seconds, as Kubernetes writes it."""
+
+Json = Annotated[Any, WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True})]
+"""Any JSON value."""
+
+TaskName = Annotated[
+    str, StringConstraints(pattern=names.DNS_LABEL_PATTERN, max_length=names.TASK_NAME_MAX)
+]
+Label = Annotated[str, StringConstraints(pattern=names.DNS_LABEL_PATTERN, max_length=63)]
+SecretName = Annotated[str, StringConstraints(pattern=names.DNS_SUBDOMAIN_PATTERN, max_length=253)]
+SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+
+EnvName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128),
+]
+
+Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+Message = Annotated[str, StringConstraints(max_length=names.MESSAGE_MAX)]
+Word = Annotated[str, StringConstraints(max_length=128)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=0)]
+Priority = Annotated[int, Field(ge=0, le=100)]
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+
+Quantity = Annotated[
+    str,
+    # `cpu: 1` is a number in YAML, and everybody writes it so.
+    BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
+    StringConstraints(pattern=QUANTITY_PATTERN, max_length=20),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "pattern": QUANTITY_PATTERN,
+            "maxLength": 20,
+            "minimum": 0,  # of a number: the pattern speaks of strings only
+        }
+    ),
+]
+"""An amount of a resource, such as `250m` or `64Mi`."""

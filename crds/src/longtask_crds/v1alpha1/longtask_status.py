@@ -1,0 +1,173 @@
+"""Where a task stands."""
+
+import enum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from longtask_crds.v1alpha1.fields import Count, Json, Label, Message, Model, Percent, Time, Word
+from longtask_crds.v1alpha1.metadata import Condition, ConditionStatus
+from longtask_crds.v1alpha1.notification import CallbackStatus
+
+
+class Phase(enum.StrEnum):
+    """Where a task stands, for people. Programs read the conditions."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RETRYING = "Retrying"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether nothing comes after it."""
+        return self in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}
+
+
+class Attempt(Model):
+    """One start of the program: one Job."""
+
+    number: Annotated[int, Field(ge=1)]
+    """1 for the first."""
+
+    job_name: Word
+    """The Job's name."""
+
+    job_uid: Word | None = None
+    """The Job's uid, once it is known to be this attempt's."""
+
+    pod_name: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """The pod whose outcome counts."""
+
+    pod_uid: Word | None = None
+    """That pod's uid."""
+
+    node: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """The node it ran on."""
+
+    claimed_at: Time | None = None
+    """When the attempt was recorded, before its Job was made."""
+
+    started_at: Time | None = None
+    """When the container started."""
+
+    finished_at: Time | None = None
+    """When the attempt ended."""
+
+    exit_code: int | None = None
+    """The program's exit code."""
+
+    reason: Word | None = None
+    """How it ended, as one word."""
+
+    message: Message | None = None
+    """How it ended, for people."""
+
+
+class Progress(Model):
+    """What the program last said of itself."""
+
+    percent: Percent | None = None
+    """How much of the work is done."""
+
+    message: Message | None = None
+    """What it is doing."""
+
+    checkpoint: Json = None
+    """What a further attempt can go on from: any JSON up to 16 KiB. Not yet acted upon."""
+
+    updated_at: Time | None = None
+    """When it was said."""
+
+
+class ResultRef(Model):
+    """A result that is kept outside the resource. Not yet acted upon."""
+
+    size: Count
+    """Its size in bytes."""
+
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+    """Its SHA-256 sum, in hex."""
+
+
+class Result(Model):
+    """What the program brought: a value, or a reference to a larger one."""
+
+    value: Json = None
+    """The result itself: any JSON up to 4095 bytes."""
+
+    ref: ResultRef | None = None
+    """Where a larger result is kept."""
+
+
+class StepStatus(Model):
+    """Where one step of a pipeline stands. Not yet acted upon."""
+
+    name: Label
+    """The step's name."""
+
+    phase: Phase | None = None
+    """Where it stands."""
+
+    attempt: Count | None = None
+    """The number of its last attempt."""
+
+    progress: Progress | None = None
+    """What it last said of itself."""
+
+    result: Result | None = None
+    """What it brought."""
+
+
+class LongTaskStatus(Model):
+    """Where the task stands. The operator writes it; progress comes from the runner."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+
+    phase: Phase | None = None
+    """Where it stands, for people: derived from the conditions."""
+
+    conditions: Annotated[list[Condition], Field(max_length=8)] = Field(default_factory=list)
+    """The truth: Accepted, Finished, Succeeded, CallbackDelivered, Stalled."""
+
+    queue: Label | None = None
+    """The queue that the task waits in or came through."""
+
+    queued_at: Time | None = None
+    """When it entered the queue."""
+
+    started_at: Time | None = None
+    """When the first attempt's container started."""
+
+    finished_at: Time | None = None
+    """When it ended."""
+
+    attempt: Count | None = None
+    """The number of the last attempt."""
+
+    attempts: Annotated[list[Attempt], Field(max_length=10)] | None = None
+    """The last ten attempts."""
+
+    progress: Progress | None = None
+    """What the program last said of itself."""
+
+    result: Result | None = None
+    """What the program brought."""
+
+    steps: Annotated[list[StepStatus], Field(max_length=50)] | None = None
+    """Where each step stands."""
+
+    callback: CallbackStatus | None = None
+    """The delivery of the last event."""
+
+    waiting: Message | None = None
+    """Why it cannot start, where the cause is its own."""
+
+    def is_true(self, kind: str) -> bool:
+        """Tell whether the condition of that type is there and True."""
+        return any(c.type == kind and c.status is ConditionStatus.TRUE for c in self.conditions)

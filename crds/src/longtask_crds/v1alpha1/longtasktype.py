@@ -1,0 +1,89 @@
+"""LongTaskType: a named, reusable task."""
+
+import enum
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, WithJsonSchema
+
+from longtask_crds.v1alpha1.fields import Label, Model, Priority
+from longtask_crds.v1alpha1.metadata import Condition, Resource
+from longtask_crds.v1alpha1.workload import Resources, Retry, Timeouts, TypeContainer
+
+
+class TypeDefaults(Model):
+    """What a task of this type gets where it says nothing."""
+
+    queue: Label | None = None
+    """The queue."""
+
+    priority: Priority | None = None
+    """The priority."""
+
+    resources: Resources | None = None
+    """What the container gets."""
+
+    retry: Retry | None = None
+    """When and how often to try again."""
+
+    timeouts: Timeouts | None = None
+    """How long each part may take."""
+
+
+class TypeSecurity(Model):
+    """What images need that cannot run under the strictest rules as they are."""
+
+    run_as_user: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = None
+    """The numeric user; 65532 when absent. Never root."""
+
+    writable_root: bool | None = None
+    """Let the program write to the image's own folders."""
+
+
+class Egress(enum.StrEnum):
+    """Which network the pods of a type may reach."""
+
+    NONE = "none"
+    INTERNET = "internet"
+
+
+class LongTaskTypeSpec(Model):
+    """A named, reusable task."""
+
+    description: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    """What the task does, for people."""
+
+    container: TypeContainer | None = None
+    """The container; the installed runner image when absent."""
+
+    input_schema: Annotated[
+        dict[str, Any] | None,
+        WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+    ] = None
+    """The JSON Schema that each input must fit; any input fits when absent."""
+
+    defaults: TypeDefaults | None = None
+    """What a task of this type gets where it says nothing."""
+
+    security: TypeSecurity | None = None
+    """What images need that cannot run under the strictest rules as they are."""
+
+    egress: Egress | None = None
+    """Which network the pods may reach, where network policies are enforced: none (DNS and the
+    reporting port only), when absent, or internet."""
+
+
+class LongTaskTypeStatus(Model):
+    """What the operator knows of the type."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+
+    conditions: Annotated[list[Condition], Field(max_length=8)] = Field(default_factory=list)
+    """Conditions of the type. Not yet written."""
+
+
+class LongTaskType(Resource):
+    """A named, reusable task: image, input's schema, defaults."""
+
+    kind: str = "LongTaskType"
+    spec: LongTaskTypeSpec = Field(default_factory=LongTaskTypeSpec)

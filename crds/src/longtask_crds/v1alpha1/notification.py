@@ -1,0 +1,101 @@
+"""Who is told what, and how far that has come."""
+
+import enum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from longtask_crds.v1alpha1.fields import Count, Model, Time, Word
+from longtask_crds.v1alpha1.workload import SecretKeyRef
+
+
+class CallbackEvent(enum.StrEnum):
+    """What a callback may report."""
+
+    QUEUED = "queued"
+    STARTED = "started"
+    PROGRESS = "progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+URL_PATTERN = r"^https?://[^\s/?#@\\]+([/?][^\s#\\]*)?$"
+Url = Annotated[str, StringConstraints(pattern=URL_PATTERN, max_length=2048)]
+
+
+class Callback(Model):
+    """Where to send what becomes of the task."""
+
+    url: Url
+    """The receiver: https, unless the installation allows http for that host; no user name, no
+    fragment. Private addresses are refused unless the installation allows them."""
+
+    secret_ref: SecretKeyRef | None = None
+    """The signing key, `whsec_` and base64 of 24 to 64 bytes; the owner's own key when absent. The
+    Secret must carry the label longtask.dev/callback: "true"."""
+
+    events: (
+        Annotated[list[CallbackEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
+        | None
+    ) = None
+    """What to report; succeeded, failed and cancelled when absent. The events queued, started and
+    progress are not yet acted upon."""
+
+    headers: (
+        Annotated[
+            dict[str, Annotated[str, StringConstraints(pattern=r"^[\t -~]*$", max_length=1024)]],
+            Field(max_length=20),
+        ]
+        | None
+    ) = None
+    """Further headers to send. Host, webhook-* and connection headers cannot be set."""
+
+
+class Notify(Model):
+    """Who gets an e-mail."""
+
+    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+    """The address."""
+
+    events: (
+        Annotated[list[CallbackEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
+        | None
+    ) = None
+    """What to report; succeeded, failed and cancelled when absent."""
+
+
+class CallbackState(enum.StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "Pending"
+    DELIVERED = "Delivered"
+    EXHAUSTED = "Exhausted"
+
+
+class CallbackStatus(Model):
+    """The delivery of the last event: an outbox of one entry."""
+
+    id: Word
+    """The webhook-id: the same on every try."""
+
+    event: CallbackEvent
+    """What is reported."""
+
+    state: CallbackState
+    """Pending, Delivered or Exhausted."""
+
+    tries: Count = 0
+    """How often it was sent."""
+
+    next_try_at: Time | None = None
+    """When it is sent next."""
+
+    last_code: int | None = None
+    """The status code of the last answer."""
+
+    last_error: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """What went wrong on the last try, if no answer came."""
+
+    delivered_at: Time | None = None
+    """When it was accepted."""

@@ -1,0 +1,113 @@
+"""What a container is, what it gets, and how long it may take."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from longtask_crds.v1alpha1.fields import EnvName, Model, Quantity, Seconds, SecretKey, SecretName
+
+
+class ResourceAmounts(Model):
+    """Amounts of the three resources that a task may ask for."""
+
+    cpu: Quantity | None = None
+    """Processor time: `500m` is half a core."""
+
+    memory: Quantity | None = None
+    """Memory, for example `256Mi`."""
+
+    ephemeral_storage: Quantity | None = Field(default=None, alias="ephemeral-storage")
+    """Disk space of the container's writable files, for example `1Gi`."""
+
+
+class Resources(Model):
+    """What the container gets at least, and what it may use at most."""
+
+    requests: ResourceAmounts | None = None
+    """What is set aside for the container; the scheduler counts this."""
+
+    limits: ResourceAmounts | None = None
+    """What the container may use at most; more memory than this ends it."""
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret in the task's namespace."""
+
+    name: SecretName
+    """The Secret's name."""
+
+    key: SecretKey
+    """The key inside the Secret."""
+
+
+class EnvVar(Model):
+    """One environment variable: a value, or a key of a Secret."""
+
+    name: EnvName
+    """The variable's name. Names that begin with LONGTASK_ are reserved."""
+
+    value: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    """The value, as it is: nothing in it is expanded."""
+
+    secret_ref: SecretKeyRef | None = None
+    """Where the value comes from. The Secret must carry the label longtask.dev/env: "true"."""
+
+
+Argument = Annotated[str, StringConstraints(max_length=16_384)]
+
+
+class TypeContainer(Model):
+    """The container of a type; without an image it is the installed runner image."""
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    """The image. Without one it is the installed runner image."""
+
+    command: Annotated[list[Argument], Field(max_length=64)] | None = None
+    """The program in place of the image's entry point."""
+
+    args: Annotated[list[Argument], Field(max_length=256)] | None = None
+    """The program's arguments."""
+
+    env: Annotated[list[EnvVar], Field(max_length=64)] | None = None
+    """Environment variables; values may come from Secrets."""
+
+
+class Container(TypeContainer):
+    """Any image with a program in it."""
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    """The image."""
+
+
+class Retry(Model):
+    """When and how often to try again."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    """How often the program may be started in all; 1 when absent. This version starts it once."""
+
+    backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    """The pause before the second attempt, doubled for each further one; 10 when absent. Not yet
+    acted upon."""
+
+    max_backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    """The longest pause between two attempts; 360 when absent. Not yet acted upon."""
+
+
+class Timeouts(Model):
+    """How long each part may take, in seconds."""
+
+    queue_seconds: Seconds | None = None
+    """The longest wait in the queue; no limit when absent. Not yet acted upon."""
+
+    start_seconds: Seconds | None = None
+    """The longest time from the start of an attempt until its container runs; 600 when absent."""
+
+    run_seconds: Seconds | None = None
+    """The longest time that a pod may run, the pull of its image included; 86400 when absent."""
+
+    total_seconds: Seconds | None = None
+    """The longest time from creation to the end; no limit when absent. Not yet acted upon."""
+
+    heartbeat_seconds: Seconds | None = None
+    """The longest silence between two progress reports; no limit when absent. Not yet acted
+    upon."""
