@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import e2e_support
 import httpx
 import pytest
+
+import e2e_support
 
 
 @pytest.fixture(scope="session")

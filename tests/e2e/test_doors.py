@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+
 from e2e_support import Kubectl, Product, Receiver, callback_key, finished, submit
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from e2e_support import (
     Kubectl,
     Product,

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from e2e_support import (
     BASE_IMAGE,
     Kubectl,
