@@ -1,0 +1,148 @@
+"""Own words before the type's, the type's before the installation's."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from longtask_crds import effective, v1alpha1
+
+INSTALLATION = effective.Installation(
+    runner_image="runner:1",
+    resources=v1alpha1.Resources.model_validate(
+        {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+    ),
+    resource_cap=v1alpha1.ResourceAmounts.model_validate(
+        {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "1Gi"}
+    ),
+)
+TYPE = v1alpha1.LongTaskTypeSpec.model_validate(
+    {
+        "container": {"image": "mine:2", "args": ["--fast"]},
+        "defaults": {
+            "queue": "big",
+            "priority": 70,
+            "timeouts": {"runSeconds": 60},
+            "resources": {"limits": {"memory": "256Mi"}},
+        },
+        "security": {"runAsUser": 1234, "writableRoot": True},
+        "egress": "internet",
+    }
+)
+
+
+def spec(**fields: Any) -> v1alpha1.LongTaskSpec:
+    return v1alpha1.LongTaskSpec.model_validate({"type": "mine", **fields})
+
+
+def of(own: v1alpha1.LongTaskSpec, kind: v1alpha1.LongTaskTypeSpec | None) -> Any:
+    return effective.effective_spec(own, kind, INSTALLATION)
+
+
+@pytest.mark.parametrize(
+    ("own", "kind", "expected"),
+    [
+        pytest.param(
+            spec(),
+            None,
+            {
+                "image": "runner:1",
+                "queue": "default",
+                "priority": 50,
+                "start_seconds": 600,
+                "run_seconds": 86_400,
+                "run_as_user": 65532,
+                "writable_root": False,
+                "egress": v1alpha1.Egress.NONE,
+                "input": {},
+                "env": (),
+            },
+            id="where-nobody-says-anything-the-documented-defaults-hold",
+        ),
+        pytest.param(
+            spec(),
+            TYPE,
+            {
+                "image": "mine:2",
+                "args": ("--fast",),
+                "queue": "big",
+                "priority": 70,
+                "start_seconds": 600,
+                "run_seconds": 60,
+                "run_as_user": 1234,
+                "writable_root": True,
+                "egress": v1alpha1.Egress.INTERNET,
+            },
+            id="the-type-says-what-the-task-does-not",
+        ),
+        pytest.param(
+            spec(queue="own", priority=0, timeouts={"startSeconds": 5}, input=[None]),
+            TYPE,
+            {
+                "queue": "own",
+                "priority": 0,
+                "start_seconds": 5,
+                "run_seconds": 60,
+                "input": [None],
+            },
+            id="the-task-wins-field-by-field-and-zero-is-a-word",
+        ),
+    ],
+)
+def test_effective_spec(
+    own: v1alpha1.LongTaskSpec,
+    kind: v1alpha1.LongTaskTypeSpec | None,
+    expected: dict[str, Any],
+) -> None:
+    got = of(own, kind)
+    assert {name: getattr(got, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "kind", "expected"),
+    [
+        pytest.param(
+            {},
+            TYPE,
+            {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+            id="each-amount-is-filled-by-itself",
+        ),
+        pytest.param(
+            {"requests": {"memory": "1Gi"}},
+            None,
+            {"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+            id="an-inherited-limit-gives-way-to-a-request",
+        ),
+        pytest.param(
+            {"limits": {"memory": "32Mi"}},
+            None,
+            {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "32Mi"}},
+            id="an-inherited-request-gives-way-to-a-limit",
+        ),
+    ],
+)
+def test_resources(
+    own: dict[str, Any], kind: v1alpha1.LongTaskTypeSpec | None, expected: dict[str, Any]
+) -> None:
+    assert of(spec(resources=own), kind).resources.to_json() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("250m", "0.25"), ("2", "2"), ("1.5Gi", "1610612736"), ("3k", "3000"), ("1Ti", str(2**40))],
+)
+def test_an_amount_is_a_number_of_base_units(text: str, amount: str) -> None:
+    assert effective.quantity(text) == Decimal(amount)
+
+
+def test_what_is_over_the_cap_is_named() -> None:
+    asked = v1alpha1.Resources.model_validate(
+        {
+            "requests": {"cpu": 2, "ephemeral-storage": "2Gi"},
+            "limits": {"cpu": "2001m", "memory": "1Gi"},
+        }
+    )
+    assert effective.over_cap(asked, INSTALLATION.resource_cap) == [
+        "/requests/ephemeral-storage",
+        "/limits/cpu",
+    ]
