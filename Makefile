@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	images format lint typecheck imports bench
+	images context format lint typecheck imports bench
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,6 +72,9 @@ lock: $(BIN)/uv ## Make requirements.lock anew
 
 images: $(READY) ## Build the two images and load them into the cluster
 	@$(LOCAL) images
+
+context: $(READY) ## Prepare the folders that `docker build` takes, for a registry of yours
+	@$(LOCAL) context
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
