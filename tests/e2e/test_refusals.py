@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e_support import Kubectl, Receiver, callback_key
+from e2e_support import Kubectl, Receiver, callback_key, finished, submit
 
 REFUSED_URLS = [
     "http://127.0.0.1:1/x",
@@ -98,6 +98,23 @@ def test_rest_names_the_field_that_is_wrong(
 
     assert answer.status_code == 422, answer.text
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+
+
+def test_a_poisonous_task_stops_no_other(rest: httpx.Client, kubectl: Kubectl, name: str) -> None:
+    levels = 3000
+    kubectl.apply(
+        f"""{{"apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
+        "metadata": {{"name": "{name}"}},
+        "spec": {{"type": "sleep", "input": {"[" * levels + "]" * levels}}}}}"""
+    )
+    other = submit(rest, type="fibonacci", input={"n": 3})["id"]
+
+    assert finished(rest, other)["phase"] == "Succeeded"
+    kubectl("wait", "--for=condition=Finished", f"lt/{name}", "--timeout=60s")
+    assert kubectl("get", "lt", name, "-o", "jsonpath={.status.phase}") == "Failed"
+    assert rest.get(f"/api/v1/tasks/{name}").json()["reason"] == "InvalidInput"
+    # A list that holds it can still be read by whoever comes next.
+    kubectl("delete", "lt", name)
 
 
 def test_nobody_gets_in_without_the_token(rest: httpx.Client) -> None:

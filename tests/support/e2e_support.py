@@ -110,7 +110,11 @@ class Kubectl:
             "metadata": {"name": name},
             "spec": spec,
         }
-        self("apply", "-f", "-", stdin=json.dumps(task))
+        self.apply(json.dumps(task))
+
+    def apply(self, manifest: str) -> None:
+        """Apply a manifest as it is."""
+        self("apply", "-f", "-", stdin=manifest)
 
     def wait_finished(self, name: str, *, within: int = 90) -> dict[str, Any]:
         """Wait as the docs say, and return the task."""

@@ -1,5 +1,7 @@
 """Starts the API: `python -m longtask_api`."""
 
+import sys
+
 import uvloop
 
 from longtask_api import logs, server, settings
@@ -9,6 +11,8 @@ def main() -> None:
     """Read the configuration, once, and serve."""
     configured = settings.Settings()
     logs.configure(configured.log_level)
+    # The API server stores JSON of 10000 levels: one such input must not break all lists.
+    sys.setrecursionlimit(25_000)
     uvloop.run(server.serve(configured))
 
 

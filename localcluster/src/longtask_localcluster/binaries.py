@@ -41,7 +41,7 @@ def _compile(go: Path, project: Path, folder: Path, step: progress.Step) -> None
             step.detail = line.removeprefix("go: ")
         else:
             compiled += 1
-            step.detail = f"{compiled} packages of about 2400"
+            step.detail = f"{compiled} packages of about 3100"
 
     go_mod = (project / "go.mod").read_text()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="partial-") as partial:

@@ -57,6 +57,24 @@ RUNNER = Image(
 )
 
 
+#: How many archives of one repository are kept: some for each branch that is worked on.
+_ARCHIVES_KEPT = 3
+
+
+def archive(settings: Settings, name: str) -> Path:
+    """Return where the archive of an image is kept, for the next cluster on this machine."""
+    repository, _, tag = name.rpartition("/")[2].partition(":")
+    return settings.cache / "images" / repository / f"{tag}.tar"
+
+
+def forget_old_archives(coming: Path) -> None:
+    """Make room for one more archive of the same repository."""
+    coming.parent.mkdir(parents=True, exist_ok=True)
+    found = sorted(coming.parent.glob("*.tar"), key=lambda file: file.stat().st_mtime)
+    for old in found[: max(0, len(found) - _ARCHIVES_KEPT + 1)]:
+        old.unlink()
+
+
 def prepare(image: Image, settings: Settings, *, python: str) -> Path:
     """Make the folder that `docker build` takes, for a version of Python; return it."""
     context = settings.state / "build" / image.repository

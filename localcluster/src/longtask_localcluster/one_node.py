@@ -90,13 +90,14 @@ class OneNode:
         name = image.name(self.settings, base)
         if not runtime.has(self.settings, name):
             with progress.step(f"Image {name}") as step:
-                step.detail = "packages"
-                context = images.prepare(image, self.settings, python=base_image.PYTHON)
-                step.detail = "layers"
-                archive = buildah.build(self.settings, image, context=context, base=base)
+                archive = images.archive(self.settings, name)
+                if not archive.exists():
+                    step.detail = "packages"
+                    context = images.prepare(image, self.settings, python=base_image.PYTHON)
+                    step.detail = "layers"
+                    buildah.build(self.settings, image, context=context, base=base, archive=archive)
                 step.detail = "import"
                 runtime.load(self.settings, archive)
-                archive.unlink()
         return name
 
 

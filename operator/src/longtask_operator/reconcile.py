@@ -125,8 +125,10 @@ class Reconciler:
                 # What was sent was sent: it is recorded on top of whatever came between.
                 metrics.CONFLICTS.inc()
                 task = await self._cluster.get_task(task.metadata.name)
-                if task.metadata.uid != world.task.metadata.uid:
-                    return None
+                self._mirror.put_task(task)
+                same = task.metadata.uid == world.task.metadata.uid
+                if not same or task.status.callback != world.task.status.callback:
+                    return None  # this try, or a later one, stands there already
 
     async def _announce(
         self, before: v1alpha1.LongTask, after: v1alpha1.LongTask, queue: str

@@ -1,4 +1,5 @@
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -64,3 +65,15 @@ def test_image_values(name: str, repository: str, tag: str) -> None:
 def test_an_image_without_a_tag_is_refused() -> None:
     with pytest.raises(errors.LocalClusterError, match="needs a tag"):
         install.image_values("reg.example:5000/a/b")
+
+
+def test_only_the_newest_archives_of_a_repository_are_kept(tmp_path: Path) -> None:
+    coming = tmp_path / "longtask-api" / "4.tar"
+    coming.parent.mkdir()
+    for age, tag in enumerate(["3", "2", "1", "0"]):
+        (coming.parent / f"{tag}.tar").touch()
+        os.utime(coming.parent / f"{tag}.tar", (1000 - age, 1000 - age))
+
+    images.forget_old_archives(coming)
+
+    assert {file.name for file in coming.parent.iterdir()} == {"2.tar", "3.tar"}

@@ -1,0 +1,554 @@
+"""Each state that the API server can hold leads to one decision."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from longtask_crds import names, v1alpha1
+from longtask_crds.conditions import Reason
+from longtask_operator import decision, outcome, pods
+from longtask_operator.decision import (
+    CheckJob,
+    Claim,
+    CreateJob,
+    DeleteJob,
+    Enqueue,
+    Explain,
+    Finish,
+    MarkRunning,
+    ReleaseJob,
+    SendCallback,
+    StopPod,
+    Wait,
+    World,
+)
+from longtask_operator.testing import (
+    NOW,
+    a_job,
+    a_pod,
+    a_task,
+    a_world,
+    an_attempt,
+    an_ended_pod,
+    with_meta,
+    with_status,
+)
+
+JOB = a_job().name
+START_SECONDS = 600
+DEADLINE = NOW + timedelta(seconds=START_SECONDS)
+FAILED = v1alpha1.Phase.FAILED
+CANCELLED = v1alpha1.Phase.CANCELLED
+SUCCEEDED = v1alpha1.Phase.SUCCEEDED
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def decide(world: World, after: float = 0) -> decision.Decision:
+    return decision.decide(world, now=NOW + seconds(after))
+
+
+def ending(decided: decision.Decision) -> tuple[v1alpha1.Phase, Reason]:
+    assert isinstance(decided, Finish), decided
+    return decided.outcome.phase, decided.outcome.reason
+
+
+# --- before the start -------------------------------------------------------------------------------
+
+REFUSAL = outcome.failed(Reason.TYPE_NOT_FOUND, "there is no LongTaskType named x")
+QUEUED = with_status(a_task(), phase=v1alpha1.Phase.QUEUED, queue="default")
+UNKNOWN_QUEUE = "there is no LongTaskQueue named default"
+PAUSED = "the queue default is paused"
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        pytest.param(a_world(), Enqueue(None, None), id="a-new-task-is-queued"),
+        pytest.param(a_world(QUEUED), Wait(), id="a-queued-task-waits-without-a-write"),
+        pytest.param(
+            a_world(has_slot=True),
+            Claim(1, JOB),
+            id="a-task-with-a-place-is-claimed-before-any-job",
+        ),
+        pytest.param(
+            a_world(queue_exists=False),
+            Enqueue(UNKNOWN_QUEUE, Reason.QUEUE_NOT_FOUND),
+            id="a-missing-queue-is-said",
+        ),
+        pytest.param(
+            a_world(with_status(QUEUED, waiting=UNKNOWN_QUEUE), queue_exists=False),
+            Wait(),
+            id="a-missing-queue-is-said-once",
+        ),
+        pytest.param(
+            a_world(with_status(QUEUED, waiting=UNKNOWN_QUEUE)),
+            Enqueue(None, None),
+            id="the-cause-goes-when-the-queue-comes",
+        ),
+        pytest.param(
+            a_world(QUEUED, queue_paused=True), Enqueue(PAUSED, None), id="a-pause-is-no-stall"
+        ),
+        pytest.param(
+            a_world(with_status(QUEUED, queue="other")),
+            Enqueue(None, None),
+            id="a-task-that-came-to-another-queue-is-recorded-there",
+        ),
+        pytest.param(
+            a_world(refusal=REFUSAL, has_slot=True),
+            Finish(REFUSAL),
+            id="a-task-that-can-never-run-is-refused-before-it-takes-a-place",
+        ),
+        pytest.param(
+            a_world(a_task(cancel=True, type="x"), refusal=REFUSAL, has_slot=True),
+            Finish(outcome.cancelled()),
+            id="a-queued-task-is-cancelled-at-once",
+        ),
+        pytest.param(
+            a_world(with_meta(a_task(), deletion_timestamp=NOW), has_slot=True),
+            Wait(),
+            id="a-deleted-task-starts-nothing",
+        ),
+        pytest.param(
+            a_world(has_slot=True, job=a_job()),
+            Claim(1, JOB),
+            id="a-wiped-status-is-claimed-again-and-finds-its-job-later",
+        ),
+    ],
+)
+def test_before_the_start(world: World, expected: decision.Decision) -> None:
+    assert decide(world) == expected
+
+
+# --- with a claim, without a pod --------------------------------------------------------------------
+
+
+def claimed(*, job: pods.Job | None = None, pod: pods.Pod | None = None, **values: Any) -> World:
+    """Return the world of a claimed task; the keywords are its spec's, status's or attempt's."""
+    spec = {k: values.pop(k) for k in ("cancel", "callback") if k in values}
+    status = {k: values.pop(k) for k in ("waiting",) if k in values}
+    task = a_task(container={"image": "busybox"}, **spec)
+    attempt = an_attempt(**values)
+    task = with_status(task, phase=v1alpha1.Phase.STARTING, attempt=1, attempts=[attempt], **status)
+    return a_world(task, job=job, pod=pod)
+
+
+ABSENT = a_job(exists=False, uid="", owner_uid="", created_at=None)
+REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no")
+
+
+@pytest.mark.parametrize(
+    ("world", "after", "expected"),
+    [
+        pytest.param(claimed(), 0, CreateJob(1), id="a-claim-gets-its-job"),
+        pytest.param(claimed(job=ABSENT), 0, CreateJob(1), id="a-job-that-is-not-there-is-made"),
+        pytest.param(
+            claimed(job=a_job()), 0, Wait(NOW + seconds(5)), id="a-fresh-job-gets-time-for-its-pod"
+        ),
+        pytest.param(claimed(job=a_job()), 5, CheckJob(JOB), id="a-job-without-a-pod-is-looked-at"),
+        pytest.param(
+            claimed(job=a_job(checked_at=NOW + seconds(5))),
+            6,
+            Wait(NOW + seconds(10)),
+            id="a-job-is-looked-at-each-five-seconds",
+        ),
+        pytest.param(
+            claimed(job=a_job(refusal="quota")),
+            5,
+            Explain("quota", Reason.POD_NOT_CREATED, "job-1"),
+            id="why-there-is-no-pod-is-said",
+        ),
+        pytest.param(
+            claimed(job=a_job(refusal="quota"), waiting="quota"),
+            5,
+            CheckJob(JOB),
+            id="why-there-is-no-pod-is-said-once",
+        ),
+        pytest.param(
+            claimed(job=REFUSED),
+            0,
+            Explain("no", Reason.JOB_REFUSED),
+            id="why-there-is-no-job-is-said",
+        ),
+        pytest.param(
+            claimed(job=REFUSED, waiting="no"),
+            0,
+            Wait(NOW + seconds(10)),
+            id="a-refused-job-is-not-tried-again-at-once",
+        ),
+        pytest.param(
+            claimed(job=REFUSED, waiting="no"), 10, CreateJob(1), id="a-refused-job-is-tried-again"
+        ),
+        pytest.param(
+            claimed(
+                job=a_job(exists=False, refusal="no", checked_at=DEADLINE - seconds(3)),
+                waiting="no",
+            ),
+            START_SECONDS - 2,
+            Wait(DEADLINE),
+            id="the-next-try-does-not-miss-the-deadline",
+        ),
+        pytest.param(
+            claimed(job_uid="job-1"),
+            0,
+            CheckJob(JOB),
+            id="a-recorded-job-is-never-made-again-unseen",
+        ),
+    ],
+)
+def test_without_a_pod(world: World, after: float, expected: decision.Decision) -> None:
+    assert decide(world, after) == expected
+
+
+LOST = (FAILED, Reason.JOB_LOST)
+
+
+@pytest.mark.parametrize(
+    ("world", "after", "expected"),
+    [
+        pytest.param(
+            claimed(job=ABSENT, job_uid="job-1"), 0, LOST, id="a-recorded-job-that-is-gone-is-lost"
+        ),
+        pytest.param(
+            claimed(job=a_job(is_finished=True)), 0, LOST, id="a-pod-that-vanished-unread-is-lost"
+        ),
+        pytest.param(
+            claimed(job=a_job(uid="job-2"), job_uid="job-1"),
+            0,
+            LOST,
+            id="another-job-in-its-place-is-never-adopted",
+        ),
+        pytest.param(
+            claimed(job=a_job(owner_uid="stranger")),
+            0,
+            (FAILED, Reason.NAME_CONFLICT),
+            id="a-foreign-job-is-never-adopted",
+        ),
+        pytest.param(
+            claimed(job=a_job(owner_uid="")),
+            0,
+            (FAILED, Reason.NAME_CONFLICT),
+            id="a-job-without-an-owner-is-never-adopted",
+        ),
+        pytest.param(
+            claimed(job=a_job()),
+            START_SECONDS,
+            (FAILED, Reason.START_TIMEOUT),
+            id="no-pod-in-time-is-a-start-timeout",
+        ),
+        pytest.param(
+            claimed(job=REFUSED, waiting="no"),
+            START_SECONDS,
+            (FAILED, Reason.START_TIMEOUT),
+            id="no-job-in-time-is-a-start-timeout",
+        ),
+        pytest.param(
+            claimed(cancel=True), 0, (CANCELLED, Reason.CANCELLED), id="a-claim-is-cancelled"
+        ),
+        pytest.param(
+            claimed(cancel=True, job=a_job()),
+            START_SECONDS,
+            (CANCELLED, Reason.CANCELLED),
+            id="a-cancelled-task-does-not-time-out",
+        ),
+        pytest.param(
+            claimed(cancel=True, job=a_job(), job_uid="job-1", started_at=NOW),
+            0,
+            (CANCELLED, Reason.CANCELLED),
+            id="between-two-pods-a-task-is-cancelled-at-once",
+        ),
+        pytest.param(
+            claimed(cancel=True, job=a_job(is_finished=True), job_uid="job-1", started_at=NOW),
+            0,
+            LOST,
+            id="a-cancelled-task-whose-end-nobody-read-is-lost",
+        ),
+    ],
+)
+def test_an_end_without_a_pod(
+    world: World, after: float, expected: tuple[v1alpha1.Phase, Reason]
+) -> None:
+    decided = decide(world, after)
+    assert ending(decided) == expected
+    assert decided.pod is None  # type: ignore[union-attr]
+
+
+def test_a_start_timeout_says_what_it_waited_for() -> None:
+    decided = decide(claimed(job=a_job(refusal="quota"), waiting="quota"), START_SECONDS)
+    assert isinstance(decided, Finish)
+    assert decided.outcome.message == "quota"
+
+
+def test_a_task_that_ran_does_not_time_out_while_its_job_makes_another_pod() -> None:
+    world = claimed(job=a_job(), job_uid="job-1", pod_uid="gone", started_at=NOW)
+    assert decide(world, 5_000) == CheckJob(JOB)
+
+
+# --- with a pod -------------------------------------------------------------------------------------
+
+RUNNING = a_pod(started_at=NOW)
+UNPULLABLE = a_pod(cannot_start="ErrImagePull: no such image")
+DISRUPTED = an_ended_pod(143, is_disrupted=True)
+SECOND = a_pod(uid="pod-2", created_at=NOW + seconds(5_000))
+RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("world", "after", "expected"),
+    [
+        pytest.param(claimed(pod=a_pod()), 1, Wait(DEADLINE), id="a-pod-gets-time-to-start"),
+        pytest.param(
+            claimed(pod=UNPULLABLE),
+            1,
+            Explain("ErrImagePull: no such image", Reason.POD_CANNOT_START, "job-1"),
+            id="why-it-does-not-start-is-said",
+        ),
+        pytest.param(
+            claimed(pod=UNPULLABLE, waiting="ErrImagePull: no such image"),
+            1,
+            Wait(DEADLINE),
+            id="why-it-does-not-start-is-said-once",
+        ),
+        pytest.param(
+            claimed(pod=RUNNING),
+            0,
+            Wait(NOW + decision.RUNNING_AFTER),
+            id="a-pod-that-just-started-may-end-at-once",
+        ),
+        pytest.param(claimed(pod=RUNNING), 2, MarkRunning(RUNNING), id="a-running-pod-is-recorded"),
+        pytest.param(
+            claimed(pod=a_pod(started_at=NOW, running_seen_at=NOW + seconds(1))),
+            2,
+            Wait(NOW + seconds(1) + decision.RUNNING_AFTER),
+            id="what-counts-is-when-it-was-seen-to-run",
+        ),
+        pytest.param(
+            claimed(pod=RUNNING, **RECORDED), 100_000, Wait(), id="a-recorded-pod-runs-in-peace"
+        ),
+        pytest.param(
+            claimed(pod=RUNNING, **RECORDED | {"pod_uid": "pod-0"}),
+            5,
+            MarkRunning(RUNNING),
+            id="the-pod-after-a-disruption-is-recorded",
+        ),
+        pytest.param(
+            claimed(pod=RUNNING, cancel=True), 5, StopPod(RUNNING), id="a-running-pod-is-stopped"
+        ),
+        pytest.param(
+            claimed(pod=a_pod(started_at=NOW, is_stopping=True), cancel=True),
+            5,
+            Wait(),
+            id="a-pod-is-stopped-once",
+        ),
+        pytest.param(
+            claimed(pod=a_pod(started_at=NOW, is_deleting=True), cancel=True),
+            5,
+            Wait(),
+            id="a-pod-that-is-going-is-left-alone",
+        ),
+        pytest.param(
+            claimed(pod=a_pod(is_deleting=True)),
+            START_SECONDS,
+            Wait(),
+            id="a-pod-that-is-going-is-waited-for",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, job=a_job(), **RECORDED),
+            1,
+            Wait(NOW + seconds(5)),
+            id="a-disrupted-pod-is-followed-by-another",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, job=a_job(), **RECORDED),
+            5,
+            CheckJob(JOB),
+            id="after-a-disruption-the-job-is-looked-at",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, **RECORDED),
+            5,
+            CheckJob(JOB),
+            id="after-a-disruption-an-unknown-job-is-looked-at",
+        ),
+        pytest.param(
+            claimed(pod=SECOND, **RECORDED),
+            5_001,
+            Wait(NOW + seconds(5_000 + START_SECONDS)),
+            id="the-pod-after-a-disruption-has-its-own-time-to-start",
+        ),
+    ],
+)
+def test_with_a_pod(world: World, after: float, expected: decision.Decision) -> None:
+    assert decide(world, after) == expected
+
+
+@pytest.mark.parametrize(
+    ("world", "after", "expected"),
+    [
+        pytest.param(
+            claimed(pod=an_ended_pod(0, "7")), 60, (SUCCEEDED, Reason.COMPLETED), id="a-good-end"
+        ),
+        pytest.param(
+            claimed(pod=an_ended_pod(1)), 60, (FAILED, Reason.PROGRAM_FAILED), id="a-bad-end"
+        ),
+        pytest.param(
+            claimed(pod=an_ended_pod(0), cancel=True),
+            60,
+            (SUCCEEDED, Reason.COMPLETED),
+            id="a-program-that-ended-well-was-not-cancelled",
+        ),
+        pytest.param(
+            claimed(pod=an_ended_pod(143, reason="DeadlineExceeded"), cancel=True),
+            60,
+            (CANCELLED, Reason.CANCELLED),
+            id="a-stopped-program-was-cancelled",
+        ),
+        pytest.param(
+            claimed(pod=a_pod(), cancel=True),
+            1,
+            (CANCELLED, Reason.CANCELLED),
+            id="a-pod-that-never-started-is-cancelled-at-once",
+        ),
+        pytest.param(
+            claimed(pod=UNPULLABLE, waiting="w"),
+            START_SECONDS,
+            (FAILED, Reason.START_TIMEOUT),
+            id="a-pod-that-does-not-start-in-time",
+        ),
+        pytest.param(
+            claimed(pod=SECOND, **RECORDED),
+            5_000 + START_SECONDS,
+            (FAILED, Reason.START_TIMEOUT),
+            id="a-second-pod-that-does-not-start-in-its-time",
+        ),
+        pytest.param(
+            claimed(pod=an_ended_pod(0, "7", is_disrupted=True), **RECORDED),
+            60,
+            (SUCCEEDED, Reason.COMPLETED),
+            id="a-program-that-ended-well-was-not-disrupted",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, job=a_job(is_finished=True, checked_at=NOW), **RECORDED),
+            1,
+            (FAILED, Reason.DISRUPTED),
+            id="a-disrupted-pod-that-none-follows",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, job=ABSENT, **RECORDED),
+            1,
+            (FAILED, Reason.DISRUPTED),
+            id="a-disrupted-pod-whose-job-is-gone",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, job=a_job(), cancel=True, **RECORDED),
+            1,
+            (CANCELLED, Reason.CANCELLED),
+            id="a-cancelled-task-waits-for-no-other-pod",
+        ),
+    ],
+)
+def test_an_end_with_a_pod(
+    world: World, after: float, expected: tuple[v1alpha1.Phase, Reason]
+) -> None:
+    decided = decide(world, after)
+    assert ending(decided) == expected
+    assert decided.pod == world.pod  # type: ignore[union-attr]
+
+
+def test_a_start_timeout_says_why_the_pod_did_not_start_and_fits_a_status() -> None:
+    decided = decide(claimed(pod=a_pod(cannot_start="x" * names.MESSAGE_MAX)), START_SECONDS)
+    assert isinstance(decided, Finish)
+    assert decided.outcome.message.startswith("the container did not start within 600 s: xxx")
+    assert len(decided.outcome.message) == names.MESSAGE_MAX
+
+
+# --- after the end: delete, then the callback, then release, then wait ------------------------------
+
+PENDING = v1alpha1.CallbackStatus(
+    id="msg_1",
+    event=v1alpha1.CallbackEvent.FAILED,
+    state=v1alpha1.CallbackState.PENDING,
+    next_try_at=NOW,
+)
+LATER = PENDING.model_copy(update={"tries": 1, "next_try_at": NOW + seconds(300)})
+DELIVERED = PENDING.model_copy(
+    update={"state": v1alpha1.CallbackState.DELIVERED, "next_try_at": None}
+)
+EXHAUSTED = DELIVERED.model_copy(update={"state": v1alpha1.CallbackState.EXHAUSTED})
+FINISHED = v1alpha1.Condition(
+    type="Finished",
+    status=v1alpha1.ConditionStatus.TRUE,
+    reason="ProgramFailed",
+    last_transition_time=NOW,
+)
+
+
+def finished(
+    *, job: pods.Job | None = None, entry: v1alpha1.CallbackStatus | None = None, **attempt: Any
+) -> World:
+    given = {"exit_code": 1, "started_at": NOW} | attempt
+    task = with_status(
+        a_task(), conditions=[FINISHED], attempts=[an_attempt(**given)], callback=entry
+    )
+    return a_world(task, job=job, has_slot=True)
+
+
+UNREAD = {"exit_code": None}
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        pytest.param(finished(), Wait(), id="a-finished-task-gets-no-second-job"),
+        pytest.param(finished(job=a_job()), ReleaseJob(a_job()), id="its-job-is-released"),
+        pytest.param(finished(job=a_job(is_released=True)), Wait(), id="its-job-is-released-once"),
+        pytest.param(finished(job=a_job(is_deleting=True)), Wait(), id="a-job-that-goes-may-go"),
+        pytest.param(finished(job=ABSENT), Wait(), id="a-job-that-is-gone-needs-nothing"),
+        pytest.param(
+            finished(job=a_job(owner_uid="stranger")), Wait(), id="a-foreign-job-is-not-touched"
+        ),
+        pytest.param(
+            finished(job=a_job(owner_uid="stranger"), **UNREAD),
+            Wait(),
+            id="a-foreign-job-is-not-deleted",
+        ),
+        pytest.param(
+            finished(job=a_job(), entry=PENDING, **UNREAD),
+            DeleteJob(a_job()),
+            id="what-may-still-start-is-deleted-first",
+        ),
+        pytest.param(
+            finished(job=a_job(is_deleting=True), entry=PENDING, **UNREAD),
+            SendCallback(PENDING),
+            id="a-job-is-deleted-once",
+        ),
+        pytest.param(
+            finished(job=a_job(), entry=PENDING), SendCallback(PENDING), id="then-the-callback-goes"
+        ),
+        pytest.param(
+            finished(job=a_job(), entry=LATER),
+            ReleaseJob(a_job()),
+            id="a-job-does-not-wait-for-the-next-try",
+        ),
+        pytest.param(
+            finished(entry=LATER), Wait(NOW + seconds(300)), id="the-next-try-is-waited-for"
+        ),
+        pytest.param(
+            finished(entry=PENDING.model_copy(update={"next_try_at": None})),
+            SendCallback(PENDING.model_copy(update={"next_try_at": None})),
+            id="a-reopened-entry-is-due-now",
+        ),
+        pytest.param(finished(entry=DELIVERED), Wait(), id="a-delivered-callback-is-not-sent"),
+        pytest.param(finished(entry=EXHAUSTED), Wait(), id="a-callback-given-up-is-not-sent"),
+    ],
+)
+def test_after_the_end(world: World, expected: decision.Decision) -> None:
+    assert decide(world) == expected
+
+
+def test_a_claim_without_its_time_is_an_error() -> None:
+    with pytest.raises(ValueError, match="records its time"):
+        decide(claimed(job=a_job(), claimed_at=None))
