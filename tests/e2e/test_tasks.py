@@ -207,7 +207,8 @@ def test_progress_moves_while_the_program_works(rest: httpx.Client) -> None:
         within=60,
     )
 
-    assert seen["phase"] == "Running"
+    # The program speaks before the operator has recorded that it runs.
+    assert seen["phase"] in {"Starting", "Running"}
     assert finished(rest, task)["percent"] == 100
 
 

@@ -28,6 +28,10 @@ _ANSWER_READ = 4096
 _host: contextvars.ContextVar[str | None] = contextvars.ContextVar("callback_host", default=None)
 
 
+class _AddressRefused(OSError):
+    """An address that may not be called; an OSError, or aiohttp stumbles over several of them."""
+
+
 class Sender(Protocol):
     """Sends callbacks."""
 
@@ -103,9 +107,6 @@ class HttpSender:
                     await answer.content.read(_ANSWER_READ)
                     metrics.CALLBACK_TRIES.labels(f"{answer.status // 100}xx").inc()
                     return _try(code=answer.status, retry_after=_retry_after(answer.headers))
-            except address_guard.Refused as refused:
-                _logger.warning("Refused a callback's address", extra={"refusal": refused.reason})
-                return _try(problem=delivery.Problem.ADDRESS_REFUSED)
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 return _try(problem=_problem(error))
             finally:
@@ -114,7 +115,12 @@ class HttpSender:
     def _guarded_socket(self, info: Any) -> socket.socket:
         """Make a socket only for an address that may be called: what aiohttp dials passes here."""
         family, kind, protocol, _, address = info
-        self._guard.check_sockaddr(address, host=_host.get())
+        try:
+            self._guard.check_sockaddr(address, host=_host.get())
+        except address_guard.Refused as refused:
+            _logger.warning("Refused a callback's address", extra={"refusal": refused.reason})
+            # The same words each time: of different errors aiohttp makes one of another class.
+            raise _AddressRefused("refused") from refused
         return socket.socket(family=family, type=kind, proto=protocol)
 
     @contextlib.asynccontextmanager
@@ -143,6 +149,8 @@ def _try(
 
 def _problem(error: Exception) -> delivery.Problem:
     match error:
+        case aiohttp.ClientConnectorError(os_error=_AddressRefused()):
+            return delivery.Problem.ADDRESS_REFUSED
         case TimeoutError():
             return delivery.Problem.TIMEOUT
         case aiohttp.ClientConnectorDNSError():

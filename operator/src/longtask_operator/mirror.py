@@ -192,7 +192,7 @@ def parse(kind: type[Kind], raw: dict[str, Any]) -> Kind | None:
         return kind.model_validate(raw)
     except pydantic.ValidationError:
         meta = raw.get("metadata", {})
-        _logger.exception("Cannot read", extra={"kind": kind.__name__, "name": meta.get("name")})
+        _logger.exception("Cannot read", extra={"kind": kind.__name__, "object": meta.get("name")})
         return None
 
 

@@ -113,5 +113,8 @@ class Resync:
         now = asyncio.get_running_loop().time()
         self._health.deaf_since = (self._health.deaf_since or now) if deaf else None
         self._missed = {uid: seen for uid, seen in present.items() if watched.get(uid, 0) < seen}
+        oldest = min(lists[kind][0] for kind in (names.LONGTASKS, "pods"))
         for uid in watched.keys() - present.keys():
-            del watched[uid]
+            # What was made since the list is not in it, and was heard all the same.
+            if watched[uid] <= oldest:
+                del watched[uid]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from longtask_localcluster import processes
+from longtask_localcluster import processes, shell
 from longtask_localcluster.processes import Process
 
 FIELDS = " ".join(str(number) for number in range(4, 53))
@@ -42,7 +42,12 @@ def test_others_are_dead_and_get_no_signal(process: Process) -> None:
 def test_a_started_process_is_recorded_marked_and_stopped(tmp_path: Path) -> None:
     started = processes.start("sleeper", ["sleep", "60"], state=tmp_path, env={"PATH": "/bin"})
     assert processes.recorded(tmp_path) == [started]
-    assert [process.pid for process in processes.marked(tmp_path)] == [started.pid]
+
+    def is_marked() -> bool:
+        return [process.pid for process in processes.marked(tmp_path)] == [started.pid]
+
+    # The kernel lets go of the parent a moment before the new environment can be read.
+    assert shell.wait_until(is_marked, within=5, every=0.01)
     processes.stop([started], grace=5)
     assert not started.is_alive()
     assert processes.marked(tmp_path) == []

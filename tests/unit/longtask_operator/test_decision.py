@@ -56,7 +56,7 @@ def ending(decided: decision.Decision) -> tuple[v1alpha1.Phase, Reason]:
     return decided.outcome.phase, decided.outcome.reason
 
 
-# --- before the start -------------------------------------------------------------------------------
+# --- before the start ---
 
 REFUSAL = outcome.failed(Reason.TYPE_NOT_FOUND, "there is no LongTaskType named x")
 QUEUED = with_status(a_task(), phase=v1alpha1.Phase.QUEUED, queue="default")
@@ -123,7 +123,7 @@ def test_before_the_start(world: World, expected: decision.Decision) -> None:
     assert decide(world) == expected
 
 
-# --- with a claim, without a pod --------------------------------------------------------------------
+# --- with a claim, without a pod ---
 
 
 def claimed(*, job: pods.Job | None = None, pod: pods.Pod | None = None, **values: Any) -> World:
@@ -287,7 +287,7 @@ def test_a_task_that_ran_does_not_time_out_while_its_job_makes_another_pod() -> 
     assert decide(world, 5_000) == CheckJob(JOB)
 
 
-# --- with a pod -------------------------------------------------------------------------------------
+# --- with a pod ---
 
 RUNNING = a_pod(started_at=NOW)
 UNPULLABLE = a_pod(cannot_start="ErrImagePull: no such image")
@@ -465,7 +465,7 @@ def test_a_start_timeout_says_why_the_pod_did_not_start_and_fits_a_status() -> N
     assert len(decided.outcome.message) == names.MESSAGE_MAX
 
 
-# --- after the end: delete, then the callback, then release, then wait ------------------------------
+# --- after the end: delete, then the callback, then release, then wait ---
 
 PENDING = v1alpha1.CallbackStatus(
     id="msg_1",

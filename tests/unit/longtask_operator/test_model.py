@@ -1,5 +1,8 @@
 """Every interleaving of one task's life with crashes, lost answers, conflicts and late watches.
 
+Larger searches than those below are run by hand when the core changes: one fault and a cancel
+(21,740 states, a minute), two faults (46,900 states, three minutes).
+
 A plain breadth-first search over small universes: the real reconciler and mirror over a cluster in
 memory. Each edge is checked against the invariants of the reliability page; then, from each state
 that was reached, the calm course of things must end where a task without any fault ends.
@@ -190,14 +193,14 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def without_versions(kind: dict[str, dict[str, Any]]) -> list[Any]:
+    wishes = ("activeDeadlineSeconds", "ttlSecondsAfterFinished", "cancel")
     return [
-        [name, raw.get("status"), raw["metadata"]["uid"], raw["spec"].get("activeDeadlineSeconds")]
-        + [raw["spec"].get("ttlSecondsAfterFinished"), raw["spec"].get("cancel")]
+        [name, raw.get("status"), raw["metadata"]["uid"], [raw["spec"].get(w) for w in wishes]]
         for name, raw in kind.items()
     ]
 
 
-# --- what can happen: each changes a universe, or says that it cannot be ---------------------------
+# --- what can happen: each changes a universe, or says that it cannot be ---
 
 Action = Callable[[Universe], bool]
 
@@ -336,7 +339,7 @@ ALL: dict[str, Action] = CALM | {
 }
 
 
-# --- what must hold ---------------------------------------------------------------------------------
+# --- what must hold ---
 
 
 def check_edge(before: Universe, after: Universe) -> None:

@@ -200,7 +200,7 @@ def test_a_result_is_kept(text: str, value: object) -> None:
             json.dumps({"a": [{"b": -(2**63) - 1}]}), Reason.INVALID_RESULT, id="deep-inside"
         ),
         pytest.param("9" * 4095, Reason.INVALID_RESULT, id="digits-that-python-refuses"),
-        pytest.param("[" * 101 + "]" * 101, Reason.INVALID_RESULT, id="nested-too-deeply"),
+        pytest.param("[" * 102 + "]" * 102, Reason.INVALID_RESULT, id="nested-too-deeply"),
         pytest.param("[" * 2047 + "]" * 2047, Reason.INVALID_RESULT, id="nested-absurdly-deeply"),
         pytest.param("7" * 4096, Reason.RESULT_TOO_LARGE, id="of-4096-bytes-it-may-be-cut"),
         pytest.param(

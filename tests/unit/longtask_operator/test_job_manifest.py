@@ -1,0 +1,270 @@
+"""The Job of one attempt: whatever a user writes, each line of the pod is ours."""
+
+import dataclasses
+import json
+import re
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longtask_crds import effective, names, runner_contract, v1alpha1
+from longtask_operator import job_manifest
+from longtask_operator.testing import INSTALLATION, SURROUNDINGS, TASK_UID, a_task, a_type
+
+
+def build(
+    task: v1alpha1.LongTask, task_type: v1alpha1.LongTaskType | None = None, *, attempt: int = 1
+) -> dict[str, Any]:
+    spec = effective.effective_spec(task.spec, task_type and task_type.spec, INSTALLATION)
+    return job_manifest.build(task, spec, attempt=attempt, surroundings=SURROUNDINGS)
+
+
+def pod_of(job: dict[str, Any]) -> dict[str, Any]:
+    return job["spec"]["template"]["spec"]
+
+
+def container_of(job: dict[str, Any]) -> dict[str, Any]:
+    (container,) = pod_of(job)["containers"]
+    return container
+
+
+def environment(job: dict[str, Any]) -> dict[str, Any]:
+    """Return what the kubelet makes of it: a later variable wins."""
+    return {v["name"]: v.get("value", v.get("valueFrom")) for v in container_of(job)["env"]}
+
+
+def expanded(text: str, env: dict[str, str]) -> str:
+    """Expand `$(NAME)` as Kubernetes does."""
+
+    def one(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        return env.get(match[1], match[0])
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", one, text)
+
+
+def test_a_job_is_its_tasks() -> None:
+    job = build(a_task(type="sleep", input={"seconds": 1}), attempt=3)
+    meta = job["metadata"]
+    assert meta["namespace"] == "longtasks"
+    assert meta["name"] == job_manifest.job_name("report", TASK_UID, attempt=3)
+    (owner,) = meta["ownerReferences"]
+    assert (owner["uid"], owner["controller"], owner["kind"]) == (TASK_UID, True, "LongTask")
+    for labels in (meta["labels"], job["spec"]["template"]["metadata"]["labels"]):
+        assert labels[names.TASK_LABEL] == "report"
+        assert labels[names.ATTEMPT_LABEL] == "3"
+        assert labels[names.QUEUE_LABEL] == "default"
+
+
+def test_a_job_starts_its_program_once() -> None:
+    spec = build(a_task())["spec"]
+    assert (spec["backoffLimit"], spec["parallelism"], spec["completions"]) == (0, 1, 1)
+    assert spec["podReplacementPolicy"] == "Failed"
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert "ttlSecondsAfterFinished" not in spec, "its outcome may not vanish unread"
+    assert "activeDeadlineSeconds" not in spec, "a Job's deadline deletes the pod"
+    assert spec["template"]["spec"]["activeDeadlineSeconds"] == 86_400
+
+
+def test_the_program_is_told_who_it_is() -> None:
+    env = environment(build(a_task(type="sleep"), attempt=2))
+    assert env | {"HOME": "/tmp"} == env
+    assert env["LONGTASK_NAME"] == "report"
+    assert env["LONGTASK_UID"] == TASK_UID
+    assert (env["LONGTASK_TYPE"], env["LONGTASK_STEP"], env["LONGTASK_ATTEMPT"]) == (
+        *("sleep", "", "2"),
+    )
+    told = {v for k, v in vars(runner_contract.Env).items() if not k.startswith("_")}
+    assert told <= env.keys()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param({"n": 1, "ü": "é€😀"}, id="utf-8-stays-utf-8"),
+        pytest.param({"a": "$(LONGTASK_UID) $$"}, id="dollars-are-data"),
+        pytest.param([None, True, 1.5, {"b": []}], id="every-kind-of-value"),
+        pytest.param("text", id="a-bare-text"),
+        pytest.param(None, id="nothing-is-an-empty-object"),
+    ],
+)
+def test_the_input_arrives_byte_for_byte(value: Any) -> None:
+    job = build(a_task(type="x", input=value))
+    text = job["spec"]["template"]["metadata"]["annotations"][runner_contract.INPUT_ANNOTATION]
+    expected = {} if value is None else value
+    assert text == json.dumps(expected, ensure_ascii=False, separators=(",", ":"))
+    (items,) = [v["downwardAPI"]["items"] for v in pod_of(job)["volumes"] if "downwardAPI" in v]
+    paths = {item["path"]: item["fieldRef"]["fieldPath"] for item in items}
+    assert paths == {
+        "input.json": "metadata.annotations['longtask.dev/input']",
+        "checkpoint.json": "metadata.annotations['longtask.dev/checkpoint']",
+    }
+
+
+def test_a_secret_is_named_and_never_copied() -> None:
+    secret = {"name": "db", "key": "password"}
+    task = a_task(container={"image": "x", "env": [{"name": "PW", "secretRef": secret}]})
+    assert environment(build(task))["PW"] == {"secretKeyRef": secret}
+
+
+def test_a_type_may_choose_its_user_and_a_writable_root() -> None:
+    kind = a_type("legacy", security={"runAsUser": 1000, "writableRoot": True}, egress="internet")
+    job = build(a_task(type="legacy"), kind)
+    context = pod_of(job)["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (1000, 1000, 1000)
+    assert context["runAsNonRoot"] is True
+    assert container_of(job)["securityContext"]["readOnlyRootFilesystem"] is False
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert labels["longtask.dev/egress"] == "internet"
+
+
+def test_a_task_without_a_type_cannot_choose_either() -> None:
+    job = build(a_task())
+    assert pod_of(job)["securityContext"]["runAsUser"] == effective.DEFAULT_USER
+    assert container_of(job)["securityContext"]["readOnlyRootFilesystem"] is True
+    assert job["spec"]["template"]["metadata"]["labels"]["longtask.dev/egress"] == "none"
+
+
+@pytest.mark.parametrize("name", ["a", "a" * names.TASK_NAME_MAX, "a" * 200])
+def test_a_name_fits_into_a_label(name: str) -> None:
+    found = job_manifest.job_name(name, TASK_UID, attempt=2**31)
+    assert len(found) <= 63
+    assert re.fullmatch(names.DNS_LABEL_PATTERN, found)
+
+
+def test_each_attempt_step_and_task_has_a_name_of_its_own() -> None:
+    found = {
+        job_manifest.job_name("report", uid, attempt=attempt, step=step)
+        for uid in ("a", "b")
+        for attempt in (1, 2, 11)
+        for step in ("", "one")
+    }
+    assert len(found) == 12
+
+
+# --- whatever a user writes ---
+
+TEXT = st.text(max_size=20)
+WORD = st.text(string.ascii_letters + "_", min_size=1, max_size=10)
+HOSTILE = st.sampled_from(
+    ["hostPath", "privileged", "$(LONGTASK_TOKEN_FILE)", "$$(X)", "\n- name: x", "serviceAccount"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT | HOSTILE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | HOSTILE, inner, max_size=3),
+    max_leaves=8,
+)
+ENV = st.lists(
+    st.builds(lambda n, v: {"name": n, "value": v}, WORD | HOSTILE.filter(str.isalpha), TEXT),
+    max_size=4,
+)
+CONTAINER = st.fixed_dictionaries(
+    {"image": st.text(min_size=1, max_size=30)},
+    optional={
+        "command": st.lists(TEXT | HOSTILE, max_size=3),
+        "args": st.lists(TEXT | HOSTILE, max_size=3),
+        "env": ENV,
+        # What no field of ours is called is not there at all.
+        "securityContext": st.just({"privileged": True}),
+        "volumeMounts": st.just([{"name": "x", "mountPath": "/"}]),
+        "hostNetwork": st.just(True),
+    },
+)
+SPEC = st.fixed_dictionaries(
+    {"container": CONTAINER},
+    optional={
+        "input": JSON,
+        "priority": st.integers(0, 100),
+        "timeouts": st.fixed_dictionaries({"runSeconds": st.integers(1, 31_536_000)}),
+        "serviceAccountName": st.just("admin"),
+        "nodeName": st.just("node-1"),
+    },
+)
+
+POD_FIELDS = {
+    *("restartPolicy", "activeDeadlineSeconds", "terminationGracePeriodSeconds"),
+    *("serviceAccountName", "automountServiceAccountToken", "enableServiceLinks"),
+    *("securityContext", "containers", "volumes"),
+}
+CONTAINER_FIELDS = {
+    *("name", "image", "imagePullPolicy", "env", "resources", "terminationMessagePath"),
+    *("terminationMessagePolicy", "securityContext", "volumeMounts", "command", "args"),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(spec=SPEC)
+def test_nothing_is_smuggled_into_a_pod(spec: dict[str, Any]) -> None:
+    job = build(a_task(**spec))
+    pod, container = pod_of(job), container_of(job)
+    assert pod.keys() <= POD_FIELDS
+    assert container.keys() <= CONTAINER_FIELDS
+    check_restricted(job)
+    assert pod["serviceAccountName"] == SURROUNDINGS.service_account
+    assert pod["volumes"] == PLAIN_POD["volumes"]
+    assert container["volumeMounts"] == PLAIN_CONTAINER["volumeMounts"]
+    assert container["image"] == spec["container"]["image"]
+    # Nobody but us says who the program is.
+    env = environment(job)
+    ours = {v for k, v in vars(runner_contract.Env).items() if not k.startswith("_")}
+    assert {name: env[name] for name in ours} == {
+        name: environment(build(a_task()))[name] for name in ours
+    }
+    # What a user wrote is what the program gets.
+    values = {name: value for name, value in env.items() if isinstance(value, str)}
+    for part in ("command", "args"):
+        assert [expanded(word, values) for word in container.get(part, [])] == spec[
+            "container"
+        ].get(part, [])
+    for variable in spec["container"].get("env", []):
+        last = [v for v in spec["container"]["env"] if v["name"] == variable["name"]][-1]
+        if variable["name"] not in ours:
+            assert expanded(values[variable["name"]], values) == last["value"]
+
+
+def check_restricted(job: dict[str, Any]) -> None:
+    """Check what the Pod Security standard `restricted` asks for, and what we ask for besides."""
+    pod, container = pod_of(job), container_of(job)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"}
+    kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+    assert kinds == {"downwardAPI", "projected", "emptyDir"}
+    assert all("sizeLimit" in v["emptyDir"] for v in pod["volumes"] if "emptyDir" in v)
+
+
+PLAIN_POD = pod_of(build(a_task()))
+PLAIN_CONTAINER = container_of(build(a_task()))
+
+
+def test_the_token_is_for_reports_only_and_short_lived() -> None:
+    (token,) = [v["projected"]["sources"] for v in PLAIN_POD["volumes"] if "projected" in v]
+    assert token == [
+        {
+            "serviceAccountToken": {
+                "audience": "longtask-report",
+                "expirationSeconds": 600,
+                "path": "token",
+            }
+        }
+    ]
+
+
+def test_the_surroundings_are_the_installations() -> None:
+    other = dataclasses.replace(SURROUNDINGS, runner_api_url="http://a", service_account="b")
+    spec = effective.effective_spec(a_task().spec, None, INSTALLATION)
+    job = job_manifest.build(a_task(), spec, attempt=1, surroundings=other)
+    assert environment(job)["LONGTASK_API_URL"] == "http://a"
+    assert pod_of(job)["serviceAccountName"] == "b"

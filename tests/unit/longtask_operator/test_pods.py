@@ -1,0 +1,200 @@
+"""What is read from the API server's JSON; the samples are a real kubelet's."""
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from longtask_operator import pods
+from longtask_operator.testing import NOW
+
+OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-1", "controller": True}
+POD: dict[str, Any] = {
+    "metadata": {
+        "name": "report-abc",
+        "uid": "pod-1",
+        "resourceVersion": "77",
+        "creationTimestamp": "2026-11-23T11:40:00Z",
+        "labels": {"longtask.dev/task": "report", "longtask.dev/attempt": "2"},
+        "ownerReferences": [{"kind": "Other", "name": "x", "uid": "x"}, OWNER],
+    },
+    "spec": {"nodeName": "node-1", "activeDeadlineSeconds": 86400},
+    "status": {"phase": "Pending"},
+}
+STARTED = "2026-11-23T11:40:02Z"
+ENDED = "2026-11-23T11:41:02Z"
+
+
+def a_raw_pod(state: Any = None, **status: Any) -> dict[str, Any]:
+    raw = copy.deepcopy(POD)
+    raw["status"] |= status
+    if state is not None:
+        sidecar = {"name": "sidecar", "state": {"terminated": {"exitCode": 9}}}
+        raw["status"]["containerStatuses"] = [sidecar, {"name": "runner", "state": state}]
+    return raw
+
+
+def terminated(code: int, reason: str, **more: Any) -> dict[str, Any]:
+    given = {"exitCode": code, "reason": reason, "startedAt": STARTED, "finishedAt": ENDED}
+    return {"terminated": given | more}
+
+
+def time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def test_what_a_pod_is() -> None:
+    pod = pods.Pod.parse(a_raw_pod())
+    assert pod == pods.Pod(
+        name="report-abc",
+        uid="pod-1",
+        task="report",
+        attempt=2,
+        job_uid="job-1",
+        version=77,
+        created_at=datetime(2026, 11, 23, 11, 40, tzinfo=UTC),
+        node="node-1",
+    )
+
+
+def test_a_pod_that_runs() -> None:
+    raw = a_raw_pod({"running": {"startedAt": STARTED}}, phase="Running")
+    pod = pods.Pod.parse(raw, seen_at=NOW)
+    assert (pod.started_at, pod.is_over, pod.end) == (time(STARTED), False, None)
+    assert pod.running_seen_at == NOW
+
+
+def test_a_pod_that_ended() -> None:
+    pod = pods.Pod.parse(a_raw_pod(terminated(0, "Completed", message="7"), phase="Succeeded"))
+    assert pod.end == pods.End(0, "Completed", "7", time(ENDED))
+    assert (pod.started_at, pod.is_over, pod.succeeded) == (time(STARTED), True, True)
+
+
+def test_the_end_of_a_sidecar_is_no_end() -> None:
+    assert pods.Pod.parse(a_raw_pod({"running": {"startedAt": STARTED}})).end is None
+
+
+def test_what_the_kubelet_made_up_was_no_run() -> None:
+    made_up = terminated(137, "ContainerStatusUnknown")
+    pod = pods.Pod.parse(a_raw_pod(made_up, phase="Failed", reason="DeadlineExceeded"))
+    assert pod.started_at is None
+    assert pod.reason == "DeadlineExceeded"
+
+
+def test_a_program_that_could_not_be_started_did_not_start_in_1970() -> None:
+    raw = a_raw_pod(
+        terminated(128, "StartError", startedAt="1970-01-01T00:00:00Z", message="not found"),
+        phase="Failed",
+    )
+    pod = pods.Pod.parse(raw)
+    assert pod.started_at == time(ENDED)
+    assert pod.end is not None
+    assert pod.end.message == "not found"
+
+
+def waiting(reason: str, message: str = "m") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/1 nodes are available",
+}
+
+
+@pytest.mark.parametrize(
+    ("raw", "cause"),
+    [
+        pytest.param(a_raw_pod(), None, id="nothing-is-known-yet"),
+        pytest.param(a_raw_pod(waiting("ContainerCreating")), None, id="it-is-on-its-way"),
+        pytest.param(
+            a_raw_pod(waiting("ImagePullBackOff")), "ImagePullBackOff: m", id="its-image-is-missing"
+        ),
+        pytest.param(
+            a_raw_pod(waiting("CreateContainerConfigError", "")),
+            "CreateContainerConfigError",
+            id="without-more-words",
+        ),
+        pytest.param(
+            a_raw_pod(conditions=[UNSCHEDULABLE]),
+            "Unschedulable: 0/1 nodes are available",
+            id="no-node-takes-it",
+        ),
+        pytest.param(
+            a_raw_pod(waiting("ErrImagePull", "x" * 5000)),
+            ("ErrImagePull: " + "x" * 5000)[:1024],
+            id="a-long-cause-is-cut",
+        ),
+        pytest.param(a_raw_pod(conditions=None), None, id="no-conditions-at-all"),
+    ],
+)
+def test_why_it_cannot_start(raw: dict[str, Any], cause: str | None) -> None:
+    assert pods.Pod.parse(raw).cannot_start == cause
+
+
+@pytest.mark.parametrize("label", ["", "abc", "-1", "²", "1.5", "9" * 40])
+def test_a_strange_attempt_is_none_and_does_no_harm(label: str) -> None:
+    raw = a_raw_pod()
+    raw["metadata"]["labels"]["longtask.dev/attempt"] = label
+    assert pods.Pod.parse(raw).attempt == 0
+
+
+def test_a_pod_without_anything_is_still_read() -> None:
+    bare = {"name": "p", "uid": "u", "creationTimestamp": STARTED}
+    pod = pods.Pod.parse({"metadata": bare})
+    assert (pod.task, pod.attempt, pod.job_uid, pod.version) == ("", 0, "", 0)
+
+
+def test_marks_of_a_pod() -> None:
+    raw = a_raw_pod(conditions=[{"type": "DisruptionTarget", "status": "True"}])
+    raw["metadata"]["deletionTimestamp"] = ENDED
+    raw["spec"]["activeDeadlineSeconds"] = 1
+    pod = pods.Pod.parse(raw)
+    assert (pod.is_disrupted, pod.is_deleting, pod.is_stopping) == (True, True, True)
+
+
+JOB: dict[str, Any] = {
+    "metadata": {
+        "name": "j",
+        "uid": "job-1",
+        "creationTimestamp": STARTED,
+        "ownerReferences": [{"kind": "LongTask", "uid": "task-1", "controller": True}],
+    },
+    "spec": {},
+}
+
+
+def test_what_a_job_is() -> None:
+    assert pods.Job.parse(JOB, now=NOW) == pods.Job(
+        name="j", checked_at=NOW, uid="job-1", owner_uid="task-1", created_at=time(STARTED)
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "finished"),
+    [
+        pytest.param({"conditions": [{"type": "Complete", "status": "True"}]}, True, id="complete"),
+        pytest.param({"conditions": [{"type": "Failed", "status": "True"}]}, True, id="failed"),
+        pytest.param({"conditions": [{"type": "Failed", "status": "False"}]}, False, id="not-so"),
+        pytest.param(
+            {"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]}, False, id="nearly"
+        ),
+        pytest.param({"active": 1}, False, id="active"),
+    ],
+)
+def test_a_job_that_is_finished(status: dict[str, Any], finished: bool) -> None:
+    assert pods.Job.parse(JOB | {"status": status}, now=NOW).is_finished is finished
+
+
+def test_a_job_that_is_released_or_going() -> None:
+    raw = JOB | {"spec": {"ttlSecondsAfterFinished": 0}}
+    raw["metadata"] = JOB["metadata"] | {"deletionTimestamp": ENDED}
+    job = pods.Job.parse(raw, now=NOW)
+    assert (job.is_released, job.is_deleting) == (True, True)
+
+
+def test_an_owner_that_is_no_controller_does_not_count() -> None:
+    assert pods.controller_uid({"ownerReferences": [{"uid": "x"}]}) == ""
