@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+import yaml
 
 from longtask_api import errors, ports, testing
 from longtask_api.cluster import KubernetesCluster
@@ -123,16 +124,11 @@ async def test_a_place_that_is_long_gone(real):
 
 
 async def test_a_cluster_that_is_not_there(kubeconfig, tmp_path):
-    text = kubeconfig.read_text().splitlines()
+    config = yaml.safe_load(kubeconfig.read_text())
+    for entry in config["clusters"]:
+        entry["cluster"]["server"] = "https://127.0.0.1:1"
     nowhere = tmp_path / "kubeconfig"
-    nowhere.write_text(
-        "\n".join(
-            f"{line.partition('server:')[0]}server: https://127.0.0.1:1"
-            if "server:" in line
-            else line
-            for line in text
-        )
-    )
+    nowhere.write_text(yaml.safe_dump(config))
     async with KubernetesCluster.connect(
         kubeconfig=nowhere, namespace="a", secrets_namespace="a"
     ) as away:

@@ -43,7 +43,7 @@ def run(loop: JumpingLoop, main: Callable[[], Coroutine[Any, Any, None]]) -> Non
 class Work:
     """Notes when it was done, and does what the script says next: a pause, nothing, an error."""
 
-    def __init__(self, *script: float | None | Exception) -> None:
+    def __init__(self, *script: float | Exception | None) -> None:
         self.script = list(script)
         self.at: list[float] = []
         self.gate: asyncio.Event | None = None
