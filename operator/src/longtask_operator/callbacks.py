@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import aiohttp
+import aiohttp.abc
+import aiohttp.http
 import standardwebhooks
 
 from longtask_crds import address_guard
@@ -23,6 +25,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _AT_ONCE = 16
 _AT_ONCE_PER_HOST = 2
 _ANSWER_READ = 4096
+_FAILURES = (TimeoutError, aiohttp.ClientError, OSError)
 
 #: The host that the request of this asyncio task goes to: the connector knows addresses only.
 _host: contextvars.ContextVar[str | None] = contextvars.ContextVar("callback_host", default=None)
@@ -50,7 +53,13 @@ class Sender(Protocol):
 class HttpSender:
     """Sends over HTTP; the guard judges each address that is really dialled."""
 
-    def __init__(self, guard: address_guard.Guard) -> None:
+    def __init__(
+        self,
+        guard: address_guard.Guard,
+        *,
+        resolver: aiohttp.abc.AbstractResolver | None = None,
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,
+    ) -> None:
         self._guard = guard
         self._all = asyncio.Semaphore(_AT_ONCE)
         self._hosts: dict[str, asyncio.Semaphore] = defaultdict(
@@ -59,9 +68,9 @@ class HttpSender:
         self._session = aiohttp.ClientSession(
             # No kept connections: each delivery's address is judged anew.
             connector=aiohttp.TCPConnector(
-                socket_factory=self._guarded_socket, force_close=True, limit=0
+                socket_factory=self._guarded_socket, resolver=resolver, force_close=True, limit=0
             ),
-            timeout=_TIMEOUT,
+            timeout=timeout,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -103,11 +112,13 @@ class HttpSender:
                 async with self._session.post(
                     target.url, data=body, headers=signed, allow_redirects=False
                 ) as answer:
-                    # A little is read so that the receiver may finish; none of it is kept.
-                    await answer.content.read(_ANSWER_READ)
+                    # A little is read so that the receiver may finish; none of it is kept, and
+                    # whatever is wrong with it, the status code was the answer.
+                    with contextlib.suppress(*_FAILURES, aiohttp.http.HttpProcessingError):
+                        await answer.content.read(_ANSWER_READ)
                     metrics.CALLBACK_TRIES.labels(f"{answer.status // 100}xx").inc()
                     return _try(code=answer.status, retry_after=_retry_after(answer.headers))
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            except (*_FAILURES, ValueError) as error:  # aiohttp sends no header with a line break
                 return _try(problem=_problem(error))
             finally:
                 _host.reset(token)

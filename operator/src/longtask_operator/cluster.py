@@ -176,22 +176,16 @@ class KubernetesCluster:
 
     async def release_job(self, job: pods.Job) -> None:
         """Let Kubernetes remove the Job after a while; raise Conflict if another has its name."""
-        patch = {
-            "metadata": {"uid": job.uid},
-            "spec": {"ttlSecondsAfterFinished": job_manifest.RELEASED_TTL_SECONDS},
-        }
+        spec = {"ttlSecondsAfterFinished": job_manifest.RELEASED_TTL_SECONDS}
         try:
-            await self._request(
-                "PATCH", self._jobs(job.name), patch, "application/merge-patch+json"
-            )
+            await self._patch_spec(self._jobs(job.name), job.uid, spec)
         except errors.NotFound:
             return
 
     async def stop_pod(self, pod: pods.Pod) -> None:
         """End the pod with SIGTERM and grace, and keep its record."""
-        patch = {"metadata": {"uid": pod.uid}, "spec": {"activeDeadlineSeconds": 1}}
         path = f"{self._pods()}/{quote(pod.name)}"
-        await self._request("PATCH", path, patch, "application/merge-patch+json")
+        await self._patch_spec(path, pod.uid, {"activeDeadlineSeconds": 1})
 
     async def get_secret(self, name: str, *, namespace: str | None = None) -> Secret:
         """Return a Secret, by default of the tasks' namespace."""
@@ -244,6 +238,16 @@ class KubernetesCluster:
         """Return the version of the list and all our `pods` or `jobs`."""
         path = self._jobs() if kind == "jobs" else self._pods()
         return await self._list(path, {"labelSelector": names.TASK_LABEL})
+
+    async def _patch_spec(self, path: str, uid: str, spec: dict[str, Any]) -> None:
+        patch = {"metadata": {"uid": uid}, "spec": spec}
+        try:
+            await self._request("PATCH", path, patch, "application/merge-patch+json")
+        except errors.Rejected as error:
+            # To the API server another uid is a change of the uid: a 422, and no 409.
+            if "metadata.uid" in str(error):
+                raise errors.Conflict(str(error)) from error
+            raise
 
     async def _list(self, path: str, query: dict[str, str]) -> tuple[int, list[dict[str, Any]]]:
         items: list[dict[str, Any]] = []

@@ -199,7 +199,8 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
         return Finish(
             outcome.failed(Reason.JOB_LOST, "the pod vanished before its outcome was read")
         )
-    if job.refusal is not None and job.refusal != world.task.status.waiting:
+    # A cause without words is none: recorded, it would be told again for ever.
+    if job.refusal and job.refusal != world.task.status.waiting:
         return Explain(job.refusal, Reason.POD_NOT_CREATED, job.uid)
     expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
     due = max(expected, job.checked_at + JOB_CHECK_INTERVAL)
@@ -245,7 +246,7 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
         deadline = max(deadline, pod.created_at + timedelta(seconds=world.spec.start_seconds))
     if now >= deadline:
         return Finish(outcome.failed(Reason.START_TIMEOUT, _start_failure(world, pod)), pod)
-    if pod.cannot_start is not None and pod.cannot_start != world.task.status.waiting:
+    if pod.cannot_start and not _is_told(pod.cannot_start, world.task.status.waiting or ""):
         return Explain(pod.cannot_start, Reason.POD_CANNOT_START, pod.job_uid)
     return Wait(until=deadline)
 
@@ -285,6 +286,13 @@ def _after_the_end(world: World, now: datetime) -> Decision:
     if stands and job is not None and not job.is_released:
         return ReleaseJob(job)
     return Wait(until=due)
+
+
+def _is_told(cause: str, waiting: str) -> bool:
+    # The kubelet goes back and forth between these two, and the first one says more.
+    return cause == waiting or (
+        cause.startswith("ImagePullBackOff") and waiting.startswith("ErrImagePull")
+    )
 
 
 def _start_deadline(world: World, attempt: v1alpha1.Attempt) -> datetime:

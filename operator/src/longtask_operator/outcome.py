@@ -94,11 +94,14 @@ def _check_value(value: object, levels: int) -> None:
             raise ValueError("an integer beyond 64 bits: write it as a string")
         case float() if value != value or value in (float("inf"), float("-inf")):
             raise ValueError("NaN and Infinity are no JSON")
+        case str() if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("half of a surrogate pair is no Unicode")
         case list():
             for item in value:
                 _check_value(item, levels - 1)
         case dict():
-            for item in value.values():
+            for key, item in value.items():
+                _check_value(key, levels)
                 _check_value(item, levels - 1)
         case _:
             return

@@ -313,6 +313,15 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
             id="why-it-does-not-start-is-said-once",
         ),
         pytest.param(
+            claimed(
+                pod=a_pod(cannot_start="ImagePullBackOff: Back-off pulling image"),
+                waiting="ErrImagePull: no such image",
+            ),
+            1,
+            Wait(DEADLINE),
+            id="a-pause-between-two-pulls-is-no-news",
+        ),
+        pytest.param(
             claimed(pod=RUNNING),
             0,
             Wait(NOW + decision.RUNNING_AFTER),

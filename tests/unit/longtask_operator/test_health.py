@@ -1,4 +1,4 @@
-"""Whether the operator works or only looks alive: the probes, and the check for deaf watches."""
+"""Whether the operator works or only looks alive: the probes, and what the watches must bring."""
 
 import asyncio
 
@@ -6,7 +6,6 @@ import aiohttp
 import pytest
 from aiohttp import test_utils
 
-from longtask_crds import v1alpha1
 from longtask_operator import errors, handlers, health_server, mirror, resync, testing, work_queue
 from longtask_operator.testing import NOW, MemoryCluster, a_queue, a_task
 
@@ -97,15 +96,6 @@ async def test_the_first_resync_makes_the_operator_ready_and_queues_what_there_i
     assert set(bench.mirror.queues) == {"default"}
 
 
-async def test_what_two_resyncs_found_and_no_watch_brought_was_missed() -> None:
-    bench = Bench()
-    bench.cluster.add(a_task())
-    await bench.once()
-    assert not bench.is_deaf, "it may just have been late"
-    await bench.once()
-    assert bench.is_deaf
-
-
 async def test_the_watches_are_deaf_since_the_first_time_it_was_seen() -> None:
     bench = Bench()
     bench.cluster.add(a_task())
@@ -114,53 +104,6 @@ async def test_the_watches_are_deaf_since_the_first_time_it_was_seen() -> None:
     since = bench.health.deaf_since
     await bench.once()
     assert bench.health.deaf_since == since
-
-
-async def test_what_a_watch_brings_before_the_next_resync_was_late_only() -> None:
-    bench = Bench()
-    bench.cluster.add(a_task())
-    await bench.once()
-    await bench.watch_brings("report")
-    await bench.once()
-    assert not bench.is_deaf
-
-
-async def test_a_watch_that_brought_an_older_version_only_is_deaf() -> None:
-    bench = Bench()
-    bench.cluster.add(a_task())
-    await bench.watch_brings("report")
-    bench.cluster.cancel("report")
-    await bench.once()
-    await bench.once()
-    assert bench.is_deaf
-
-
-async def test_watches_that_hear_again_are_well() -> None:
-    bench = Bench()
-    bench.cluster.add(a_task())
-    for _ in range(2):
-        await bench.once()
-    await bench.watch_brings("report")
-    await bench.once()
-    assert not bench.is_deaf
-
-
-async def test_an_object_that_is_gone_cannot_be_missed() -> None:
-    bench = Bench()
-    bench.cluster.add(a_task())
-    await bench.once()
-    bench.cluster.remove_task("report")
-    await bench.once()
-    assert not bench.is_deaf
-
-
-async def test_what_was_deleted_is_not_remembered_for_ever() -> None:
-    bench = Bench()
-    bench.cluster.add(a_task())
-    await bench.watch_brings("report")
-    bench.cluster.remove_task("report")
-    await bench.once()
-    assert bench.mirror.watched == {}
 
 
 class BusyCluster(MemoryCluster):
@@ -191,52 +134,7 @@ async def test_what_a_watch_brings_while_lists_are_made_counts_as_heard() -> Non
     assert not bench.is_deaf
 
 
-def _finished(name: str, uid: str, **status: object) -> v1alpha1.LongTask:
-    task = a_task(name, uid=uid)
-    raw = {"type": "Finished", "status": "True", "reason": "Completed", "lastTransitionTime": NOW}
-    done = v1alpha1.Condition.model_validate(raw)
-    return testing.with_status(task, conditions=[done], **status)
-
-
-PENDING = v1alpha1.CallbackStatus(
-    id="msg_1", event=v1alpha1.CallbackEvent.SUCCEEDED, state=v1alpha1.CallbackState.PENDING
-)
-DELIVERED = PENDING.model_copy(update={"state": v1alpha1.CallbackState.DELIVERED})
-
-
-@pytest.mark.parametrize(
-    ("task", "queued"),
-    [
-        pytest.param(a_task(), ["report"], id="an-unfinished-one-is-looked-at-each-time"),
-        pytest.param(_finished("report", "u"), [], id="a-finished-one-is-left-alone"),
-        pytest.param(
-            _finished("report", "u", callback=PENDING), ["report"], id="a-callback-is-due"
-        ),
-        pytest.param(_finished("report", "u", callback=DELIVERED), [], id="a-callback-was-sent"),
-    ],
-)
-async def test_a_second_resync_queues_what_has_dues(
-    task: v1alpha1.LongTask, queued: list[str]
-) -> None:
-    bench = Bench()
-    bench.cluster.add(task)
-    await bench.once()
-    assert await bench.once() == queued
-
-
-async def test_a_finished_task_is_queued_until_its_job_is_released() -> None:
-    bench = Bench()
-    attempt = testing.an_attempt()
-    bench.cluster.add(_finished("report", testing.TASK_UID, attempts=[attempt], attempt=1))
-    meta = {"name": attempt.job_name, "namespace": testing.NAMESPACE}
-    job = await bench.cluster.create_job({"metadata": meta, "spec": {}}, now=NOW)
-    await bench.once()
-    assert await bench.once() == ["report"]
-    await bench.cluster.release_job(job)
-    assert await bench.once() == []
-
-
-async def test_a_deleted_task_is_queued_once_more_and_forgotten() -> None:
+async def test_a_deleted_task_is_forgotten() -> None:
     bench = Bench()
     bench.cluster.add(a_task())
     await bench.once()

@@ -62,6 +62,10 @@ class Work:
         return step
 
 
+def failures(number: int) -> list[Exception]:
+    return [RuntimeError("no") for _ in range(number)]
+
+
 async def settle() -> None:
     """Let everything happen that needs no time."""
     for _ in range(10):
@@ -164,7 +168,7 @@ def test_a_look_now_replaces_the_timer(loop: JumpingLoop) -> None:
 
 def test_failures_come_ever_more_slowly(loop: JumpingLoop) -> None:
     async def main() -> None:
-        work = Work(*[RuntimeError("no")] * 12, None)
+        work = Work(*failures(12), None)
         work_queue.WorkQueue(work).add("a")
         await asyncio.sleep(3600)
         pauses = [later - sooner for sooner, later in zip(work.at, work.at[1:], strict=False)]
@@ -178,7 +182,7 @@ def test_failures_come_ever_more_slowly(loop: JumpingLoop) -> None:
 
 def test_after_hours_of_failures_it_still_goes_on(loop: JumpingLoop) -> None:
     async def main() -> None:
-        work = Work(*[RuntimeError("no")] * 1100, None)
+        work = Work(*failures(1100), None)
         work_queue.WorkQueue(work).add("a")
         await asyncio.sleep(1200 * 40)
         assert len(work.at) == 1101
@@ -188,7 +192,7 @@ def test_after_hours_of_failures_it_still_goes_on(loop: JumpingLoop) -> None:
 
 def test_a_success_ends_the_back_off(loop: JumpingLoop) -> None:
     async def main() -> None:
-        work = Work(*[RuntimeError("no")] * 8, 1.0, RuntimeError("no"), None)
+        work = Work(*failures(8), 1.0, RuntimeError("no"), None)
         work_queue.WorkQueue(work).add("a")
         await asyncio.sleep(3600)
         assert work.at[-1] - work.at[-2] <= 0.1 * 1.2 + 0.001
