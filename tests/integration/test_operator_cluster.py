@@ -202,10 +202,10 @@ async def test_an_absurdly_deep_input_does_not_break_the_lists(
     door: cluster.KubernetesCluster, run: Kubectl
 ) -> None:
     deep: Any = 1
-    for _ in range(5_000):
+    for _ in range(9_900):
         deep = [deep]
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(25_000)  # as the operator does
+    sys.setrecursionlimit(names.RECURSION_LIMIT)
     try:
         create(run, "LongTask", "deep", {"type": "sleep", "input": deep})
         _, items = await door.list_ours(names.LONGTASKS)

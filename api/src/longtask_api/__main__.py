@@ -5,14 +5,14 @@ import sys
 import uvloop
 
 from longtask_api import logs, server, settings
+from longtask_crds import names
 
 
 def main() -> None:
     """Read the configuration, once, and serve."""
     configured = settings.Settings()
     logs.configure(configured.log_level)
-    # The API server stores JSON of 10000 levels: one such input must not break all lists.
-    sys.setrecursionlimit(25_000)
+    sys.setrecursionlimit(names.RECURSION_LIMIT)
     uvloop.run(server.serve(configured))
 
 

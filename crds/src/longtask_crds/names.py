@@ -36,3 +36,8 @@ DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 MESSAGE_MAX: Final = 1024  #: characters of any message in a status
 INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON
+
+#: How deep Python may go in our processes: the API server stores JSON of 10000 levels, and one such
+#: input must not break all lists. No more than that, or a JSON Schema that refers to itself
+#: overflows a stack of 8 MiB (at 22000, measured).
+RECURSION_LIMIT: Final = 11_000

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import kopf
 import structlog
 
+from longtask_crds import names
 from longtask_operator import (
     apply,
     callbacks,
@@ -121,8 +122,7 @@ def main() -> None:
     """Run until the process is told to stop."""
     settings = Settings()
     _configure_logging(settings.log_level)
-    # The API server stores JSON of 10000 levels: one such input must not break all lists.
-    sys.setrecursionlimit(25_000)
+    sys.setrecursionlimit(names.RECURSION_LIMIT)
     kopf.run(
         registry=handlers.registry,
         memo=Operator(settings).memo(),

@@ -327,6 +327,37 @@ async def test_a_silent_receiver_is_a_timeout(
     assert made.problem is delivery.Problem.TIMEOUT
 
 
+async def test_a_receiver_that_trickles_is_a_timeout(receiver: Receiver) -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        # The head of an answer, byte by byte, and never its end.
+        transport = request.transport
+        assert transport is not None
+        transport.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while not transport.is_closing():
+            transport.write(b"a")
+            await asyncio.sleep(0.005)
+        raise ConnectionError
+
+    receiver.reply = trickle
+    sender = callbacks.HttpSender(LOOPBACK, timeout=aiohttp.ClientTimeout(total=0.1))
+    made = await sender.send(receiver.url, webhook_id="m", body=BODY, keys=[KEY], headers={})
+    await sender.close()
+    assert (made.code, made.problem) == (None, delivery.Problem.TIMEOUT)
+
+
+async def test_a_name_that_leads_nowhere_is_a_problem() -> None:
+    class Nowhere(Resolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
+            raise OSError("no such name")
+
+    sender = callbacks.HttpSender(address_guard.Guard(), resolver=Nowhere())
+    made = await sender.send(
+        "https://no-such-name.example/", webhook_id="m", body=BODY, keys=[KEY], headers={}
+    )
+    await sender.close()
+    assert made.problem is delivery.Problem.NAME_NOT_RESOLVED
+
+
 async def test_no_tls_on_the_other_side_is_a_problem(receiver: Receiver) -> None:
     made = await send_with(LOOPBACK, receiver.url.replace("http", "https"))
     assert made.problem is delivery.Problem.TLS_FAILED

@@ -113,5 +113,5 @@ async def test_a_long_list_comes_page_by_page(
     server.answer = lambda: web.json_response(pages.pop(0))
     assert await door.list_labelled("pods") == (7, [{"n": 1}, {"n": 2}])
     first, second = server.asked
-    assert "labelSelector=longtask.dev%2Ftask" in first
+    assert "labelSelector=longtask.dev/task&" in first
     assert second == f"{first}&continue=a+b"

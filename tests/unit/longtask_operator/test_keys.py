@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import callback, names, v1alpha1
+from longtask_operator import cluster as secrets
 from longtask_operator import errors, keys
 from longtask_operator.testing import NOW, MemoryCluster, a_task, with_meta
 
@@ -138,3 +139,43 @@ async def test_a_secret_of_another_namespace_is_out_of_reach(cluster: MemoryClus
     cluster.add_secret("mine", {"signing": KEY}, labels=LABELLED, namespace=HOME)
     with pytest.raises(keys.KeyUnavailable):
         await keys.KeyRing(cluster, HOME).keys_for(OWN, now=NOW)
+
+
+# --- the picture of the owners' keys ---
+
+
+class CountingCluster(MemoryCluster):
+    """Counts how often a Secret is read."""
+
+    reads = 0
+
+    async def get_secret(self, name: str, *, namespace: str | None = None) -> secrets.Secret:
+        self.reads += 1
+        return await super().get_secret(name, namespace=namespace)
+
+
+async def test_the_owners_keys_are_not_read_for_each_callback() -> None:
+    cluster = CountingCluster()
+    ring = a_ring(cluster, alice=KEY)
+    for _ in range(3):
+        await ring.keys_for(a_task_of("alice"), now=NOW)
+    assert cluster.reads == 1
+
+
+async def test_an_owner_that_the_picture_lacks_is_looked_up() -> None:
+    cluster = CountingCluster()
+    ring = a_ring(cluster, alice=KEY)
+    await ring.keys_for(a_task_of("alice"), now=NOW)
+    newer = callback.new_key()
+    cluster.add_secret(callback.KEYS_SECRET, {"alice": KEY, "bob": newer}, namespace=HOME)
+    assert await ring.keys_for(a_task_of("bob"), now=NOW) == [newer]
+    assert cluster.reads == 2
+
+
+async def test_a_tasks_own_secret_is_read_anew_each_time() -> None:
+    cluster = CountingCluster()
+    ring = keys.KeyRing(cluster, HOME)
+    newer = callback.new_key()
+    for key in (KEY, newer):
+        cluster.add_secret("mine", {"signing": key}, labels=LABELLED)
+        assert await ring.keys_for(OWN, now=NOW) == [key]

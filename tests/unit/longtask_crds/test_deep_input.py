@@ -1,0 +1,17 @@
+"""An input that is nested without end is refused, and refuses to break anything."""
+
+from typing import Any
+
+from longtask_crds import address_guard, effective, rules, v1alpha1
+from longtask_crds.conditions import Reason
+
+INSTALLATION = effective.Installation("r", v1alpha1.Resources(), v1alpha1.ResourceAmounts())
+
+
+def test_an_input_nested_too_deeply_is_a_violation() -> None:
+    value: Any = 1
+    for _ in range(5_000):
+        value = [value]
+    spec = v1alpha1.LongTaskSpec(type="x", input=value)
+    (found,) = rules.violations(spec, None, INSTALLATION, address_guard.Guard())
+    assert (found.pointer, found.reason) == ("/input", Reason.INVALID_INPUT)
