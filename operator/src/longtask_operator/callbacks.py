@@ -6,7 +6,7 @@ import contextvars
 import logging
 import random
 import socket
-from collections import defaultdict
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -62,8 +62,9 @@ class HttpSender:
     ) -> None:
         self._guard = guard
         self._all = asyncio.Semaphore(_AT_ONCE)
-        self._hosts: dict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(_AT_ONCE_PER_HOST)
+        # Weak: a host is forgotten when nothing is being sent to it.
+        self._hosts: weakref.WeakValueDictionary[str, asyncio.Semaphore] = (
+            weakref.WeakValueDictionary()
         )
         self._session = aiohttp.ClientSession(
             # No kept connections: each delivery's address is judged anew.
@@ -137,7 +138,10 @@ class HttpSender:
     @contextlib.asynccontextmanager
     async def _place(self, host: str) -> AsyncIterator[None]:
         # The host's place first: those who wait for a slow host must not fill the others' places.
-        async with self._hosts[host], self._all:
+        of_host = self._hosts.get(host)
+        if of_host is None:
+            of_host = self._hosts[host] = asyncio.Semaphore(_AT_ONCE_PER_HOST)
+        async with of_host, self._all:
             yield
 
 
