@@ -22,7 +22,6 @@ class Reason(enum.StrEnum):
 
     # Accepted
     VALID = "Valid"  #: the task may run
-    INVALID_SPEC = "InvalidSpec"  #: the resource cannot be read as a LongTask
     TYPE_NOT_FOUND = "TypeNotFound"  #: no LongTaskType of that name
     INVALID_INPUT = "InvalidInput"  #: the input does not fit the type's JSON Schema, or the task
     CALLBACK_REFUSED = "CallbackRefused"  #: the callback's URL is not allowed
