@@ -51,10 +51,18 @@ def server(a_task: Any) -> Iterator[type[Api]]:
         thread.join()
 
 
+#: As from a terminal: what starts in the background inherits that Ctrl-C is ignored.
+COMMAND = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("longtask_client", run_name="__main__")
+"""
+
+
 def start(server: Any, *words: str, stderr: int, **environment: str) -> subprocess.Popen[str]:
     variables = {"LONGTASK_URL": server.url, "TERM": "xterm", "COLUMNS": "100"}
     return subprocess.Popen(
-        [sys.executable, "-m", "longtask_client", *words],
+        [sys.executable, "-c", COMMAND, *words],
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
