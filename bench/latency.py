@@ -30,8 +30,12 @@ NAMESPACE = "default"
 _SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def raw_job() -> dict[str, float]:
-    """Create a Job that does nothing; return when its pod's end and its Complete are seen."""
+def raw_job(title: str = "raw Job", *, bare: bool = False) -> dict[str, float]:
+    """Create a Job that does nothing; return when its pod's end and its Complete are seen.
+
+    As people write it, its pod mounts the account's token. A bare one mounts nothing, and so starts
+    a third of a second sooner: the kubelet looks at volumes every 300 ms.
+    """
     batch, core = kubernetes.client.BatchV1Api(), kubernetes.client.CoreV1Api()
     name = f"raw-{uuid.uuid4().hex[:10]}"
     body = {
@@ -41,8 +45,7 @@ def raw_job() -> dict[str, float]:
             "template": {
                 "spec": {
                     "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
+                    "automountServiceAccountToken": not bare,
                     "securityContext": _SECURITY,
                     "containers": [{"name": "main", "image": IMAGE, "command": ["true"]}],
                 }
@@ -82,8 +85,8 @@ def raw_job() -> dict[str, float]:
     pods.join()
     batch.delete_namespaced_job(name, NAMESPACE, propagation_policy="Background")
     return {
-        "raw Job, create -> Complete": seen["complete"],
-        "raw Job, create -> pod's end": seen["pod"],
+        f"{title}, create -> Complete": seen["complete"],
+        f"{title}, create -> pod's end": seen["pod"],
     }
 
 
@@ -140,6 +143,7 @@ def main() -> None:
     same = {"container": {"image": IMAGE, "command": ["true"]}}
     kinds: list[Callable[[], dict[str, float]]] = [
         raw_job,
+        lambda: raw_job("bare raw Job", bare=True),
         lambda: tasks.run("same container", same),
         lambda: tasks.run("fibonacci", {"type": "fibonacci", "input": {"n": 100}}),
     ]
@@ -154,10 +158,10 @@ def main() -> None:
     print(f"{arguments.rounds} rounds, seconds        {'p50':>7} {'min':>7} {'max':>7}")
     for title, values in figures.items():
         print(f"{title:<36} {statistics.median(values):7.2f} {min(values):7.2f} {max(values):7.2f}")
-    complete = figures["raw Job, create -> Complete"]
     for title in ("same container, submit -> callback", "fibonacci, submit -> callback"):
-        low, middle, high = ratio(figures[title], complete)
-        print(f"{title} / raw Job's Complete, p50: {middle:.2f} (95 % {low:.2f} to {high:.2f})")
+        for peer in ("raw Job, create -> Complete", "bare raw Job, create -> Complete"):
+            low, middle, high = ratio(figures[title], figures[peer])
+            print(f"{title} / {peer}, p50: {middle:.2f} (95 % {low:.2f} to {high:.2f})")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 

@@ -223,13 +223,15 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
 
 
 def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
-    if pod.is_over:
+    # A success stands as soon as the container has ended: the pod's phase follows a second later.
+    if pod.is_over or pod.succeeded:
         cancel = bool(world.task.spec.cancel)
         if pod.is_disrupted and not pod.succeeded and not cancel:
             return _after_disruption(world, attempt, now)
         ended = outcome.of_pod(pod, cancel_requested=cancel, run_seconds=world.spec.run_seconds)
         return Finish(ended, pod)
-    if pod.is_deleting:
+    # Of any other end the phase brings the cause: a deadline, an eviction, a disruption.
+    if pod.is_deleting or pod.end is not None:
         return Wait()
     if world.task.spec.cancel:
         if pod.started_at is None:

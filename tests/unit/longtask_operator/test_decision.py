@@ -290,6 +290,14 @@ def test_a_task_that_ran_does_not_time_out_while_its_job_makes_another_pod() -> 
 # --- with a pod ---
 
 RUNNING = a_pod(started_at=NOW)
+
+
+def ended_in_running_pod(exit_code: int) -> pods.Pod:
+    """The container has ended, the pod's phase does not say so yet."""
+    end = pods.End(exit_code, "", "", None)
+    return a_pod(started_at=NOW, end=end)
+
+
 UNPULLABLE = a_pod(cannot_start="ErrImagePull: no such image")
 DISRUPTED = an_ended_pod(143, is_disrupted=True)
 SECOND = a_pod(uid="pod-2", created_at=NOW + seconds(5_000))
@@ -320,6 +328,12 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
             1,
             Wait(DEADLINE),
             id="a-pause-between-two-pulls-is-no-news",
+        ),
+        pytest.param(
+            claimed(pod=ended_in_running_pod(1)),
+            60,
+            Wait(),
+            id="a-failure-waits-for-the-cause-that-the-phase-brings",
         ),
         pytest.param(
             claimed(pod=RUNNING),
@@ -561,3 +575,8 @@ def test_after_the_end(world: World, expected: decision.Decision) -> None:
 def test_a_claim_without_its_time_is_an_error() -> None:
     with pytest.raises(ValueError, match="records its time"):
         decide(claimed(job=a_job(), claimed_at=None))
+
+
+def test_a_success_does_not_wait_for_the_pods_phase() -> None:
+    decided = decide(claimed(pod=ended_in_running_pod(0)), 60)
+    assert ending(decided) == (SUCCEEDED, Reason.COMPLETED)
