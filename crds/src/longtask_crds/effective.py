@@ -72,7 +72,7 @@ def effective_spec(
         env=tuple(container.env or ()),
         input={} if spec.input is None else spec.input,
         queue=queue_of(spec, defaults),
-        priority=_first(spec.priority, defaults.priority, DEFAULT_PRIORITY),
+        priority=priority_of(spec, defaults),
         resources=_resources(spec.resources, defaults.resources, installation),
         start_seconds=_first(own_times.start_seconds, type_times.start_seconds, 600),
         run_seconds=_first(own_times.run_seconds, type_times.run_seconds, 86_400),
@@ -85,6 +85,12 @@ def effective_spec(
 def queue_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None) -> str:
     """Return the name of the queue that the task waits in."""
     return spec.queue or (defaults.queue if defaults else None) or names.DEFAULT_QUEUE
+
+
+def priority_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None) -> int:
+    """Return the task's minutes of head start in its queue."""
+    of_type = defaults.priority if defaults else None
+    return _first(spec.priority, of_type, DEFAULT_PRIORITY)
 
 
 def over_cap(resources: v1alpha1.Resources, cap: v1alpha1.ResourceAmounts) -> list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Set
 
-from longtask_crds import effective, names, queue_order, v1alpha1
+from longtask_crds import effective, queue_order, v1alpha1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,5 @@ def candidate(
 ) -> tuple[str, Candidate]:
     """Return a task's queue and its candidate, its type's defaults applied."""
     defaults = task_type.defaults if task_type else None
-    own = task.spec.priority
-    of_type = defaults.priority if defaults else None
-    priority = next(p for p in (own, of_type, effective.DEFAULT_PRIORITY) if p is not None)
-    return effective.queue_of(task.spec, defaults) or names.DEFAULT_QUEUE, Candidate(task, priority)
+    priority = effective.priority_of(task.spec, defaults)
+    return effective.queue_of(task.spec, defaults), Candidate(task, priority)

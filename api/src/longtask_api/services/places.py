@@ -29,12 +29,7 @@ def queue_of(task: v1alpha1.LongTask, types: Mapping[str, v1alpha1.LongTaskType]
 
 def priority_of(task: v1alpha1.LongTask, types: Mapping[str, v1alpha1.LongTaskType]) -> int:
     """Return the task's minutes of head start."""
-    own, of_type = task.spec.priority, _defaults(task, types)
-    if own is not None:
-        return own
-    if of_type is not None and of_type.priority is not None:
-        return of_type.priority
-    return effective.DEFAULT_PRIORITY
+    return effective.priority_of(task.spec, _defaults(task, types))
 
 
 def _defaults(
