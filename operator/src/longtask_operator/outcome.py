@@ -61,10 +61,20 @@ def of_pod(pod: pods.Pod, *, cancel_requested: bool, run_seconds: int) -> Outcom
     elif end.reason == "OOMKilled":
         found = failed(Reason.OOM_KILLED, "the container used more memory than its limit")
     else:
-        found = failed(_reason(end), end.message.strip() or f"exit code {end.exit_code}")
+        found = failed(_reason(end), _last_words(end.message) or f"exit code {end.exit_code}")
     if end is not None and pod.started_at is not None:
         found = dataclasses.replace(found, exit_code=end.exit_code, finished_at=end.finished_at)
     return found
+
+
+def _last_words(message: str) -> str:
+    """Return the end of what a failed program said, from a line's start: the cause comes last."""
+    text = message.strip()
+    if len(text) <= names.MESSAGE_MAX:
+        return text
+    end = text[-names.MESSAGE_MAX :]
+    _, broken, rest = end.partition("\n")
+    return rest if broken else end
 
 
 def _of_result(message: str) -> Outcome:

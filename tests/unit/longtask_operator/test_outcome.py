@@ -217,3 +217,19 @@ def test_an_unusable_result_fails_the_task(text: str, reason: Reason) -> None:
 
 def test_a_failure_of_ours_fits_a_status() -> None:
     assert len(outcome.failed(Reason.JOB_LOST, "x" * 5000).message) == 1024
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param("a short one\n", "a short one", id="a-short-one-whole"),
+        pytest.param(
+            "INFO 23 done\n" * 100 + "Traceback\nValueError: no such file\n",
+            "INFO 23 done\n" * 76 + "Traceback\nValueError: no such file",
+            id="of-a-long-one-the-end-from-a-lines-start",
+        ),
+        pytest.param("x" * 1500, "x" * 1024, id="of-one-endless-line-its-end"),
+    ],
+)
+def test_a_failures_message_keeps_its_cause(said: str, told: str) -> None:
+    assert of(an_ended_pod(1, said)).message == told
