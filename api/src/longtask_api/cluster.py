@@ -103,9 +103,14 @@ class KubernetesCluster:
         path = self._path(kind, name) + (f"/{subresource}" if subresource else "")
         return _model(kind, await self._call("PATCH", path, body=patch, content_type=_MERGE_PATCH))
 
-    async def delete(self, kind: ports.Kind[R], name: str) -> None:
-        """Delete the resource; what belongs to it follows in the background."""
-        await self._call("DELETE", self._path(kind, name), body={"propagationPolicy": "Background"})
+    async def delete(self, kind: ports.Kind[R], name: str) -> bool:
+        """Delete the resource, and in the background what belongs to it; tell whether it is gone.
+
+        It is not while somebody's finalizer holds it.
+        """
+        options = {"propagationPolicy": "Background"}
+        answer = await self._call("DELETE", self._path(kind, name), body=options)
+        return "deletionTimestamp" not in answer.get("metadata", {})
 
     async def get_pod(self, name: str) -> v1alpha1.ObjectMeta:
         """Return the metadata of a pod."""

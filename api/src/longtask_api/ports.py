@@ -91,8 +91,11 @@ class Cluster(Protocol):
         """Apply a JSON merge patch."""
         ...
 
-    async def delete(self, kind: Kind[R], name: str) -> None:
-        """Delete the resource; what belongs to it follows in the background."""
+    async def delete(self, kind: Kind[R], name: str) -> bool:
+        """Delete the resource, and in the background what belongs to it; tell whether it is gone.
+
+        It is not while somebody's finalizer holds it.
+        """
         ...
 
     async def get_pod(self, name: str) -> v1alpha1.ObjectMeta:

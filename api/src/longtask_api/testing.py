@@ -111,11 +111,15 @@ class MemoryCluster:
         self._called(f"patch {kind.plural} {name}" + (f"/{subresource}" if subresource else ""))
         return await self._store(kind, _merged(self._found(kind, name), patch))
 
-    async def delete(self, kind: ports.Kind[R], name: str) -> None:
-        """Delete the resource."""
+    async def delete(self, kind: ports.Kind[R], name: str) -> bool:
+        """Delete the resource; tell whether it is gone: a finalizer holds it."""
         self._called(f"delete {kind.plural} {name}")
-        self._found(kind, name)
+        raw = self._found(kind, name)
+        if raw["metadata"].get("finalizers"):
+            await self.put(kind, name, metadata={"deletionTimestamp": NOW.isoformat()})
+            return False
         await self.vanish(kind, name)
+        return True
 
     async def get_pod(self, name: str) -> v1alpha1.ObjectMeta:
         """Return the metadata of a pod."""

@@ -135,6 +135,31 @@ async def test_delete(client, cluster):
     assert (await client.delete("/api/v1/tasks/a")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(errors.TooManyRequests(), id="busy"),
+        pytest.param(errors.Unavailable(), id="no-answer"),
+        pytest.param(errors.Forbidden("an admission rule says no"), id="forbidden"),
+    ],
+)
+async def test_a_refused_delete_hides_nothing(client, cluster, refusal):
+    await seen(client, cluster, "a")
+    cluster.failure = refusal
+    assert (await client.delete("/api/v1/tasks/a")).status_code == refusal.status
+    cluster.failure = None
+    cluster.calls.clear()
+    assert [item["id"] for item in (await client.get("/api/v1/tasks")).json()["items"]] == ["a"]
+    assert (await client.get("/api/v1/tasks/a")).status_code == 200
+    assert cluster.calls == []
+
+
+async def test_a_task_that_a_finalizer_holds_is_shown_until_it_goes(client, cluster):
+    await seen(client, cluster, "a", metadata={"finalizers": ["example.com/keep"]})
+    assert (await client.delete("/api/v1/tasks/a")).status_code == 204
+    assert (await client.get("/api/v1/tasks/a")).status_code == 200
+
+
 async def test_reads_cost_kubernetes_nothing(client, cluster):
     await seen(client, cluster, "a")
     cluster.calls.clear()

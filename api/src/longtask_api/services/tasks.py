@@ -164,10 +164,12 @@ class TaskService:
         """Delete the task, and whatever of it still runs."""
         task = await self.get(name)
         try:
-            await self._cluster.delete(ports.TASKS, name)
+            gone = await self._cluster.delete(ports.TASKS, name)
         except errors.NotFound as error:
+            self.cache.remove(name, task.metadata.uid)
             raise errors.Missing("There is no such task.") from error
-        finally:
+        if gone:
+            # Else somebody's finalizer holds it, and the watch tells when it goes.
             self.cache.remove(name, task.metadata.uid)
         log.info("Deleted task", extra={"task": name})
 
