@@ -79,7 +79,7 @@ async def test_what_is_not_there(cluster, call):
 
 async def test_unknown_tokens_and_pods(cluster):
     assert await cluster.review_token("no-token", "longtask-report") is None
-    assert await cluster.find_pod({names.TASK_LABEL: "nothing"}) is None
+    assert await cluster.find_pods({names.TASK_LABEL: "nothing"}) == []
 
 
 async def test_the_log_of_a_pod_that_is_gone(cluster):

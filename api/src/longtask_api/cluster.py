@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -117,12 +117,12 @@ class KubernetesCluster:
         raw = await self._call("GET", f"{self._pods()}/{quote(name, safe='')}")
         return v1alpha1.ObjectMeta.model_validate(raw["metadata"])
 
-    async def find_pod(self, labels: Mapping[str, str]) -> v1alpha1.ObjectMeta | None:
-        """Return the metadata of the newest pod with these labels."""
+    async def find_pods(self, labels: Mapping[str, str]) -> Sequence[v1alpha1.ObjectMeta]:
+        """Return the metadata of the pods with these labels, the newest first."""
         query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
         raw = await self._call("GET", self._pods(), query=query)
         pods = [v1alpha1.ObjectMeta.model_validate(item["metadata"]) for item in raw["items"]]
-        return max(pods, key=lambda pod: str(pod.creation_timestamp), default=None)
+        return sorted(pods, key=lambda pod: str(pod.creation_timestamp), reverse=True)
 
     @contextlib.asynccontextmanager
     async def pod_log(

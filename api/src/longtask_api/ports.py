@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -102,8 +102,8 @@ class Cluster(Protocol):
         """Return the metadata of a pod."""
         ...
 
-    async def find_pod(self, labels: Mapping[str, str]) -> v1alpha1.ObjectMeta | None:
-        """Return the metadata of the newest pod with these labels."""
+    async def find_pods(self, labels: Mapping[str, str]) -> Sequence[v1alpha1.ObjectMeta]:
+        """Return the metadata of the pods with these labels, the newest first."""
         ...
 
     def pod_log(

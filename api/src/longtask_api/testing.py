@@ -128,11 +128,10 @@ class MemoryCluster:
             raise errors.NotFound(f"pods {name!r} not found")
         return self.pods[name]
 
-    async def find_pod(self, labels: Mapping[str, str]) -> v1alpha1.ObjectMeta | None:
-        """Return the metadata of a pod with these labels."""
+    async def find_pods(self, labels: Mapping[str, str]) -> Sequence[v1alpha1.ObjectMeta]:
+        """Return the metadata of the pods with these labels."""
         self._called("list pods")
-        found = (p for p in self.pods.values() if labels.items() <= p.labels.items())
-        return next(found, None)
+        return [p for p in self.pods.values() if labels.items() <= p.labels.items()]
 
     @contextlib.asynccontextmanager
     async def pod_log(

@@ -44,11 +44,15 @@ class Mirror:
         return True
 
     def drop_task(self, name: str, uid: str) -> None:
-        """Forget a task that was deleted, and the Jobs that went with it."""
+        """Forget a task that was deleted, and the Jobs and pods that go with it."""
         if name in self.tasks and self.tasks[name].metadata.uid == uid:
             del self.tasks[name]
             self.unfinished.discard(name)
-            self.jobs = {k: j for k, j in self.jobs.items() if j.owner_uid != uid}
+            jobs = {j.name for j in self.jobs.values() if j.owner_uid == uid}
+            self.jobs = {k: j for k, j in self.jobs.items() if k not in jobs}
+            for pod in list(self.pods.get(name, {}).values()):
+                if pod.job_name in jobs:
+                    self.drop_pod(name, pod.uid)
 
     def put_pod(self, pod: pods.Pod) -> None:
         """Take a pod over unless what we have is newer."""
@@ -96,6 +100,8 @@ class Mirror:
         """Return the pod whose outcome counts for the task's last attempt, if there is one.
 
         That is the recorded pod, unless it was disrupted or is gone and the same Job made another.
+        A Job's name holds the uid of its task: what is left of a task that had the name before, and
+        was deleted, is never taken for this one's.
         """
         if not task.status.attempts:
             return None
@@ -112,8 +118,7 @@ class Mirror:
         ours = [
             pod
             for pod in known.values()
-            if pod is recorded
-            or (pod.attempt == attempt.number and pod.job_uid and uid in (None, pod.job_uid))
+            if pod is recorded or (pod.job_name == attempt.job_name and uid in (None, pod.job_uid))
         ]
         # Two made within one second are told apart by what became of the first.
         return max(

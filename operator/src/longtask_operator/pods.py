@@ -35,7 +35,7 @@ class Pod:
     name: str
     uid: str
     task: str
-    attempt: int
+    job_name: str  #: of the Job that controls it, or nothing
     job_uid: str
     version: int
     created_at: datetime
@@ -55,6 +55,7 @@ class Pod:
         """Read a Pod that carries our labels, seen at that time."""
         meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
         labels = meta.get("labels", {})
+        owner = _controller(meta)
         runner = _named(status.get("containerStatuses", ()), names.RUNNER_CONTAINER).get(
             "state", {}
         )
@@ -70,8 +71,8 @@ class Pod:
             name=meta["name"],
             uid=meta["uid"],
             task=labels.get(names.TASK_LABEL, ""),
-            attempt=_number(labels.get(names.ATTEMPT_LABEL, "")),
-            job_uid=controller_uid(meta),
+            job_name=owner.get("name", "") if owner.get("kind") == "Job" else "",
+            job_uid=owner.get("uid", ""),
             version=int(meta.get("resourceVersion") or 0),
             created_at=_time(meta["creationTimestamp"]),
             node=spec.get("nodeName"),
@@ -128,8 +129,11 @@ class Job:
 
 def controller_uid(meta: dict[str, Any]) -> str:
     """Return the uid of the object's controller, or nothing."""
-    owners = meta.get("ownerReferences", ())
-    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
+    return str(_controller(meta).get("uid", ""))
+
+
+def _controller(meta: dict[str, Any]) -> dict[str, Any]:
+    return next((o for o in meta.get("ownerReferences", ()) if o.get("controller")), {})
 
 
 def _end(ended: dict[str, Any]) -> End:
@@ -162,11 +166,6 @@ def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 def _named(statuses: Any, name: str) -> dict[str, Any]:
     # A sidecar may end first, so only the runner's own container counts.
     return next((s for s in statuses if s.get("name") == name), {})
-
-
-def _number(label: str) -> int:
-    # Anybody may have written it, and one pod must not stop the others.
-    return int(label) if label.isascii() and label.isdecimal() and len(label) < 10 else 0
 
 
 def _time(text: str) -> datetime:

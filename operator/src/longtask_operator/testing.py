@@ -87,7 +87,7 @@ def a_pod(**values: Any) -> pods.Pod:
         "name": "report-pod",
         "uid": "pod-1",
         "task": "report",
-        "attempt": 1,
+        "job_name": an_attempt().job_name,
         "version": 1,
     }
     return pods.Pod(**(given | {"job_uid": "job-1", "created_at": NOW} | values))
@@ -319,12 +319,21 @@ class MemoryCluster:
         self._store(self.tasks, raw | {"status": raw["status"] | {"progress": progress}})
 
     def remove_task(self, name: str) -> None:
-        """Delete a task; what it owns goes with it."""
-        uid = self.tasks.pop(name)["metadata"]["uid"]
-        for job, raw in list(self.jobs.items()):
-            if pods.controller_uid(raw["metadata"]) == uid:
-                self.remove_job(job)
+        """Delete a task; what it owns goes with the next `collect_garbage`."""
+        del self.tasks[name]
         self.version += 1
+
+    def collect_garbage(self) -> bool:
+        """Remove the Jobs whose task is gone, and their pods; tell whether there were any."""
+        alive = {raw["metadata"]["uid"] for raw in self.tasks.values()}
+        orphans = [
+            name
+            for name, raw in self.jobs.items()
+            if pods.controller_uid(raw["metadata"]) not in alive
+        ]
+        for name in orphans:
+            self.remove_job(name)
+        return bool(orphans)
 
     def remove_job(self, name: str) -> None:
         """Delete a Job; its pods go with it."""

@@ -223,6 +223,21 @@ async def test_pages_show_every_task_once(client, cluster):
     assert (await client.get("/api/v1/tasks", params={"cursor": other})).status_code == 400
 
 
+async def test_logs_are_not_those_of_a_task_that_had_the_name_before(client, cluster):
+    claimed = {
+        "phase": "Starting",
+        "attempt": 1,
+        "attempts": [{"number": 1, "jobName": "new-job"}],
+    }
+    await seen(client, cluster, "a", status=claimed)
+    cluster.add_pod("old-pod", task="a", attempt=1, job="old-job")
+    cluster.logs["old-pod"] = [b"another's words"]
+    assert (await client.get("/api/v1/tasks/a/logs")).status_code == 409
+    cluster.add_pod("new-pod", task="a", attempt=1, job="new-job")
+    cluster.logs["new-pod"] = [b"its own"]
+    assert (await client.get("/api/v1/tasks/a/logs")).text == "its own"
+
+
 async def test_logs(client, cluster):
     running = {
         "phase": "Running",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, v1alpha1
-from longtask_operator import mirror
+from longtask_operator import job_manifest, mirror
 from longtask_operator.testing import (
     NOW,
     MemoryCluster,
@@ -66,11 +66,14 @@ def test_a_finished_task_leaves_the_unfinished(seen: mirror.Mirror) -> None:
     assert seen.unfinished == set()
 
 
-def test_a_deleted_task_takes_its_jobs_along(seen: mirror.Mirror) -> None:
+def test_a_deleted_task_takes_its_jobs_and_pods_along(seen: mirror.Mirror) -> None:
     seen.put_task(at(2))
     seen.jobs = {"ours": a_job(name="ours"), "other": a_job(name="other", owner_uid="x")}
+    seen.put_pod(a_pod(job_name="ours"))
+    seen.put_pod(a_pod(job_name="other", uid="pod-2"))
     seen.drop_task("report", a_task().metadata.uid)
     assert (seen.tasks, seen.unfinished, list(seen.jobs)) == ({}, set(), ["other"])
+    assert list(seen.pods["report"]) == ["pod-2"]
 
 
 def test_the_end_of_one_task_does_not_drop_its_namesake(seen: mirror.Mirror) -> None:
@@ -111,8 +114,21 @@ SECOND = a_pod(uid="pod-2", created_at=NOW + timedelta(seconds=60))
         pytest.param(
             {}, a_job(owner_uid="stranger"), [FIRST], None, id="not-the-pod-of-a-foreign-job"
         ),
-        pytest.param({}, None, [a_pod(attempt=2)], None, id="not-the-pod-of-another-attempt"),
-        pytest.param({}, None, [a_pod(job_uid="")], None, id="not-a-pod-without-a-controller"),
+        pytest.param(
+            {},
+            None,
+            [a_pod(job_name=an_attempt(2).job_name)],
+            None,
+            id="not-the-pod-of-another-attempt",
+        ),
+        pytest.param(
+            {},
+            None,
+            [a_pod(job_name=job_manifest.job_name("report", "another-uid", attempt=1))],
+            None,
+            id="not-the-pod-of-a-task-that-had-the-name-before",
+        ),
+        pytest.param({}, None, [a_pod(job_name="")], None, id="not-a-pod-without-a-job"),
         pytest.param(STARTED, a_job(), [FIRST, SECOND], "pod-1", id="the-recorded-pod-first"),
         pytest.param(
             STARTED,
@@ -142,7 +158,7 @@ SECOND = a_pod(uid="pod-2", created_at=NOW + timedelta(seconds=60))
         pytest.param(
             STARTED,
             a_job(exists=False),
-            [a_pod(job_uid="")],
+            [a_pod(job_name="", job_uid="")],
             "pod-1",
             id="the-recorded-pod-though-it-was-orphaned",
         ),

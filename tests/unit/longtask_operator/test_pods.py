@@ -50,7 +50,7 @@ def test_what_a_pod_is() -> None:
         name="report-abc",
         uid="pod-1",
         task="report",
-        attempt=2,
+        job_name="j",
         job_uid="job-1",
         version=77,
         created_at=datetime(2026, 11, 23, 11, 40, tzinfo=UTC),
@@ -135,17 +135,24 @@ def test_why_it_cannot_start(raw: dict[str, Any], cause: str | None) -> None:
     assert pods.Pod.parse(raw).cannot_start == cause
 
 
-@pytest.mark.parametrize("label", ["", "abc", "-1", "²", "1.5", "9" * 40])
-def test_a_strange_attempt_is_none_and_does_no_harm(label: str) -> None:
+@pytest.mark.parametrize(
+    "owners",
+    [
+        pytest.param([], id="of-nobody"),
+        pytest.param([OWNER | {"controller": False}], id="of-a-job-that-does-not-control-it"),
+        pytest.param([OWNER | {"kind": "ReplicaSet"}], id="of-a-replica-set"),
+    ],
+)
+def test_only_a_controlling_job_is_a_pods_job(owners: list[dict[str, Any]]) -> None:
     raw = a_raw_pod()
-    raw["metadata"]["labels"]["longtask.dev/attempt"] = label
-    assert pods.Pod.parse(raw).attempt == 0
+    raw["metadata"]["ownerReferences"] = owners
+    assert pods.Pod.parse(raw).job_name == ""
 
 
 def test_a_pod_without_anything_is_still_read() -> None:
     bare = {"name": "p", "uid": "u", "creationTimestamp": STARTED}
     pod = pods.Pod.parse({"metadata": bare})
-    assert (pod.task, pod.attempt, pod.job_uid, pod.version) == ("", 0, "", 0)
+    assert (pod.task, pod.job_name, pod.job_uid, pod.version) == ("", "", "", 0)
 
 
 def test_marks_of_a_pod() -> None:

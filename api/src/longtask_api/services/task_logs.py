@@ -83,12 +83,23 @@ class LogService:
         if number == 0:
             return None
         recorded = next((a for a in task.status.attempts or [] if a.number == number), None)
-        if recorded is not None and recorded.pod_name is not None:
+        if recorded is None:
+            return None
+        if recorded.pod_name is not None:
             return recorded.pod_name
         # The operator records the pod a moment after it starts; whoever follows is there before.
+        # Labels may be those of a deleted task of the same name, but not the Job's name.
         labels = {names.TASK_LABEL: task.metadata.name, names.ATTEMPT_LABEL: str(number)}
-        pod = await self._cluster.find_pod(labels)
-        return pod.name if pod else None
+        return next(
+            (
+                pod.name
+                for pod in await self._cluster.find_pods(labels)
+                if any(
+                    o.kind == "Job" and o.name == recorded.job_name for o in pod.owner_references
+                )
+            ),
+            None,
+        )
 
 
 async def streamed(
