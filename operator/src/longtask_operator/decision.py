@@ -46,6 +46,11 @@ class Wait:
 
 
 @dataclasses.dataclass(frozen=True)
+class Acknowledge:
+    """Record that the spec as it is now was looked at: `kubectl wait` waits for that."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Enqueue:
     """Record that the task waits for its queue, and why where the cause is its own."""
 
@@ -129,6 +134,7 @@ class ReleaseJob:
 
 Decision = (
     Wait
+    | Acknowledge
     | Enqueue
     | Claim
     | CreateJob
@@ -147,6 +153,15 @@ def decide(world: World, *, now: datetime) -> Decision:
     """Return the next step for one task."""
     if world.task.metadata.deletion_timestamp is not None:
         return Wait()  # garbage collection takes the Job and its pod along
+    step = _next_step(world, now)
+    seen = world.task.status.observed_generation
+    # The first visit records it with all the rest.
+    if isinstance(step, Wait) and seen is not None and seen < world.task.metadata.generation:
+        return Acknowledge()
+    return step
+
+
+def _next_step(world: World, now: datetime) -> Decision:
     if world.task.is_finished:
         return _after_the_end(world, now)
     if not world.task.status.attempts:

@@ -36,6 +36,20 @@ def next_status(
         queue: The queue that the task goes through.
         now: The time that transitions get.
     """
+    after = _after(task, decided, delivered, queue=queue, now=now)
+    if after == task.status and not isinstance(decided, decision.Acknowledge):
+        return task.status
+    return after.model_copy(update={"observed_generation": task.metadata.generation})
+
+
+def _after(
+    task: v1alpha1.LongTask,
+    decided: decision.Decision,
+    delivered: Delivered | None,
+    *,
+    queue: str,
+    now: datetime,
+) -> v1alpha1.LongTaskStatus:
     match decided:
         case decision.Enqueue(waiting, stalled):
             return _undecided(
@@ -91,7 +105,6 @@ def _visited(task: v1alpha1.LongTask, queue: str, now: datetime) -> v1alpha1.Lon
     """Return the status with all that the first visit sets."""
     status = task.status
     update: dict[str, object] = {
-        "observed_generation": task.metadata.generation,
         "queue": queue,
         # The order of a queue goes by it; the API server's clock is the only one.
         "queued_at": status.queued_at or task.metadata.creation_timestamp,

@@ -9,6 +9,7 @@ from longtask_crds import names, v1alpha1
 from longtask_crds.conditions import Reason
 from longtask_operator import decision, outcome, pods
 from longtask_operator.decision import (
+    Acknowledge,
     CheckJob,
     Claim,
     CreateJob,
@@ -580,3 +581,38 @@ def test_a_claim_without_its_time_is_an_error() -> None:
 def test_a_success_does_not_wait_for_the_pods_phase() -> None:
     decided = decide(claimed(pod=ended_in_running_pod(0)), 60)
     assert ending(decided) == (SUCCEEDED, Reason.COMPLETED)
+
+
+# --- a spec that was changed ---
+
+
+def patched(task: v1alpha1.LongTask, seen: int | None = 1) -> v1alpha1.LongTask:
+    return with_meta(with_status(task, observed_generation=seen), generation=2)
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        pytest.param(
+            a_world(patched(finished().task)), Acknowledge(), id="after-the-end-it-is-acknowledged"
+        ),
+        pytest.param(
+            a_world(patched(QUEUED)), Acknowledge(), id="a-waiting-tasks-too-is-acknowledged"
+        ),
+        pytest.param(
+            a_world(patched(QUEUED, seen=2)), Wait(), id="what-was-seen-is-not-written-again"
+        ),
+        pytest.param(
+            a_world(patched(a_task(), seen=None)),
+            Enqueue(None, None),
+            id="the-first-visit-records-it-with-all-the-rest",
+        ),
+        pytest.param(
+            a_world(with_meta(patched(finished().task), deletion_timestamp=NOW)),
+            Wait(),
+            id="of-a-task-that-is-going-nothing-is-written",
+        ),
+    ],
+)
+def test_a_changed_spec(world: World, expected: decision.Decision) -> None:
+    assert decide(world) == expected

@@ -407,7 +407,7 @@ def check_outcome(before: Universe, after: Universe) -> None:
 
 def frozen(status: dict[str, Any]) -> dict[str, Any]:
     kept = [c for c in status["conditions"] if c["type"] != "CallbackDelivered"]
-    return status | {"conditions": kept, "callback": None}
+    return status | {"conditions": kept, "callback": None, "observedGeneration": None}
 
 
 def what_is_missing(universe: Universe) -> str | None:
@@ -419,6 +419,8 @@ def what_is_missing(universe: Universe) -> str | None:
         return "callback not delivered"
     if set(universe.sent) != {status["callback"]["id"]}:
         return "another id was sent"
+    if status["observedGeneration"] != universe.cluster.tasks[NAME]["metadata"]["generation"]:
+        return "a change of the spec was not observed"
     job = universe.job()
     if job is not None and "ttlSecondsAfterFinished" not in job["spec"]:
         return "the Job stays for ever"

@@ -14,6 +14,7 @@ from longtask_operator.testing import (
     a_task,
     an_attempt,
     an_ended_pod,
+    with_meta,
     with_status,
 )
 
@@ -73,6 +74,15 @@ def test_the_first_visit_sets_every_condition() -> None:
     assert task.status.phase is v1alpha1.Phase.QUEUED
     assert (task.status.queue, task.status.queued_at) == ("default", NOW)
     assert task.status.observed_generation == 1
+
+
+def test_every_write_says_which_spec_it_speaks_of() -> None:
+    patched = with_meta(finished(), generation=7)
+    assert told(patched, decision.Acknowledge()).status == patched.status.model_copy(
+        update={"observed_generation": 7}
+    )
+    same = status.next_status(patched, decision.Wait(), queue="default", now=NOW)
+    assert same is patched.status
 
 
 def test_a_task_with_a_callback_has_nothing_to_deliver_yet() -> None:
