@@ -98,7 +98,8 @@ class Client:
         if key is None:
             key = secrets.token_hex(16)
             # The API makes a name from the key alone; one with the type in it reads better.
-            order = order.model_copy(update={"name": order.name or _new_name(order)})
+            name = order.name or names.made_up(order.type or "task")
+            order = order.model_copy(update={"name": name})
         answer = self._send(
             "POST", "/api/v1/tasks", body=order.to_json(), headers={"Idempotency-Key": key}
         )
@@ -354,12 +355,6 @@ class Client:
                 raise failure
             self._sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _new_name(order: models.TaskOrder) -> str:
-    stem = (order.type or "task")[: names.TASK_NAME_MAX - 9].rstrip("-")
-    letters = "abcdefghijklmnopqrstuvwxyz234567"
-    return f"{stem}-{''.join(secrets.choice(letters) for _ in range(8))}"
 
 
 def _task(task_id: str, rest: str = "") -> str:

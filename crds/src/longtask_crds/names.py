@@ -1,6 +1,9 @@
 """Names that several components, users and tools rely on. Part of the API: never renamed."""
 
-from typing import Final
+import base64
+import hashlib
+import secrets
+from typing import Final, NamedTuple
 
 GROUP: Final = "longtask.dev"
 VERSION: Final = "v1alpha1"
@@ -19,6 +22,7 @@ ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
 STEP_LABEL: Final = f"{GROUP}/step"
 OWNER_LABEL: Final = f"{GROUP}/owner"
 CALLBACK_SECRET_LABEL: Final = f"{GROUP}/callback"  #: must be "true" on a callback's Secret
+EGRESS_LABEL: Final = f"{GROUP}/egress"  #: on a task's pod: the network policies go by it
 ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that env may name
 
 #: Where the API keeps the hash of the request that made a task, to tell a retry from a clash.
@@ -34,6 +38,9 @@ TASK_NAME_MAX: Final = 52
 DNS_LABEL_PATTERN: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
+#: How long a finished Job stays once its outcome is stored, so that its name stays taken.
+RELEASED_TTL_SECONDS: Final = 600
+
 MESSAGE_MAX: Final = 1024  #: characters of any message in a status
 INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON
 
@@ -41,3 +48,29 @@ INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON
 #: input must not break all lists. No more than that, or a JSON Schema that refers to itself
 #: overflows a stack of 8 MiB (at 22000, measured).
 RECURSION_LIMIT: Final = 11_000
+
+
+class ObjectKey(NamedTuple):
+    """A namespaced resource's identity while it lives; everything inside is keyed by it."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def job_name(task_name: str, task_uid: str, *, attempt: int, step: str = "") -> str:
+    """Return the name of an attempt's Job: the same whoever asks, however often."""
+    digest = hashlib.sha256(f"{task_uid}/{step}/{attempt}".encode()).digest()
+    return f"{task_name[:TASK_NAME_MAX]}-{letters(digest)[:10]}"
+
+
+def made_up(stem: str) -> str:
+    """Return a new name for a task that nobody named, beginning with the stem."""
+    return f"{stem[: TASK_NAME_MAX - 9].rstrip('-')}-{letters(secrets.token_bytes(5))}"
+
+
+def letters(data: bytes) -> str:
+    """Return bytes as letters and digits that any name may hold: 8 for each 5 bytes."""
+    return base64.b32encode(data).decode().rstrip("=").lower()

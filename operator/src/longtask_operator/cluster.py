@@ -14,7 +14,7 @@ import kubernetes.aio.client
 import kubernetes.aio.config
 
 from longtask_crds import names, v1alpha1
-from longtask_operator import errors, job_manifest, pods
+from longtask_operator import errors, pods
 
 _TIMEOUT_SECONDS = 10.0
 _WRITES_AT_ONCE = 16
@@ -176,7 +176,7 @@ class KubernetesCluster:
 
     async def release_job(self, job: pods.Job) -> None:
         """Let Kubernetes remove the Job after a while; raise Conflict if another has its name."""
-        spec = {"ttlSecondsAfterFinished": job_manifest.RELEASED_TTL_SECONDS}
+        spec = {"ttlSecondsAfterFinished": names.RELEASED_TTL_SECONDS}
         try:
             await self._patch_spec(self._jobs(job.name), job.uid, spec)
         except errors.NotFound:

@@ -3,9 +3,7 @@
 Nothing of a pod spec passes through from a user: each line is ours.
 """
 
-import base64
 import dataclasses
-import hashlib
 import json
 from typing import Any
 
@@ -13,13 +11,10 @@ from longtask_crds import effective, names, runner_contract, v1alpha1
 
 _TMP_SIZE = "256Mi"
 _TOKEN_SECONDS = 600
-_EGRESS_LABEL = f"{names.GROUP}/egress"
 #: Where a container's files are mounted from.
 _INPUT_FOLDER, _INPUT_NAME = runner_contract.INPUT_FILE.rsplit("/", 1)
 _CHECKPOINT_NAME = runner_contract.CHECKPOINT_FILE.rsplit("/", 1)[1]
 _TOKEN_FOLDER, _TOKEN_NAME = runner_contract.TOKEN_FILE.rsplit("/", 1)
-#: How long a finished Job stays once its outcome is stored, so that its name stays taken.
-RELEASED_TTL_SECONDS = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +23,6 @@ class Surroundings:
 
     runner_api_url: str
     service_account: str
-
-
-def job_name(task_name: str, task_uid: str, *, attempt: int, step: str = "") -> str:
-    """Return the name of an attempt's Job: the same whoever asks, however often."""
-    digest = hashlib.sha256(f"{task_uid}/{step}/{attempt}".encode()).digest()
-    tail = base64.b32encode(digest).decode().lower()[:10]
-    return f"{task_name[: names.TASK_NAME_MAX]}-{tail}"
 
 
 def build(
@@ -53,7 +41,7 @@ def build(
         "app.kubernetes.io/managed-by": "longtask",
         "app.kubernetes.io/part-of": "longtask",
     }
-    name = job_name(meta.name, meta.uid, attempt=attempt)
+    name = names.job_name(meta.name, meta.uid, attempt=attempt)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -88,7 +76,7 @@ def build(
             },
             "template": {
                 "metadata": {
-                    "labels": labels | {_EGRESS_LABEL: spec.egress.value},
+                    "labels": labels | {names.EGRESS_LABEL: spec.egress.value},
                     "annotations": {
                         runner_contract.INPUT_ANNOTATION: json.dumps(
                             spec.input, ensure_ascii=False, separators=(",", ":")

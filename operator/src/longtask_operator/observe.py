@@ -2,7 +2,7 @@
 
 from longtask_crds import address_guard, effective, names, rules, v1alpha1
 from longtask_crds.conditions import Reason
-from longtask_operator import cluster, decision, errors, job_manifest, mirror, outcome
+from longtask_operator import cluster, decision, errors, mirror, outcome
 
 
 class Observer:
@@ -29,7 +29,7 @@ class Observer:
         job_name = (
             attempts[-1].job_name
             if attempts
-            else job_manifest.job_name(task.metadata.name, task.metadata.uid, attempt=1)
+            else names.job_name(task.metadata.name, task.metadata.uid, attempt=1)
         )
         waits = not attempts and not task.is_finished
         queue = self._mirror.queues.get(spec.queue)

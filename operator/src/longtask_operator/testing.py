@@ -59,7 +59,7 @@ def with_meta(task: v1alpha1.LongTask, **meta: Any) -> v1alpha1.LongTask:
 
 def an_attempt(number: int = 1, **values: Any) -> v1alpha1.Attempt:
     """Return an attempt that was claimed now."""
-    name = job_manifest.job_name("report", TASK_UID, attempt=number)
+    name = names.job_name("report", TASK_UID, attempt=number)
     return v1alpha1.Attempt(**({"number": number, "job_name": name, "claimed_at": NOW} | values))
 
 
@@ -229,7 +229,7 @@ class MemoryCluster:
         stored = self.jobs.get(job.name)
         if stored is not None:
             _check_uid(stored, job.uid)
-            ttl = {"ttlSecondsAfterFinished": job_manifest.RELEASED_TTL_SECONDS}
+            ttl = {"ttlSecondsAfterFinished": names.RELEASED_TTL_SECONDS}
             self._store(self.jobs, stored | {"spec": stored["spec"] | ttl})
         self._end("release_job")
 

@@ -51,7 +51,7 @@ def test_a_job_is_its_tasks() -> None:
     job = build(a_task(type="sleep", input={"seconds": 1}), attempt=3)
     meta = job["metadata"]
     assert meta["namespace"] == "longtasks"
-    assert meta["name"] == job_manifest.job_name("report", TASK_UID, attempt=3)
+    assert meta["name"] == names.job_name("report", TASK_UID, attempt=3)
     (owner,) = meta["ownerReferences"]
     assert (owner["uid"], owner["controller"], owner["kind"]) == (TASK_UID, True, "LongTask")
     for labels in (meta["labels"], job["spec"]["template"]["metadata"]["labels"]):
@@ -127,23 +127,6 @@ def test_a_task_without_a_type_cannot_choose_either() -> None:
     assert pod_of(job)["securityContext"]["runAsUser"] == effective.DEFAULT_USER
     assert container_of(job)["securityContext"]["readOnlyRootFilesystem"] is True
     assert job["spec"]["template"]["metadata"]["labels"]["longtask.dev/egress"] == "none"
-
-
-@pytest.mark.parametrize("name", ["a", "a" * names.TASK_NAME_MAX, "a" * 200])
-def test_a_name_fits_into_a_label(name: str) -> None:
-    found = job_manifest.job_name(name, TASK_UID, attempt=2**31)
-    assert len(found) <= 63
-    assert re.fullmatch(names.DNS_LABEL_PATTERN, found)
-
-
-def test_each_attempt_step_and_task_has_a_name_of_its_own() -> None:
-    found = {
-        job_manifest.job_name("report", uid, attempt=attempt, step=step)
-        for uid in ("a", "b")
-        for attempt in (1, 2, 11)
-        for step in ("", "one")
-    }
-    assert len(found) == 12
 
 
 # --- whatever a user writes ---

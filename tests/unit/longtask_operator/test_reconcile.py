@@ -10,7 +10,6 @@ from longtask_operator import (
     apply,
     delivery,
     errors,
-    job_manifest,
     keys,
     mirror,
     observe,
@@ -230,7 +229,7 @@ async def test_a_job_that_is_there_already_is_adopted(operator: Operator) -> Non
 async def test_a_foreign_job_of_the_same_name_is_left_alone(operator: Operator) -> None:
     await operator.submit()
     task = await operator.cluster.get_task("report")
-    name = job_manifest.job_name("report", task.metadata.uid, attempt=1)
+    name = names.job_name("report", task.metadata.uid, attempt=1)
     foreign = {
         "metadata": {"name": name, "uid": "f", "creationTimestamp": testing.stamp(NOW)},
         "spec": {"template": {"metadata": {}, "spec": {}}},

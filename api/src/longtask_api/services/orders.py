@@ -1,10 +1,8 @@
 """From a request's body to the resource to store: pure, but for the dice of a made-up name."""
 
-import base64
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -142,13 +140,8 @@ def name_of(order: models.TaskOrder, key: str | None, *, caller: str) -> str:
     if key is not None:
         # Whatever is ordered under the key must meet the same name, or no clash would be seen.
         digest = hashlib.sha256(json.dumps([caller, key]).encode()).digest()
-        return f"task-{_letters(digest[:15])}"
-    stem = (order.type or "task")[: names.TASK_NAME_MAX - 9].rstrip("-")
-    return f"{stem}-{_letters(secrets.token_bytes(5))}"
-
-
-def _letters(data: bytes) -> str:
-    return base64.b32encode(data).decode().rstrip("=").lower()
+        return f"task-{names.letters(digest[:15])}"
+    return names.made_up(order.type or "task")
 
 
 def request_hash(order: models.TaskOrder, key: str, *, caller: str) -> str:
