@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from longtask_crds import conditions, names, v1alpha1
+from longtask_crds import names, v1alpha1
+from longtask_crds.v1alpha1 import conditions
 
 #: The Secret that holds the owners' signing keys: one data key for each owner.
 KEYS_SECRET: Final = "longtask-callback-keys"
@@ -60,7 +61,7 @@ def webhook_id(task_uid: str, event: v1alpha1.CallbackEvent, attempt: int) -> st
 def body(task: v1alpha1.LongTask, event: v1alpha1.CallbackEvent) -> bytes:
     """Return the bytes to send: the same on every try."""
     status, meta = task.status, task.metadata
-    succeeded = conditions.find(status.conditions, conditions.ConditionType.SUCCEEDED)
+    succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
     times = status.to_json()
     data: dict[str, Any] = {
         "id": meta.name,

@@ -106,9 +106,10 @@ _FROZEN_STATUS = (
 )
 _WAS_FINISHED = (
     "has(oldSelf.conditions) && "
-    "oldSelf.conditions.exists(c, c.type == 'Finished' && c.status == 'True')"
+    "oldSelf.conditions.exists(c, "
+    f"c.type == '{v1alpha1.ConditionType.FINISHED}' && c.status == 'True')"
 )
-_SETTLED = "filter(c, c.type != 'CallbackDelivered')"
+_SETTLED = f"filter(c, c.type != '{v1alpha1.ConditionType.CALLBACK_DELIVERED}')"
 
 _ENV_RULES = (
     Rule(

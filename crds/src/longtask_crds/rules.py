@@ -16,7 +16,7 @@ import referencing.exceptions
 from referencing import Registry
 
 from longtask_crds import address_guard, effective, names, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,10 +58,7 @@ def may_start(
 
 def waiting_entry(task: v1alpha1.LongTask, priority: int) -> queue_order.Waiting:
     """Return the task's entry in its queue: it waits since it was created."""
-    created = task.metadata.creation_timestamp
-    if created is None:
-        raise ValueError("a stored resource has a creationTimestamp")
-    return queue_order.Waiting(task.metadata.name, created, priority)
+    return queue_order.Waiting(task.metadata.name, task.metadata.created_at, priority)
 
 
 def candidate(

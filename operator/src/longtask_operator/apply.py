@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from datetime import datetime
 
 from longtask_crds import callback, names, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import (
     callbacks,
     cluster,

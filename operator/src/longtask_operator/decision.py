@@ -9,7 +9,7 @@ import dataclasses
 from datetime import datetime, timedelta
 
 from longtask_crds import effective, names, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import outcome, pods
 
 #: A container that is seen to run for less is never reported as running: one write less. The

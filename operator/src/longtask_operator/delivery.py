@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from longtask_crds import v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 
 #: Answers whose Retry-After is heeded.
 _PATIENT = {429, 502, 503, 504}

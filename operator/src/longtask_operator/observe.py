@@ -1,7 +1,7 @@
 """Gather the world of one task: from the mirror, and live where the mirror may not be believed."""
 
 from longtask_crds import address_guard, effective, names, rules, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import cluster, decision, errors, mirror, outcome
 
 

@@ -5,7 +5,7 @@ import json
 from datetime import datetime
 
 from longtask_crds import names, runner_contract, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import pods
 
 #: Deeper ones cannot be written into the status, by us or by others.

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from longtask_crds import v1alpha1
-from longtask_crds.conditions import ConditionType, Reason, find
+from longtask_crds.v1alpha1 import ConditionType, Reason
+from longtask_crds.v1alpha1.conditions import find
 from longtask_operator import apply, cluster, decision, errors, metrics, mirror, observe, status
 
 _logger = logging.getLogger(__name__)

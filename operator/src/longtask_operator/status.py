@@ -4,7 +4,8 @@ import dataclasses
 from datetime import datetime
 
 from longtask_crds import callback, names, v1alpha1
-from longtask_crds.conditions import ConditionType, Reason, replaced
+from longtask_crds.v1alpha1 import ConditionType, Reason
+from longtask_crds.v1alpha1.conditions import replaced
 from longtask_operator import decision, outcome
 
 _Status = v1alpha1.ConditionStatus

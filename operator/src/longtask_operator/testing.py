@@ -475,7 +475,9 @@ def _check_freeze(before: Raw, after: Raw) -> None:
 
 
 def _is_finished(conditions: Iterable[Raw]) -> bool:
-    return any(c["type"] == "Finished" and c["status"] == "True" for c in conditions)
+    return any(
+        c["type"] == v1alpha1.ConditionType.FINISHED and c["status"] == "True" for c in conditions
+    )
 
 
 def _settled(status: Raw) -> list[Raw]:

@@ -4,9 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from longtask_crds import conditions
-from longtask_crds.conditions import ConditionType, Reason
-from longtask_crds.v1alpha1 import ConditionStatus
+from longtask_crds.v1alpha1 import (
+    ConditionStatus,
+    ConditionType,
+    LongTaskStatus,
+    ObjectMeta,
+    Reason,
+    conditions,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=1)
@@ -36,6 +41,14 @@ def test_the_others_stay_as_they_are() -> None:
         BEFORE, ConditionType.FINISHED, ConditionStatus.TRUE, Reason.COMPLETED, now=LATER
     )
     assert both[0] == BEFORE[0]
-    assert conditions.is_true(both, ConditionType.FINISHED)
-    assert not conditions.is_true(both, ConditionType.STALLED)
+    status = LongTaskStatus(conditions=list(both))
+    assert status.is_true(ConditionType.FINISHED)
+    assert not status.is_true(ConditionType.STALLED)
+    assert not status.is_true(ConditionType.ACCEPTED)
     assert conditions.find(both, ConditionType.ACCEPTED) is None
+
+
+def test_a_stored_resource_knows_when_it_was_made() -> None:
+    assert ObjectMeta(creation_timestamp=NOON).created_at == NOON
+    with pytest.raises(ValueError, match="creationTimestamp"):
+        _ = ObjectMeta().created_at

@@ -3,7 +3,7 @@
 from typing import Any
 
 from longtask_crds import address_guard, effective, rules, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 
 INSTALLATION = effective.Installation("r", v1alpha1.Resources(), v1alpha1.ResourceAmounts())
 

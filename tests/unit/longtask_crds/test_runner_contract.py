@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from longtask_crds import conditions, runner_contract
+from longtask_crds import runner_contract, v1alpha1
 from longtask_crds.runner_contract import EXIT_CODES, ExitMeaning
 
 
@@ -40,7 +40,7 @@ def test_a_message_may_begin_with_a_reason(message: str, reason: str | None) -> 
 def test_all_reasons_have_an_exit_code_and_are_conditions_reasons() -> None:
     names = {value for key, value in vars(runner_contract.RunnerReason).items() if key.isupper()}
     assert names == set(EXIT_CODES)
-    assert names <= set(conditions.Reason)
+    assert names <= set(v1alpha1.Reason)
 
 
 def test_reasons_are_retried_as_they_should() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import decision, outcome, pods
 from longtask_operator.decision import (
     Acknowledge,

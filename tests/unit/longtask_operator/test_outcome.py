@@ -5,7 +5,7 @@ import json
 import pytest
 
 from longtask_crds import v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import outcome, pods
 from longtask_operator.testing import NOW, a_pod, an_ended_pod
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtask_crds import callback, names, v1alpha1
-from longtask_crds.conditions import Reason
+from longtask_crds.v1alpha1 import Reason
 from longtask_operator import cluster, decision, outcome, pods, status
 from longtask_operator.testing import (
     NOW,

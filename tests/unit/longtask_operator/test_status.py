@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from longtask_crds import callback, v1alpha1
-from longtask_crds.conditions import Reason, find
+from longtask_crds.v1alpha1 import Reason
+from longtask_crds.v1alpha1.conditions import find
 from longtask_operator import cluster, decision, outcome, status, testing
 from longtask_operator.testing import (
     NOW,

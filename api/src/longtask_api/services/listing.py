@@ -89,8 +89,7 @@ def page(
 
 
 def _key(task: v1alpha1.LongTask, types: Types, sort: models.SortOrder) -> Key:
-    name, created = task.metadata.name, task.metadata.creation_timestamp
-    assert created is not None, "the API server gives every resource its creationTimestamp"
+    name, created = task.metadata.name, task.metadata.created_at
     if sort is not models.SortOrder.NEXT:
         return [_text(created), name]
     if not places.is_waiting(task):

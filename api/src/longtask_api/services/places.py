@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
-from longtask_crds import conditions, effective, queue_order, v1alpha1
+from longtask_crds import effective, queue_order, v1alpha1
+from longtask_crds.v1alpha1 import conditions
 
 Rank = tuple[datetime, datetime, str]
 
@@ -41,7 +42,7 @@ def _defaults(
 
 def is_waiting(task: v1alpha1.LongTask) -> bool:
     """Tell whether the task has no attempt yet and may still get one."""
-    accepted = conditions.find(task.status.conditions, conditions.ConditionType.ACCEPTED)
+    accepted = conditions.find(task.status.conditions, v1alpha1.ConditionType.ACCEPTED)
     refused = accepted is not None and accepted.status is v1alpha1.ConditionStatus.FALSE
     return not task.is_finished and not task.status.attempt and not refused
 
@@ -50,8 +51,7 @@ def waiting_of(
     task: v1alpha1.LongTask, types: Mapping[str, v1alpha1.LongTaskType]
 ) -> queue_order.Waiting:
     """Return what the queue's order looks at."""
-    since = task.status.queued_at or task.metadata.creation_timestamp
-    assert since is not None, "the API server gives every resource its creationTimestamp"
+    since = task.status.queued_at or task.metadata.created_at
     return queue_order.Waiting(
         name=task.metadata.name, queued_at=since, priority=priority_of(task, types)
     )

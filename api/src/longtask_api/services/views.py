@@ -2,7 +2,8 @@
 
 from longtask_api.services import places
 from longtask_client import models
-from longtask_crds import conditions, names, v1alpha1
+from longtask_crds import names, v1alpha1
+from longtask_crds.v1alpha1 import conditions
 
 
 def percent_of(task: v1alpha1.LongTask) -> int | None:
@@ -33,8 +34,7 @@ def task_view(
     """Return the whole task; `prefix` is the path under which the API is published."""
     meta, spec, status = task.metadata, task.spec, task.status
     phase = phase_of(task)
-    succeeded = conditions.find(status.conditions, conditions.ConditionType.SUCCEEDED)
-    assert meta.creation_timestamp is not None, "the API server gives every resource one"
+    succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
     message = None
     if phase.is_terminal:
         message = succeeded.message or None if succeeded else None
@@ -59,7 +59,7 @@ def task_view(
         callback=status.callback,
         owner=meta.labels.get(names.OWNER_LABEL),
         labels=meta.labels,
-        created_at=meta.creation_timestamp,
+        created_at=meta.created_at,
         queued_at=status.queued_at,
         started_at=status.started_at,
         finished_at=status.finished_at,

@@ -6,6 +6,12 @@ default that a LongTaskType may set: the API server would write it into each obj
 own would never win. `effective` says what holds where a field is absent.
 """
 
+from longtask_crds.v1alpha1.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+)
 from longtask_crds.v1alpha1.fields import (
     QUANTITY_PATTERN,
     Count,
@@ -55,8 +61,6 @@ from longtask_crds.v1alpha1.longtasktype import (
     TypeSecurity,
 )
 from longtask_crds.v1alpha1.metadata import (
-    Condition,
-    ConditionStatus,
     ObjectMeta,
     OwnerReference,
     Resource,
@@ -94,6 +98,7 @@ __all__ = [
     "ConcurrencyPolicy",
     "Condition",
     "ConditionStatus",
+    "ConditionType",
     "Container",
     "Count",
     "Egress",
@@ -123,6 +128,7 @@ __all__ = [
     "Priority",
     "Progress",
     "Quantity",
+    "Reason",
     "Resource",
     "ResourceAmounts",
     "Resources",

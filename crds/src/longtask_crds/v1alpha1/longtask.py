@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from longtask_crds.v1alpha1.conditions import ConditionType
 from longtask_crds.v1alpha1.fields import Json, Label, Model, Priority
 from longtask_crds.v1alpha1.longtask_status import LongTaskStatus
 from longtask_crds.v1alpha1.metadata import Resource
@@ -114,4 +115,4 @@ class LongTask(Resource):
     @property
     def is_finished(self) -> bool:
         """Tell whether the task has its outcome."""
-        return self.status.is_true("Finished")
+        return self.status.is_true(ConditionType.FINISHED)

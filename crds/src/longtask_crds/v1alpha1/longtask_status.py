@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from longtask_crds.v1alpha1.conditions import Condition, ConditionStatus, ConditionType, find
 from longtask_crds.v1alpha1.fields import Count, Json, Label, Message, Model, Percent, Time, Word
-from longtask_crds.v1alpha1.metadata import Condition, ConditionStatus
 from longtask_crds.v1alpha1.notification import CallbackStatus
 
 
@@ -168,6 +168,7 @@ class LongTaskStatus(Model):
     waiting: Message | None = None
     """Why it cannot start, where the cause is its own."""
 
-    def is_true(self, kind: str) -> bool:
+    def is_true(self, kind: ConditionType) -> bool:
         """Tell whether the condition of that type is there and True."""
-        return any(c.type == kind and c.status is ConditionStatus.TRUE for c in self.conditions)
+        found = find(self.conditions, kind)
+        return found is not None and found.status is ConditionStatus.TRUE

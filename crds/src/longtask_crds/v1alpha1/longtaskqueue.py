@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from longtask_crds.v1alpha1.conditions import Condition
 from longtask_crds.v1alpha1.fields import Count, Label, Model
-from longtask_crds.v1alpha1.metadata import Condition, Resource
+from longtask_crds.v1alpha1.metadata import Resource
 
 
 class LongTaskQueueSpec(Model):

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from longtask_crds.v1alpha1.conditions import Condition
 from longtask_crds.v1alpha1.fields import Model, Seconds, Time
 from longtask_crds.v1alpha1.longtask import LongTaskSpec
-from longtask_crds.v1alpha1.metadata import Condition, Resource
+from longtask_crds.v1alpha1.metadata import Resource
 
 
 class ConcurrencyPolicy(enum.StrEnum):

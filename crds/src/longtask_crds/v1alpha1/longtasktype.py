@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
+from longtask_crds.v1alpha1.conditions import Condition
 from longtask_crds.v1alpha1.fields import Label, Model, Priority
-from longtask_crds.v1alpha1.metadata import Condition, Resource
+from longtask_crds.v1alpha1.metadata import Resource
 from longtask_crds.v1alpha1.workload import Resources, Retry, Timeouts, TypeContainer
 
 

@@ -1,42 +1,11 @@
-"""What Kubernetes itself says of a resource, as far as we read it, and conditions."""
+"""What Kubernetes itself says of a resource, as far as we read it."""
 
-import enum
 from datetime import datetime
 
 from pydantic import Field
 
 from longtask_crds import names
-from longtask_crds.v1alpha1.fields import Message, Model, Time, Word
-
-
-class ConditionStatus(enum.StrEnum):
-    """The three values of a condition."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
-
-
-class Condition(Model):
-    """One `metav1.Condition`."""
-
-    type: Word
-    """Accepted, Finished, Succeeded, CallbackDelivered or Stalled."""
-
-    status: ConditionStatus
-    """True, False or Unknown."""
-
-    reason: Word
-    """Why, as one word that programs may rely on."""
-
-    message: Message = ""
-    """Why, for people."""
-
-    last_transition_time: Time
-    """When the status last changed."""
-
-    observed_generation: int | None = None
-    """The generation of the resource that this speaks of."""
+from longtask_crds.v1alpha1.fields import Model
 
 
 class OwnerReference(Model):
@@ -61,6 +30,17 @@ class ObjectMeta(Model):
     owner_references: list[OwnerReference] = Field(default_factory=list)
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+
+    @property
+    def created_at(self) -> datetime:
+        """Return when it was made, by the clock of the API server.
+
+        Raises:
+            ValueError: It was never stored.
+        """
+        if self.creation_timestamp is None:
+            raise ValueError("a stored resource has its creationTimestamp")
+        return self.creation_timestamp
 
 
 class Resource(Model):

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Iterable
 from datetime import datetime
 
-from longtask_crds import v1alpha1
+from longtask_crds.v1alpha1.fields import Message, Model, Time, Word
 
 
 class ConditionType(enum.StrEnum):
@@ -70,32 +70,54 @@ class Reason(enum.StrEnum):
     QUEUE_NOT_FOUND = "QueueNotFound"  #: no LongTaskQueue of that name
 
 
-def find(
-    conditions: Iterable["v1alpha1.Condition"], kind: ConditionType
-) -> "v1alpha1.Condition | None":
+class ConditionStatus(enum.StrEnum):
+    """The three values of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Model):
+    """One `metav1.Condition`."""
+
+    type: Word
+    """Accepted, Finished, Succeeded, CallbackDelivered or Stalled."""
+
+    status: ConditionStatus
+    """True, False or Unknown."""
+
+    reason: Word
+    """Why, as one word that programs may rely on."""
+
+    message: Message = ""
+    """Why, for people."""
+
+    last_transition_time: Time
+    """When the status last changed."""
+
+    observed_generation: int | None = None
+    """The generation of the resource that this speaks of."""
+
+
+def find(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
     """Return the condition of that type, or None."""
     return next((c for c in conditions if c.type == kind), None)
 
 
-def is_true(conditions: Iterable["v1alpha1.Condition"], kind: ConditionType) -> bool:
-    """Tell whether the condition is there and True."""
-    found = find(conditions, kind)
-    return found is not None and found.status is v1alpha1.ConditionStatus.TRUE
-
-
 def replaced(
-    conditions: Iterable["v1alpha1.Condition"],
+    conditions: Iterable[Condition],
     kind: ConditionType,
-    status: "v1alpha1.ConditionStatus",
+    status: ConditionStatus,
     reason: Reason,
     message: str = "",
     *,
     now: datetime,
-) -> tuple["v1alpha1.Condition", ...]:
+) -> tuple[Condition, ...]:
     """Return the conditions with one set; `lastTransitionTime` moves only with its status."""
     kept = tuple(conditions)
     old = find(kept, kind)
-    new = v1alpha1.Condition(
+    new = Condition(
         type=kind,
         status=status,
         reason=reason,
