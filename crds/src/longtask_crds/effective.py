@@ -2,7 +2,7 @@
 
 import dataclasses
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from longtask_crds import names, v1alpha1
 
@@ -30,6 +30,18 @@ class Installation:
     runner_image: str
     resources: v1alpha1.Resources
     resource_cap: v1alpha1.ResourceAmounts
+
+
+class Wish(Protocol):
+    """Where somebody wants to wait; None where they do not say."""
+
+    @property
+    def queue(self) -> str | None:
+        """The queue's name."""
+
+    @property
+    def priority(self) -> int | None:
+        """Minutes of head start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +94,15 @@ def effective_spec(
     )
 
 
-def queue_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None) -> str:
+def queue_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> str:
     """Return the name of the queue that the task waits in."""
-    return spec.queue or (defaults.queue if defaults else None) or names.DEFAULT_QUEUE
+    return wish.queue or (defaults.queue if defaults else None) or names.DEFAULT_QUEUE
 
 
-def priority_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None) -> int:
+def priority_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> int:
     """Return the task's minutes of head start in its queue."""
     of_type = defaults.priority if defaults else None
-    return _first(spec.priority, of_type, DEFAULT_PRIORITY)
+    return _first(wish.priority, of_type, DEFAULT_PRIORITY)
 
 
 def over_cap(resources: v1alpha1.Resources, cap: v1alpha1.ResourceAmounts) -> list[str]:

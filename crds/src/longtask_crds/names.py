@@ -59,6 +59,10 @@ class ObjectKey(NamedTuple):
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    def sibling(self, name: str) -> "ObjectKey":
+        """Return the key of another resource in the same namespace."""
+        return ObjectKey(self.namespace, name)
+
 
 def job_name(task_name: str, task_uid: str, *, attempt: int, step: str = "") -> str:
     """Return the name of an attempt's Job: the same whoever asks, however often."""
