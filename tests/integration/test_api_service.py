@@ -8,7 +8,7 @@ import pytest
 
 from longtask_api import app, backend, runner_port, settings
 from longtask_api.cluster import KubernetesCluster
-from longtask_crds import callback, names
+from longtask_crds import names, signing_keys
 
 FIBONACCI = {
     "apiVersion": names.API_VERSION,
@@ -22,7 +22,7 @@ QUEUE = {
     "metadata": {"name": "default"},
     "spec": {},
 }
-KEYS = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": callback.KEYS_SECRET}}
+KEYS = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": signing_keys.KEYS_SECRET}}
 ORDER = {"type": "fibonacci", "input": {"n": 10, "none": [None]}}
 
 
@@ -92,7 +92,7 @@ async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(
 async def test_the_callback_key_is_kept_in_the_secret(client, kubectl, prepared):
     key = (await client.get("/api/v1/me/callback-key")).json()["key"]
     template = "go-template={{.data.default|base64decode}}"
-    stored = kubectl("-n", prepared, "get", "secret", callback.KEYS_SECRET, "-o", template)
+    stored = kubectl("-n", prepared, "get", "secret", signing_keys.KEYS_SECRET, "-o", template)
     assert stored == key
 
 

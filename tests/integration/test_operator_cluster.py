@@ -159,7 +159,7 @@ async def test_a_finished_status_is_frozen(door: cluster.KubernetesCluster, name
         await door.write_status(finished, claimed(finished, attempt=2))
     entry = v1alpha1.CallbackStatus(
         id="msg_1",
-        event=v1alpha1.CallbackEvent.SUCCEEDED,
+        event=v1alpha1.TaskEvent.SUCCEEDED,
         state=v1alpha1.CallbackState.DELIVERED,
     )
     told = await door.write_status(finished, claimed(finished, callback=entry))

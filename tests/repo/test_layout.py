@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from longtask_crds import v1alpha1
+from longtask_crds import delivery, v1alpha1
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,4 +61,5 @@ def test_the_makefile_lists_each_target_with_a_line() -> None:
 
 def test_every_reason_is_in_the_docs() -> None:
     text = (ROOT / "docs" / "reasons.md").read_text()
-    assert [reason for reason in v1alpha1.Reason if f"`{reason}`" not in text] == []
+    words = [*v1alpha1.Reason, *delivery.Problem]
+    assert [word for word in words if f"`{word}`" not in text] == []

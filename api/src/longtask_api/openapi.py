@@ -5,12 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
 from longtask_api import problems as problem_details
 from longtask_client import models
-from longtask_crds import v1alpha1
+from longtask_crds import events
 
 _REF = "#/components/schemas/{model}"
 
@@ -62,67 +61,11 @@ TASK_LINKS: dict[str, Any] = {
 }
 
 
-class CallbackData(v1alpha1.Model):
-    """The task that ended."""
-
-    id: str
-    """The task's id."""
-
-    name: str
-    """The resource's name: the same."""
-
-    namespace: str
-    """The namespace of the resource."""
-
-    type: str | None
-    """The LongTaskType's name."""
-
-    phase: v1alpha1.Phase
-    """Where it stands."""
-
-    reason: str | None
-    """Why, as one word."""
-
-    message: str | None
-    """Why, for people."""
-
-    attempt: int
-    """The number of the last attempt."""
-
-    queued_at: v1alpha1.Time | None
-    """When it entered its queue."""
-
-    started_at: v1alpha1.Time | None
-    """When its program started."""
-
-    finished_at: v1alpha1.Time | None
-    """When it ended."""
-
-    sequence: int
-    """The rank of the event: callbacks come in any order."""
-
-    result: v1alpha1.Json = None
-    """What the program brought, if it succeeded."""
-
-
-class CallbackBody(v1alpha1.Model):
-    """What is sent to `callback.url`."""
-
-    type: str = Field(examples=["longtask.succeeded"])
-    """The event: longtask.succeeded, longtask.failed or longtask.cancelled."""
-
-    timestamp: v1alpha1.Time | None
-    """When it happened."""
-
-    data: CallbackData
-    """What happened to which task."""
-
-
 CALLBACKS = APIRouter()
 
 
 @CALLBACKS.post("{$request.body#/callback/url}", operation_id="taskEnded", status_code=204)
-async def task_ended(body: CallbackBody) -> None:
+async def task_ended(body: events.CallbackBody) -> None:
     """Take the news. It is signed as Standard Webhooks say, and comes again until a 2xx."""
 
 

@@ -5,13 +5,12 @@ import time
 from collections.abc import Awaitable
 from datetime import datetime
 
-from longtask_crds import callback, names, v1alpha1
+from longtask_crds import delivery, events, names, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator import (
     callbacks,
     cluster,
     decision,
-    delivery,
     errors,
     job_manifest,
     keys,
@@ -136,7 +135,7 @@ class Applier:
             made = await self._sender.send(
                 to.url,
                 webhook_id=entry.id,
-                body=callback.body(task, entry.event),
+                body=events.body(task, entry.event),
                 keys=signing,
                 headers=to.headers or {},
             )

@@ -17,8 +17,8 @@ import aiohttp.abc
 import aiohttp.http
 import standardwebhooks
 
-from longtask_crds import address_guard
-from longtask_operator import delivery, metrics
+from longtask_crds import address_guard, delivery
+from longtask_operator import metrics
 
 _logger = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
@@ -165,7 +165,8 @@ def _try(
 def _problem(error: Exception) -> delivery.Problem:
     match error:
         case aiohttp.ClientConnectorError(os_error=_AddressRefused()):
-            return delivery.Problem.ADDRESS_REFUSED
+            # Of the URL itself there was nothing to refuse, so a name led there.
+            return delivery.Problem.RESOLVED_ADDRESS_REFUSED
         case TimeoutError():
             return delivery.Problem.TIMEOUT
         case aiohttp.ClientConnectorDNSError():

@@ -3,7 +3,7 @@
 import time
 from datetime import datetime
 
-from longtask_crds import callback, names, v1alpha1
+from longtask_crds import names, signing_keys, v1alpha1
 from longtask_operator import cluster, errors
 
 #: A rotated key signs for another day, so a picture of this age harms nobody.
@@ -11,7 +11,7 @@ _KEEP_SECONDS = 60.0
 
 
 class KeyUnavailable(Exception):
-    """The Secret that the task names cannot sign."""
+    """The Secret that the task names cannot sign, nor can its owner's keys."""
 
 
 class KeyRing:
@@ -27,15 +27,19 @@ class KeyRing:
         """Return the keys that sign for the task now, the newest first.
 
         Raises:
-            KeyUnavailable: The task names a Secret that cannot sign.
+            KeyUnavailable: The Secret that the task names cannot sign, or no key of its owner.
             ClusterError: The keys could not be read.
         """
         ref = task.spec.callback.secret_ref if task.spec.callback else None
         if ref is not None:
             return [await self._own_key(ref)]
-        owner = callback.owner_of(task.metadata.labels)
-        if active := callback.OwnerKeys.parse(await self._stored(owner)).active(now):
+        owner = signing_keys.owner_of(task.metadata.labels)
+        stored = signing_keys.OwnerKeys.parse(await self._stored(owner))
+        if active := stored.active(now):
             return active
+        if stored.ignored:
+            # Somebody wrote a key here: another in its place would be one that no receiver knows.
+            raise KeyUnavailable(f"of {owner}'s keys none is usable: {'; '.join(stored.ignored)}")
         return [await self._make(owner)]
 
     async def _own_key(self, ref: v1alpha1.SecretKeyRef) -> str:
@@ -50,7 +54,7 @@ class KeyRing:
             key = secret.get(ref.key)
             if key is None:
                 raise KeyUnavailable(f"the Secret {ref.name} has no key {ref.key}")
-            return callback.check_key(key.strip())
+            return signing_keys.check_key(key.strip())
         except ValueError as error:  # it is no text, or no key
             raise KeyUnavailable(f"the Secret {ref.name} holds no usable key") from error
 
@@ -58,14 +62,14 @@ class KeyRing:
         stale = time.monotonic() - self._read_at > _KEEP_SECONDS
         if self._secret is None or stale or self._secret.get(owner) is None:
             self._secret = await self._cluster.get_secret(
-                callback.KEYS_SECRET, namespace=self._namespace
+                signing_keys.KEYS_SECRET, namespace=self._namespace
             )
             self._read_at = time.monotonic()
         return self._secret.get(owner) or ""
 
     async def _make(self, owner: str) -> str:
         """Make an owner's first key; a Conflict means that somebody else just did."""
-        key = callback.new_key()
+        key = signing_keys.new_key()
         if self._secret is None:
             raise RuntimeError("keys are made only after a look at the Secret")
         try:

@@ -3,7 +3,7 @@
 import dataclasses
 from datetime import datetime
 
-from longtask_crds import callback, names, v1alpha1
+from longtask_crds import events, names, v1alpha1
 from longtask_crds.v1alpha1 import ConditionType, Reason
 from longtask_crds.v1alpha1.conditions import replaced
 from longtask_operator import decision, outcome
@@ -188,13 +188,13 @@ def _finished(
     if succeeded:
         before = status.progress or v1alpha1.Progress()
         update["progress"] = before.model_copy(update={"percent": 100, "updated_at": now})
-    event = callback.terminal_event(ended.phase)
+    event = events.terminal_event(ended.phase)
     if task.spec.callback is not None:
-        wanted = callback.is_wanted(task.spec.callback, event)
+        wanted = events.is_wanted(task.spec.callback, event)
         if wanted:
             number = status.attempt or 0
             update["callback"] = v1alpha1.CallbackStatus(
-                id=callback.webhook_id(task.metadata.uid, event, number),
+                id=events.webhook_id(task.metadata.uid, event, number),
                 event=event,
                 state=v1alpha1.CallbackState.PENDING,
                 next_try_at=now,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from longtask_crds import effective, names, v1alpha1
-from longtask_operator import cluster, decision, delivery, errors, job_manifest, pods
+from longtask_crds import delivery, effective, names, v1alpha1
+from longtask_operator import cluster, decision, errors, job_manifest, pods
 
 NAMESPACE = "longtasks"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

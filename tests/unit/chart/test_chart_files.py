@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from longtask_crds import callback, generate, names, v1alpha1
+from longtask_crds import generate, names, signing_keys, v1alpha1
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "longtask"
@@ -91,7 +91,7 @@ def test_a_type_means_the_same_to_helm(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        (callback.KEYS_SECRET, "_helpers.tpl"),
+        (signing_keys.KEYS_SECRET, "_helpers.tpl"),
         (names.OWNER_LABEL, "admission-policy.yaml"),
         (f"{names.GROUP}/egress", "networkpolicies.yaml"),
         *((kind, "rbac.yaml") for kind in (names.LONGTASKS, names.LONGTASKSCHEDULES)),

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from longtask_api import app, errors, ports, settings, testing
-from longtask_crds import callback
+from longtask_crds import signing_keys
 
 PUBLIC = {"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/docs/{name}"}
 
@@ -102,11 +102,20 @@ async def test_a_replica_is_not_ready_before_it_has_read_everything(behind, clus
 
 async def test_the_callback_key_is_made_once(client, cluster):
     assert (await client.get("/api/v1/me/callback-key")).status_code == 503  # no Secret
-    cluster.secrets[callback.KEYS_SECRET] = testing.ports.SecretData({}, "1")
+    cluster.secrets[signing_keys.KEYS_SECRET] = testing.ports.SecretData({}, "1")
     key = (await client.get("/api/v1/me/callback-key")).json()["key"]
-    assert callback.check_key(key) == key
+    assert signing_keys.check_key(key) == key
     assert (await client.get("/api/v1/me/callback-key")).json()["key"] == key
-    assert cluster.calls.count(f"patch secrets {callback.KEYS_SECRET}") == 1
+    assert cluster.calls.count(f"patch secrets {signing_keys.KEYS_SECRET}") == 1
+
+
+async def test_a_spoilt_callback_key_is_told_and_left_to_be_mended(client, cluster):
+    spoilt = {signing_keys.DEFAULT_OWNER: "whsec_abc"}
+    cluster.secrets[signing_keys.KEYS_SECRET] = testing.ports.SecretData(spoilt, "1")
+    answer = await client.get("/api/v1/me/callback-key")
+    assert answer.status_code == 503
+    assert "line 1: " in answer.json()["detail"]
+    assert cluster.secrets[signing_keys.KEYS_SECRET].values == spoilt
 
 
 async def test_request_ids_come_back(client):

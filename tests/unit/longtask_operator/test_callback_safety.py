@@ -11,11 +11,11 @@ import aiohttp.abc
 import pytest
 from aiohttp import web
 
-from longtask_crds import address_guard, callback
-from longtask_operator import callbacks, delivery
-from longtask_operator.delivery import Problem
+from longtask_crds import address_guard, delivery, signing_keys
+from longtask_crds.delivery import Problem
+from longtask_operator import callbacks
 
-KEY = callback.new_key()
+KEY = signing_keys.new_key()
 
 
 class Receiver:
@@ -143,7 +143,7 @@ async def test_what_one_name_may_reach_another_may_not() -> None:
             resolver=Rebinding(inside="127.0.0.1", outside="127.0.0.1"),
         )
     assert inside.code == 200
-    assert outside.problem is Problem.ADDRESS_REFUSED
+    assert outside.problem is Problem.RESOLVED_ADDRESS_REFUSED
     assert len(receiver.got) == 1
 
 

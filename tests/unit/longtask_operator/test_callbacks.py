@@ -13,11 +13,11 @@ import pytest
 import standardwebhooks
 from aiohttp import web
 
-from longtask_crds import address_guard, callback
-from longtask_operator import callbacks, delivery
+from longtask_crds import address_guard, delivery, signing_keys
+from longtask_operator import callbacks
 
 BODY = '{"type":"longtask.succeeded","data":{"result":"é"}}'.encode()
-KEY, OLD_KEY = callback.new_key(), callback.new_key()
+KEY, OLD_KEY = signing_keys.new_key(), signing_keys.new_key()
 LOOPBACK = address_guard.Guard.from_lists(allow=["127.0.0.1", "127.0.0.0/8"])
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Send = Callable[..., Awaitable[delivery.Try]]
@@ -88,7 +88,7 @@ async def test_old_and_new_key_both_verify(receiver: Receiver) -> None:
     for key in (KEY, OLD_KEY):
         assert standardwebhooks.Webhook(key).verify(body, dict(headers))
     with pytest.raises(standardwebhooks.WebhookVerificationError):
-        standardwebhooks.Webhook(callback.new_key()).verify(body, dict(headers))
+        standardwebhooks.Webhook(signing_keys.new_key()).verify(body, dict(headers))
 
 
 async def test_nobody_signs_in_our_place(receiver: Receiver) -> None:
@@ -229,7 +229,7 @@ async def test_a_public_name_of_a_private_address_gets_no_socket(
         f"https://rebound.example.com:{port}/", webhook_id="m", body=BODY, keys=[KEY], headers={}
     )
     await sender.close()
-    assert (made.code, made.problem) == (None, delivery.Problem.ADDRESS_REFUSED)
+    assert (made.code, made.problem) == (None, delivery.Problem.RESOLVED_ADDRESS_REFUSED)
     assert receiver.requests == []
 
 

@@ -493,7 +493,7 @@ def test_a_start_timeout_says_why_the_pod_did_not_start_and_fits_a_status() -> N
 
 PENDING = v1alpha1.CallbackStatus(
     id="msg_1",
-    event=v1alpha1.CallbackEvent.FAILED,
+    event=v1alpha1.TaskEvent.FAILED,
     state=v1alpha1.CallbackState.PENDING,
     next_try_at=NOW,
 )

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import callback, names, v1alpha1
+from longtask_crds import names, signing_keys, v1alpha1
 from longtask_operator import cluster as secrets
 from longtask_operator import errors, keys
 from longtask_operator.testing import NOW, MemoryCluster, a_task, with_meta
 
 HOME = "longtask"
-KEY = callback.new_key()
+KEY = signing_keys.new_key()
 LABELLED = {names.CALLBACK_SECRET_LABEL: "true"}
 OWN = a_task(
     type="sleep",
@@ -26,7 +26,7 @@ def a_task_of(owner: str | None) -> v1alpha1.LongTask:
 
 
 def a_ring(cluster: MemoryCluster, **stored: str) -> keys.KeyRing:
-    cluster.add_secret(callback.KEYS_SECRET, stored, namespace=HOME)
+    cluster.add_secret(signing_keys.KEYS_SECRET, stored, namespace=HOME)
     return keys.KeyRing(cluster, HOME)
 
 
@@ -45,14 +45,14 @@ def cluster() -> MemoryCluster:
 async def test_the_owners_key_signs(
     cluster: MemoryCluster, owner: str | None, expected: str
 ) -> None:
-    stored = {"alice": callback.new_key(), "default": callback.new_key()}
+    stored = {"alice": signing_keys.new_key(), "default": signing_keys.new_key()}
     ring = a_ring(cluster, **stored)
     assert await ring.keys_for(a_task_of(owner), now=NOW) == [stored[expected]]
 
 
 async def test_both_keys_sign_for_a_day_after_a_rotation(cluster: MemoryCluster) -> None:
-    old, new = callback.new_key(), callback.new_key()
-    rotated = callback.OwnerKeys.parse(old).rotated(new, NOW)
+    old, new = signing_keys.new_key(), signing_keys.new_key()
+    rotated = signing_keys.OwnerKeys.parse(old).rotated(new, NOW)
     ring = a_ring(cluster, alice=rotated.render())
     task = a_task_of("alice")
     assert await ring.keys_for(task, now=NOW) == [new, old]
@@ -62,10 +62,18 @@ async def test_both_keys_sign_for_a_day_after_a_rotation(cluster: MemoryCluster)
 async def test_a_key_is_made_on_first_use_and_stays(cluster: MemoryCluster) -> None:
     ring = a_ring(cluster)
     (made,) = await ring.keys_for(a_task_of("alice"), now=NOW)
-    callback.check_key(made)
+    signing_keys.check_key(made)
     assert await ring.keys_for(a_task_of("alice"), now=NOW) == [made]
     assert await keys.KeyRing(cluster, HOME).keys_for(a_task_of("alice"), now=NOW) == [made]
     assert cluster.writes == 1
+
+
+async def test_keys_that_somebody_spoilt_are_left_to_be_mended(cluster: MemoryCluster) -> None:
+    ring = a_ring(cluster, alice=f"{KEY[:20]}\n{KEY} tomorrow")
+    with pytest.raises(keys.KeyUnavailable, match=r"line 1: .*line 2: ") as caught:
+        await ring.keys_for(a_task_of("alice"), now=NOW)
+    assert KEY[6:20] not in str(caught.value)
+    assert cluster.writes == 0
 
 
 async def test_each_owner_has_a_key_of_their_own(cluster: MemoryCluster) -> None:
@@ -80,7 +88,7 @@ async def test_a_key_that_another_made_just_before_is_the_one(cluster: MemoryClu
     def another_was_first(_write: str, moment: str) -> None:
         if moment == "before":
             cluster.interrupt = lambda _write, _moment: None
-            cluster.add_secret(callback.KEYS_SECRET, {"alice": KEY}, namespace=HOME)
+            cluster.add_secret(signing_keys.KEYS_SECRET, {"alice": KEY}, namespace=HOME)
 
     cluster.interrupt = another_was_first
     with pytest.raises(errors.Conflict):
@@ -166,8 +174,8 @@ async def test_an_owner_that_the_picture_lacks_is_looked_up() -> None:
     cluster = CountingCluster()
     ring = a_ring(cluster, alice=KEY)
     await ring.keys_for(a_task_of("alice"), now=NOW)
-    newer = callback.new_key()
-    cluster.add_secret(callback.KEYS_SECRET, {"alice": KEY, "bob": newer}, namespace=HOME)
+    newer = signing_keys.new_key()
+    cluster.add_secret(signing_keys.KEYS_SECRET, {"alice": KEY, "bob": newer}, namespace=HOME)
     assert await ring.keys_for(a_task_of("bob"), now=NOW) == [newer]
     assert cluster.reads == 2
 
@@ -175,7 +183,7 @@ async def test_an_owner_that_the_picture_lacks_is_looked_up() -> None:
 async def test_a_tasks_own_secret_is_read_anew_each_time() -> None:
     cluster = CountingCluster()
     ring = keys.KeyRing(cluster, HOME)
-    newer = callback.new_key()
+    newer = signing_keys.new_key()
     for key in (KEY, newer):
         cluster.add_secret("mine", {"signing": key}, labels=LABELLED)
         assert await ring.keys_for(OWN, now=NOW) == [key]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import address_guard, callback, names, v1alpha1
+from longtask_crds import address_guard, events, names, signing_keys, v1alpha1
 from longtask_operator import (
     apply,
     errors,
@@ -32,7 +32,7 @@ from longtask_operator import (
 
 NAME = "report"
 SCHEDULE = (0, 5)
-KEY = callback.new_key()
+KEY = signing_keys.new_key()
 #: Time goes in steps of at least this much, and stands still when all that can be due was due: a
 #: deaf operator could look for the pod that follows a disrupted one for ever.
 STEP = 5.0
@@ -41,7 +41,7 @@ TIME = re.compile(r"[0-9-]{10}T[0-9:]{8}Z|datetime.datetime[^)]*[)]")
 SECOND_UID = "2c9e1f3a-0d4b-4f6e-8a7c-5b1d3e9f7a60"
 #: All ids that a callback of the first one can have.
 OF_FIRST = {
-    callback.webhook_id(testing.TASK_UID, callback.terminal_event(phase), attempt)
+    events.webhook_id(testing.TASK_UID, events.terminal_event(phase), attempt)
     for phase in v1alpha1.Phase
     if phase.is_terminal
     for attempt in (0, 1)
@@ -90,7 +90,7 @@ class Universe:
     def begin(cls, *, faults: int, cancels: bool) -> "Universe":
         cluster = testing.MemoryCluster()
         cluster.add(testing.a_queue(maxRunning=1))
-        cluster.add_secret(callback.KEYS_SECRET, {"default": KEY}, namespace="longtask")
+        cluster.add_secret(signing_keys.KEYS_SECRET, {"default": KEY}, namespace="longtask")
         cluster.add(THE_TASK)
         universe = cls(cluster, mirror.Mirror(), faults, cancelled=not cancels)
         universe.restart()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtask_crds import callback, names, v1alpha1
+from longtask_crds import events, names, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator import cluster, decision, outcome, pods, status
 from longtask_operator.testing import (
@@ -66,7 +66,7 @@ def test_a_result_is_stored_as_it_is_or_fails_the_task(value: Any) -> None:
     if task.status.phase is v1alpha1.Phase.SUCCEEDED:
         assert task.status.result is not None
         assert task.status.result.value == value
-        body = json.loads(callback.body(task, v1alpha1.CallbackEvent.SUCCEEDED))
+        body = json.loads(events.body(task, v1alpha1.TaskEvent.SUCCEEDED))
         assert body["data"]["result"] == value
     else:
         assert task.status.attempts is not None
@@ -79,7 +79,7 @@ def test_any_last_words_are_an_end(exit_code: int, message: str) -> None:
     task = finish(exit_code, message)
     assert task.is_finished
     assert task.status.callback is not None
-    callback.body(task, task.status.callback.event)
+    events.body(task, task.status.callback.event)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import address_guard, callback, names, v1alpha1
+from longtask_crds import address_guard, delivery, names, signing_keys, v1alpha1
 from longtask_operator import (
     apply,
-    delivery,
     errors,
     keys,
     mirror,
@@ -20,7 +19,7 @@ from longtask_operator import (
 from longtask_operator.testing import NOW, a_queue, a_task, a_type
 
 URL = "https://example.com/done"
-KEY = callback.new_key()
+KEY = signing_keys.new_key()
 
 
 class Operator:
@@ -29,7 +28,7 @@ class Operator:
     def __init__(self, *answers: delivery.Try) -> None:
         self.cluster = testing.MemoryCluster()
         self.cluster.add(a_queue(maxRunning=1))
-        self.cluster.add_secret(callback.KEYS_SECRET, {"default": KEY}, namespace="longtask")
+        self.cluster.add_secret(signing_keys.KEYS_SECRET, {"default": KEY}, namespace="longtask")
         self.sender = testing.MemorySender(*answers, clock=lambda: self.cluster.now)
         self.woken: list[str] = []
         self.restart()

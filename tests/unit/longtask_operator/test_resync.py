@@ -21,7 +21,7 @@ FINISHED = v1alpha1.Condition(
     last_transition_time=NOW,
 )
 PENDING = v1alpha1.CallbackStatus(
-    id="msg_1", event=v1alpha1.CallbackEvent.SUCCEEDED, state=v1alpha1.CallbackState.PENDING
+    id="msg_1", event=v1alpha1.TaskEvent.SUCCEEDED, state=v1alpha1.CallbackState.PENDING
 )
 
 

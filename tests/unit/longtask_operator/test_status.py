@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from longtask_crds import callback, v1alpha1
+from longtask_crds import events, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_crds.v1alpha1.conditions import find
 from longtask_operator import cluster, decision, outcome, status, testing
@@ -158,9 +158,9 @@ def test_the_outcome_and_the_outbox_are_one_write() -> None:
     assert task.status.finished_at == LATER
     ended = (task.status.attempts or [])[-1]
     assert (ended.exit_code, ended.reason, ended.finished_at) == (0, "Completed", DONE.finished_at)
-    event = v1alpha1.CallbackEvent.SUCCEEDED
+    event = v1alpha1.TaskEvent.SUCCEEDED
     assert task.status.callback == v1alpha1.CallbackStatus(
-        id=callback.webhook_id(testing.TASK_UID, event, 1),
+        id=events.webhook_id(testing.TASK_UID, event, 1),
         event=event,
         state=v1alpha1.CallbackState.PENDING,
         next_try_at=LATER,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from longtask_api import errors, ports
-from longtask_crds import callback
+from longtask_crds import signing_keys
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,19 @@ class CallbackKeys:
         """Return the newest key of the owner, and make it if there is none."""
         for _ in range(_TRIES):
             secret = await self._secret()
-            keys = callback.OwnerKeys.parse(secret.values.get(owner, ""))
+            keys = signing_keys.OwnerKeys.parse(secret.values.get(owner, ""))
             if active := keys.active(self._clock()):
                 return active[0]
-            fresh = callback.new_key()
+            if keys.ignored:
+                # Somebody wrote a key here: another in its place is one that no receiver knows.
+                raise errors.Unavailable(f"No callback key is usable: {'; '.join(keys.ignored)}.")
+            fresh = signing_keys.new_key()
             made = keys.rotated(fresh, self._clock()).render()
             try:
                 await self._cluster.patch_secret(
-                    callback.KEYS_SECRET, {owner: made}, resource_version=secret.resource_version
+                    signing_keys.KEYS_SECRET,
+                    {owner: made},
+                    resource_version=secret.resource_version,
                 )
             except errors.Conflict:
                 continue  # the operator or another replica made one meanwhile
@@ -40,6 +45,8 @@ class CallbackKeys:
 
     async def _secret(self) -> ports.SecretData:
         try:
-            return await self._cluster.get_secret(callback.KEYS_SECRET)
+            return await self._cluster.get_secret(signing_keys.KEYS_SECRET)
         except errors.NotFound as error:
-            raise errors.Unavailable(f"The Secret {callback.KEYS_SECRET} is missing.") from error
+            raise errors.Unavailable(
+                f"The Secret {signing_keys.KEYS_SECRET} is missing."
+            ) from error

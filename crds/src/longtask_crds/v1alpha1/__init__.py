@@ -68,10 +68,10 @@ from longtask_crds.v1alpha1.metadata import (
 from longtask_crds.v1alpha1.notification import (
     URL_PATTERN,
     Callback,
-    CallbackEvent,
     CallbackState,
     CallbackStatus,
     Notify,
+    TaskEvent,
     Url,
 )
 from longtask_crds.v1alpha1.workload import (
@@ -92,7 +92,6 @@ __all__ = [
     "Argument",
     "Attempt",
     "Callback",
-    "CallbackEvent",
     "CallbackState",
     "CallbackStatus",
     "ConcurrencyPolicy",
@@ -141,6 +140,7 @@ __all__ = [
     "SecretName",
     "Step",
     "StepStatus",
+    "TaskEvent",
     "TaskName",
     "TaskTemplate",
     "Time",

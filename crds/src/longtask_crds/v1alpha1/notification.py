@@ -9,8 +9,8 @@ from longtask_crds.v1alpha1.fields import Count, Model, Time, Word
 from longtask_crds.v1alpha1.workload import SecretKeyRef
 
 
-class CallbackEvent(enum.StrEnum):
-    """What a callback may report."""
+class TaskEvent(enum.StrEnum):
+    """What may be told of a task."""
 
     QUEUED = "queued"
     STARTED = "started"
@@ -36,7 +36,7 @@ class Callback(Model):
     Secret must carry the label longtask.dev/callback: "true"."""
 
     events: (
-        Annotated[list[CallbackEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
+        Annotated[list[TaskEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
         | None
     ) = None
     """What to report; succeeded, failed and cancelled when absent. The events queued, started and
@@ -59,7 +59,7 @@ class Notify(Model):
     """The address."""
 
     events: (
-        Annotated[list[CallbackEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
+        Annotated[list[TaskEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
         | None
     ) = None
     """What to report; succeeded, failed and cancelled when absent."""
@@ -79,7 +79,7 @@ class CallbackStatus(Model):
     id: Word
     """The webhook-id: the same on every try."""
 
-    event: CallbackEvent
+    event: TaskEvent
     """What is reported."""
 
     state: CallbackState

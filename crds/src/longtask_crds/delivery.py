@@ -1,4 +1,4 @@
-"""When a callback is sent again, and when it is given up. Pure."""
+"""When a callback is sent again, and when it is given up."""
 
 import dataclasses
 import enum
@@ -14,13 +14,19 @@ _LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 class Problem(enum.StrEnum):
-    """Why no answer came, or why nothing was sent. No address and no text of the receiver's."""
+    """Why no answer came, or why nothing was sent. Part of the API: never renamed.
+
+    It stands in `status.callback.lastError`, and holds no address and no text of the receiver's.
+    """
 
     TIMEOUT = "Timeout"
     CONNECTION_FAILED = "ConnectionFailed"
     TLS_FAILED = "TlsFailed"
     NAME_NOT_RESOLVED = "NameNotResolved"
-    ADDRESS_REFUSED = "AddressRefused"  #: final
+    #: Final: the URL itself may not be called, whatever its host leads to.
+    ADDRESS_REFUSED = "AddressRefused"
+    #: The name led to an address that may not be called. It may lead elsewhere at the next try.
+    RESOLVED_ADDRESS_REFUSED = "ResolvedAddressRefused"
     SECRET_UNUSABLE = "SecretUnusable"
 
 

@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtask_crds import v1alpha1
+from longtask_crds import delivery, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator import delivery
 from longtask_operator.testing import NOW
 
 SCHEDULE = (0, 5, 300, 1800)
 FIRST = v1alpha1.CallbackStatus(
     id="msg_1",
-    event=v1alpha1.CallbackEvent.SUCCEEDED,
+    event=v1alpha1.TaskEvent.SUCCEEDED,
     state=v1alpha1.CallbackState.PENDING,
     next_try_at=NOW,
 )
@@ -50,7 +49,13 @@ def problem(what: delivery.Problem) -> delivery.Try:
             problem(delivery.Problem.ADDRESS_REFUSED),
             EXHAUSTED,
             Reason.ADDRESS_REFUSED,
-            id="a-refused-address-is-final",
+            id="a-refused-url-is-final",
+        ),
+        pytest.param(
+            problem(delivery.Problem.RESOLVED_ADDRESS_REFUSED),
+            PENDING,
+            Reason.DELIVERING,
+            id="a-name-may-lead-elsewhere-next-time",
         ),
         pytest.param(
             problem(delivery.Problem.TIMEOUT), PENDING, Reason.DELIVERING, id="silence-may-mend"

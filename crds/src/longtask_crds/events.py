@@ -1,0 +1,125 @@
+"""What happened to a task, and how a receiver is told: the event, its id, its body.
+
+The bytes are derived from the stored resource alone, so that no restart can change them.
+"""
+
+import json
+import uuid
+
+from pydantic import Field
+
+from longtask_crds import v1alpha1
+from longtask_crds.v1alpha1 import TaskEvent, conditions
+
+_TERMINAL = {
+    v1alpha1.Phase.SUCCEEDED: TaskEvent.SUCCEEDED,
+    v1alpha1.Phase.FAILED: TaskEvent.FAILED,
+    v1alpha1.Phase.CANCELLED: TaskEvent.CANCELLED,
+}
+_SEQUENCE = {
+    TaskEvent.QUEUED: 1,
+    TaskEvent.STARTED: 2,
+    TaskEvent.PROGRESS: 3,
+    TaskEvent.SUCCEEDED: 4,
+    TaskEvent.FAILED: 4,
+    TaskEvent.CANCELLED: 4,
+}
+
+
+class CallbackData(v1alpha1.Model):
+    """The task that ended."""
+
+    id: str
+    """The task's id."""
+
+    name: str
+    """The resource's name: the same."""
+
+    namespace: str
+    """The namespace of the resource."""
+
+    type: str | None
+    """The LongTaskType's name."""
+
+    phase: v1alpha1.Phase
+    """Where it stands."""
+
+    reason: str | None
+    """Why, as one word."""
+
+    message: str | None
+    """Why, for people."""
+
+    attempt: int
+    """The number of the last attempt."""
+
+    queued_at: v1alpha1.Time | None
+    """When it entered its queue."""
+
+    started_at: v1alpha1.Time | None
+    """When its program started."""
+
+    finished_at: v1alpha1.Time | None
+    """When it ended."""
+
+    sequence: int
+    """The rank of the event: callbacks come in any order."""
+
+    result: v1alpha1.Json = None
+    """What the program brought, if it succeeded."""
+
+
+class CallbackBody(v1alpha1.Model):
+    """What is sent to `callback.url`."""
+
+    type: str = Field(examples=["longtask.succeeded"])
+    """The event: longtask.succeeded, longtask.failed or longtask.cancelled."""
+
+    timestamp: v1alpha1.Time | None
+    """When it happened."""
+
+    data: CallbackData
+    """What happened to which task."""
+
+
+def terminal_event(phase: v1alpha1.Phase) -> TaskEvent:
+    """Return the event that reports this end."""
+    return _TERMINAL[phase]
+
+
+def is_wanted(callback: v1alpha1.Callback, event: TaskEvent) -> bool:
+    """Tell whether the receiver asked for this event; the three ends unless it says otherwise."""
+    wanted = callback.events
+    return event in (_TERMINAL.values() if wanted is None else wanted)
+
+
+def webhook_id(task_uid: str, event: TaskEvent, attempt: int) -> str:
+    """Return the delivery's id: the same for the same facts, whoever computes it, whenever."""
+    return f"msg_{uuid.uuid5(uuid.UUID(task_uid), f'{event}/{attempt}')}"
+
+
+def body(task: v1alpha1.LongTask, event: TaskEvent) -> bytes:
+    """Return the bytes to send: the same on every try."""
+    status, meta = task.status, task.metadata
+    succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
+    data = CallbackData(
+        id=meta.name,
+        name=meta.name,
+        namespace=meta.namespace,
+        type=task.spec.type,
+        phase=status.phase or v1alpha1.Phase.PENDING,
+        reason=succeeded.reason if succeeded else None,
+        message=succeeded.message if succeeded else None,
+        attempt=status.attempt or 0,
+        queued_at=status.queued_at,
+        started_at=status.started_at,
+        finished_at=status.finished_at,
+        sequence=_SEQUENCE[event],
+    )
+    if event is TaskEvent.SUCCEEDED:
+        result = status.result.value if status.result else None
+        data = data.model_copy(update={"result": result})
+    told = CallbackBody(type=f"longtask.{event}", timestamp=status.finished_at, data=data)
+    # Only a success has a result, and null is one: the field is there as soon as it is set.
+    document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
