@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-MEMBERS := crds client api operator runner localcluster
+MEMBERS := crds adapters client api operator runner localcluster
 SOURCES := $(wildcard $(MEMBERS:%=%/src))
 READY := $(VENV)/.ready
 LOCAL := $(BIN)/python -m longtask_localcluster

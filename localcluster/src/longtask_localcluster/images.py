@@ -47,8 +47,8 @@ class Image:
 API = Image(
     repository="longtask-api",
     dockerfile="Dockerfile.api",
-    members=("crds", "client", "api", "operator"),
-    with_dependencies=("api", "operator"),
+    members=("crds", "adapters", "client", "api", "operator"),
+    with_dependencies=("adapters", "api", "operator"),
 )
 RUNNER = Image(
     repository="longtask-runner",

@@ -1,0 +1,123 @@
+"""Where the objects of a kind are in the API server, and what becomes of their JSON."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
+
+import pydantic
+
+from longtask_adapters.kube import errors
+from longtask_crds import names, v1alpha1
+
+_logger = logging.getLogger(__name__)
+
+Raw = dict[str, Any]
+R = TypeVar("R", bound=v1alpha1.Resource)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the objects of a kind are."""
+
+    api: str  #: `/api/v1`, or `/apis/<group>/<version>`
+    plural: str
+
+    def collection(self, namespace: str) -> str:
+        """Return the path of all objects in a namespace."""
+        return f"{self.api}/namespaces/{quote(namespace, safe='')}/{self.plural}"
+
+    def path(self, key: names.ObjectKey, subresource: str = "") -> str:
+        """Return the path of one object, or of its subresource."""
+        path = f"{self.collection(key.namespace)}/{quote(key.name, safe='')}"
+        return f"{path}/{subresource}" if subresource else path
+
+
+PODS: Final = Place("/api/v1", "pods")
+SECRETS: Final = Place("/api/v1", "secrets")
+EVENTS: Final = Place("/api/v1", "events")
+#: The same Events in newer words: these are written, the older ones are searched by fields.
+NEW_EVENTS: Final = Place("/apis/events.k8s.io/v1", "events")
+JOBS: Final = Place("/apis/batch/v1", "jobs")
+#: The path to ask whom a token belongs to.
+TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
+def without_managed_fields(raw: Raw) -> Raw:
+    """Return an object without the record of who wrote which field: half of it, and never asked."""
+    meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+    return {**raw, "metadata": meta}
+
+
+def without_inputs(raw: Raw) -> Raw:
+    """Return a task without its inputs too: up to 64 KiB that no list or view shows."""
+    spec = {key: value for key, value in (raw.get("spec") or {}).items() if key != "input"}
+    if spec.get("steps"):
+        spec["steps"] = [
+            {key: value for key, value in step.items() if key != "input"} for step in spec["steps"]
+        ]
+    return {**without_managed_fields(raw), "spec": spec}
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind(Place, Generic[R]):
+    """A kind of our own: its place, its model, and what a cache keeps of it.
+
+    Slimming is the cache's word: `read` and `parse` take an object whole.
+    """
+
+    model: type[R]
+    slim: Callable[[Raw], Raw] = without_managed_fields
+
+    def slimmed(self, slim: Callable[[Raw], Raw]) -> "Kind[R]":
+        """Return the kind as a cache that keeps less takes it."""
+        return dataclasses.replace(self, slim=slim)
+
+    def read(self, raw: Raw) -> R:
+        """Return the resource.
+
+        Raises:
+            ClusterError: It cannot be read.
+        """
+        try:
+            return self.model.model_validate(raw)
+        except pydantic.ValidationError as error:
+            raise errors.ClusterError(_causes(error)) from error
+        except RecursionError as error:
+            raise errors.ClusterError("it is nested too deeply") from error
+
+
+_API: Final = f"/apis/{names.API_VERSION}"
+TASKS: Final = Kind(_API, names.LONGTASKS, v1alpha1.LongTask)
+TYPES: Final = Kind(_API, names.LONGTASKTYPES, v1alpha1.LongTaskType)
+QUEUES: Final = Kind(_API, names.LONGTASKQUEUES, v1alpha1.LongTaskQueue)
+SCHEDULES: Final = Kind(_API, names.LONGTASKSCHEDULES, v1alpha1.LongTaskSchedule)
+
+
+def parse(kind: Kind[R], raw: Raw) -> R | None:
+    """Return the resource, or None if it cannot be read: one bad object must not stop the rest."""
+    try:
+        return kind.read(raw)
+    except errors.ClusterError as error:
+        told = {"plural": kind.plural, "object": str(key_of(raw)), "cause": str(error)}
+        _logger.error("Skipped what cannot be read", extra=told)
+        return None
+
+
+def _causes(error: pydantic.ValidationError) -> str:
+    """Return which fields are wrong, and nothing of what they hold."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def key_of(raw: Raw) -> names.ObjectKey:
+    """Return the key of an object as the API server gives it."""
+    return names.ObjectKey(raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+
+
+def version_of(raw: Raw) -> int:
+    """Return the resourceVersion as a number, by which versions of one kind are ordered."""
+    return int(raw["metadata"].get("resourceVersion") or 0)

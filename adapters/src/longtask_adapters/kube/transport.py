@@ -1,0 +1,186 @@
+"""The seam towards Kubernetes: a request, its answer, and who carries them. No meaning yet."""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from longtask_adapters.kube import deep_json, errors
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeouts:
+    """How long to wait, in seconds; None is for ever."""
+
+    total: float | None = 10.0
+    connect: float | None = 5.0
+    silence: float | None = None  #: between two pieces of the answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One request to the API server."""
+
+    method: str
+    path: str  #: quoted, without the query
+    query: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    json: Any = None  #: the body, as what it says; None for none
+    timeouts: Timeouts = Timeouts()
+
+    @property
+    def target(self) -> str:
+        """Return the path with its query."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+
+class Response(Protocol):
+    """An answer whose body is still to be read, in one of four ways, once."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by names in any case."""
+
+    async def read(self) -> bytes:
+        """Return the whole body; raise Unavailable if it breaks off, as the others do."""
+
+    async def json(self) -> Any:
+        """Return what the body says; raise ValueError or RecursionError if it is no JSON."""
+
+    def lines(self) -> AsyncIterator[bytes]:
+        """Yield the body line by line, as the lines come."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+
+
+class Transport(Protocol):
+    """Carries requests to an API server."""
+
+    def open(self, request: Request) -> contextlib.AbstractAsyncContextManager[Response]:
+        """Send a request and let its answer be read; raise Unavailable if there is none."""
+
+
+class KubernetesTransport:
+    """Carries them over HTTP, with the account that the process has."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(
+        cls, *, kubeconfig: Path | None = None, pool_size: int = 100
+    ) -> "AsyncIterator[KubernetesTransport]":
+        """Find the API server; the connections are closed at the end.
+
+        Args:
+            kubeconfig: The file that names it; without one the pod's own account is used, or
+                outside of a cluster what kubectl would use.
+            pool_size: How many connections there may be at once. Each watch and each followed log
+                holds one for long.
+
+        Raises:
+            ClusterError: Nothing says where an API server is.
+        """
+        configuration = client.Configuration()
+        try:
+            await _configure(configuration, kubeconfig)
+        except config.ConfigException as error:
+            raise errors.ClusterError(f"Nothing says where the cluster is: {error}") from error
+        configuration.connection_pool_maxsize = pool_size
+        async with client.ApiClient(configuration) as api:
+            yield cls(api)
+
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Response]:
+        """Send a request and let its answer be read; raise Unavailable if there is none."""
+        with _translated(request):
+            answer = await self._api.call_api(
+                request.method,
+                self._api.configuration.host + request.target,
+                await self._authorized(request.headers),
+                request.json,
+                _request_timeout=aiohttp.ClientTimeout(
+                    total=request.timeouts.total,
+                    sock_connect=request.timeouts.connect,
+                    sock_read=request.timeouts.silence,
+                ),
+            )
+        response: aiohttp.ClientResponse = answer.response
+        try:
+            yield _HttpResponse(request, response)
+        finally:
+            # An answer that was read has given its connection back; of any other it is closed.
+            response.close()
+
+    async def _authorized(self, headers: Mapping[str, str]) -> dict[str, str]:
+        # Asked anew each time: a projected token is replaced while we run.
+        token = await self._api.configuration.get_api_key_with_prefix(
+            "BearerToken", alias="authorization"
+        )
+        return {**headers, "Authorization": token} if token else dict(headers)
+
+
+class _HttpResponse:
+    def __init__(self, request: Request, response: aiohttp.ClientResponse) -> None:
+        self._request = request
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        with _translated(self._request):
+            return await self._response.read()
+
+    async def json(self) -> Any:
+        return deep_json.loads(await self.read())
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        with _translated(self._request):
+            try:
+                async for line in self._response.content:
+                    yield line
+            except ValueError as error:  # it is longer than any object may be
+                raise errors.Unavailable(f"{self._request.path}: an endless line") from error
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        with _translated(self._request):
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+
+
+@contextlib.contextmanager
+def _translated(request: Request) -> Iterator[None]:
+    try:
+        yield
+    # A ConfigException says that the account's token cannot be read.
+    except (TimeoutError, aiohttp.ClientError, OSError, config.ConfigException) as error:
+        what = f"{request.method} {request.path}: {type(error).__name__}"
+        _logger.debug("Could not reach the API server", extra={"cause": what}, exc_info=True)
+        raise errors.Unavailable(what) from error
+
+
+async def _configure(configuration: client.Configuration, kubeconfig: Path | None) -> None:
+    kubernetes_config: Any = config  # it carries no types
+    if kubeconfig is not None:
+        await kubernetes_config.load_kube_config(
+            config_file=str(kubeconfig), client_configuration=configuration
+        )
+        return
+    try:
+        kubernetes_config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        await kubernetes_config.load_kube_config(client_configuration=configuration)
