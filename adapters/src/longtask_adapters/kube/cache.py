@@ -1,0 +1,165 @@
+"""A copy of all resources of a kind, by key. It never goes back to an older state of one."""
+
+import asyncio
+import collections
+import logging
+import types
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Generic, NamedTuple
+
+from longtask_adapters.kube.kinds import R
+from longtask_crds import names, v1alpha1
+
+_logger = logging.getLogger(__name__)
+
+#: As many as may go at once: a list that was on its way meanwhile must bring none of them back.
+_REMEMBERED_DELETIONS = 10_000
+
+
+class Change(NamedTuple, Generic[R]):
+    """One resource, as it was and as it is; None is: not there."""
+
+    before: R | None
+    after: R | None
+
+
+#: Is told of each change: the resource before and after it, as `Change` has them.
+Listener = Callable[[R | None, R | None], None]
+
+
+class Cache(Generic[R]):
+    """The resources by key: what lists, watches and the answers of our own writes have brought."""
+
+    def __init__(self) -> None:
+        self._items: dict[names.ObjectKey, R] = {}
+        self._view = types.MappingProxyType(self._items)
+        # What is on its way may arrive after the watch has told of the deletion that followed.
+        self._deleted: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._waiters: dict[names.ObjectKey, set[asyncio.Event]] = {}
+        self._listeners: list[Listener[R]] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: names.ObjectKey) -> R | None:
+        """Return the resource of that key, or None."""
+        return self._items.get(key)
+
+    def values(self) -> list[R]:
+        """Return all resources, in no order."""
+        return list(self._items.values())
+
+    def by_key(self) -> Mapping[names.ObjectKey, R]:
+        """Return all resources by their keys, as they are from now on."""
+        return self._view
+
+    def on_change(self, listener: Listener[R]) -> None:
+        """Tell the listener of each change from now on: the resource before and after."""
+        self._listeners.append(listener)
+
+    def wants(self, key: names.ObjectKey, uid: str, version: int) -> bool:
+        """Tell whether this state of an object would be news: ask before it is parsed."""
+        old = self._items.get(key)
+        return uid not in self._deleted and (old is None or version_of(old) < version)
+
+    def put(self, resource: R) -> bool:
+        """Keep the resource unless what is here is as new; tell whether it was news."""
+        key = key_of(resource)
+        if not self.wants(key, resource.metadata.uid, version_of(resource)):
+            return False
+        old = self._items.get(key)
+        if old is not None and old.metadata.uid != resource.metadata.uid:
+            self._remember(old.metadata.uid)
+        self._items[key] = resource
+        self._tell(key, old, resource)
+        return True
+
+    def remove(self, key: names.ObjectKey, uid: str) -> bool:
+        """Forget the resource, for good: a late answer does not bring it back.
+
+        Returns:
+            Whether it was here.
+        """
+        self._remember(uid)
+        old = self._items.get(key)
+        if old is None or old.metadata.uid != uid:
+            return False
+        del self._items[key]
+        self._tell(key, old, None)
+        return True
+
+    def replace(self, resources: Iterable[R], version: int) -> list[Change[R]]:
+        """Take over a complete list that was made at that version; return what changed.
+
+        What was deleted since stays deleted, and what is newer than the list stays as it is.
+        """
+        changes = []
+        listed = set()
+        for resource in resources:
+            key = key_of(resource)
+            listed.add(key)
+            before = self._items.get(key)
+            if self.put(resource):
+                changes.append(Change(before, resource))
+        return changes + self.keep_only(listed, version)
+
+    def keep_only(self, listed: AbstractSet[names.ObjectKey], version: int) -> list[Change[R]]:
+        """Forget what a complete list, made at that version, does not have; return what went."""
+        gone = [
+            (key, old)
+            for key, old in self._items.items()
+            # What is newer than the list cannot be missed by it.
+            if key not in listed and version_of(old) <= version
+        ]
+        for key, old in gone:
+            self.remove(key, old.metadata.uid)
+        return [Change(old, None) for _, old in gone]
+
+    async def wait_for(
+        self, key: names.ObjectKey, done: Callable[[R | None], bool], *, within: float
+    ) -> R | None:
+        """Return the resource once it is as wanted, or as it is after `within` seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while not done(self._items.get(key)):
+                    await self._change_of(key)
+        except TimeoutError:
+            pass
+        return self._items.get(key)
+
+    async def _change_of(self, key: names.ObjectKey) -> None:
+        event = asyncio.Event()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(event)
+        try:
+            await event.wait()
+        finally:
+            waiters.discard(event)
+            if not waiters and self._waiters.get(key) is waiters:
+                del self._waiters[key]
+
+    def _remember(self, uid: str) -> None:
+        self._deleted[uid] = None
+        if len(self._deleted) > _REMEMBERED_DELETIONS:
+            self._deleted.popitem(last=False)
+
+    def _tell(self, key: names.ObjectKey, before: R | None, after: R | None) -> None:
+        for event in self._waiters.get(key, ()):
+            event.set()
+        for listener in self._listeners:
+            try:
+                listener(before, after)
+            except Exception:
+                # The cache is right, and the others want to know, whatever is wrong with this one.
+                _logger.exception("A listener failed", extra={"object": str(key)})
+
+
+def key_of(resource: v1alpha1.Resource) -> names.ObjectKey:
+    """Return the resource's key."""
+    return names.ObjectKey(resource.metadata.namespace, resource.metadata.name)
+
+
+def version_of(resource: v1alpha1.Resource) -> int:
+    """Return the resourceVersion as a number, by which versions of one kind are ordered."""
+    return int(resource.metadata.resource_version or 0)

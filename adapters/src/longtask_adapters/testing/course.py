@@ -1,0 +1,162 @@
+"""What people and the rest of Kubernetes do to what is stored: one line of a test each."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from longtask_adapters.testing.store import Store, stamp
+from longtask_crds import names, v1alpha1
+
+Raw = dict[str, Any]
+
+_PLURALS: dict[type[v1alpha1.Resource], str] = {
+    v1alpha1.LongTask: names.LONGTASKS,
+    v1alpha1.LongTaskType: names.LONGTASKTYPES,
+    v1alpha1.LongTaskQueue: names.LONGTASKQUEUES,
+    v1alpha1.LongTaskSchedule: names.LONGTASKSCHEDULES,
+}
+
+
+class Course(Store):
+    """The course of things."""
+
+    # --- what people do ---
+
+    def add(self, resource: v1alpha1.Resource) -> None:
+        """Store one of our resources."""
+        raw = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if isinstance(resource, v1alpha1.LongTask):
+            raw |= {"spec": resource.spec.to_json(), "status": resource.status.to_json()}
+        raw["metadata"] = {"namespace": self.namespace} | raw["metadata"]
+        self._save(_PLURALS[type(resource)], raw)
+
+    def add_secret(
+        self,
+        name: str,
+        data: Mapping[str, str] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """Store a Secret."""
+        encoded = {k: base64.b64encode(v.encode()).decode() for k, v in (data or {}).items()}
+        key = names.ObjectKey(namespace or self.namespace, name)
+        self.put("secrets", key, data=encoded, metadata={"labels": dict(labels or {})})
+
+    def cancel(self, name: str | names.ObjectKey) -> None:
+        """Ask for the end of a task, as `kubectl patch` does."""
+        raw = self.stored(names.LONGTASKS, name)
+        meta = raw["metadata"] | {"generation": raw["metadata"].get("generation", 0) + 1}
+        spec = raw["spec"] | {"cancel": True}
+        self._save(names.LONGTASKS, {**raw, "metadata": meta, "spec": spec})
+
+    def report_progress(self, name: str | names.ObjectKey, percent: int) -> None:
+        """Write progress as the API does for the runner; another's write in between."""
+        raw = self.stored(names.LONGTASKS, name)
+        if is_finished(raw["status"]):
+            return
+        progress = {"percent": percent, "updatedAt": stamp(self.now)}
+        status = raw["status"] | {"progress": progress}
+        self._save(names.LONGTASKS, {**raw, "status": status})
+
+    def remove_task(self, name: str | names.ObjectKey) -> None:
+        """Delete a task; what it owns goes with it."""
+        self.remove(names.LONGTASKS, name)
+
+    def remove_job(self, name: str | names.ObjectKey) -> None:
+        """Delete a Job; its pods go with it."""
+        self.remove("jobs", name)
+
+    def remove_pod(self, name: str | names.ObjectKey) -> None:
+        """Delete a pod at once, its last words unread."""
+        self.remove("pods", name)
+
+    # --- what the rest of Kubernetes does ---
+
+    def make_pod(self, job: str | names.ObjectKey) -> str:
+        """Make the pod that a Job asks for, as the Job controller does; return its name."""
+        raw = self.stored("jobs", job)
+        key, template = self.key(job), raw["spec"]["template"]
+        name = f"{key.name}-{self.made + 1}"
+        uid = raw["metadata"]["uid"]
+        owner = {"kind": "Job", "name": key.name, "uid": uid, "controller": True}
+        meta = {
+            **template["metadata"],
+            "name": name,
+            "namespace": key.namespace,
+            "ownerReferences": [owner],
+        }
+        spec = template["spec"] | {"nodeName": "node-1"}
+        self._save("pods", {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
+        return name
+
+    def start_pod(self, name: str | names.ObjectKey) -> None:
+        """Start the pod's container."""
+        self._set_pod(name, "Running", {"running": {"startedAt": stamp(self.now)}})
+
+    def end_pod(
+        self,
+        name: str | names.ObjectKey,
+        exit_code: int = 0,
+        message: str = "",
+        *,
+        disrupted: bool = False,
+    ) -> None:
+        """End the pod's container; its Job ends too, unless the pod was disrupted."""
+        raw = self.stored("pods", name)
+        running = raw["status"]["containerStatuses"][0]["state"]["running"]
+        terminated = running | {
+            "exitCode": exit_code,
+            "reason": "Error" if exit_code else "Completed",
+            "message": message,
+            "finishedAt": stamp(self.now),
+        }
+        more: Raw = {}
+        if exit_code and raw["spec"].get("activeDeadlineSeconds") == 1:
+            more["reason"] = "DeadlineExceeded"
+        if disrupted:
+            more["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+        phase = "Failed" if exit_code else "Succeeded"
+        self._set_pod(name, phase, {"terminated": terminated}, **more)
+        if not (disrupted and exit_code):
+            self._end_job_of(raw, "Failed" if exit_code else "Complete")
+
+    def no_pod_because(self, job: str | names.ObjectKey, message: str) -> None:
+        """Say why a Job's pod cannot be made, as the Job controller does: in an Event."""
+        meta = self.stored("jobs", job)["metadata"]
+        about = {key: meta[key] for key in ("name", "namespace", "uid")} | {"kind": "Job"}
+        self.put(
+            "events",
+            names.ObjectKey(meta["namespace"], f"{meta['name']}.{self.made + 1}"),
+            involvedObject=about,
+            type="Warning",
+            reason="FailedCreate",
+            message=message,
+        )
+
+    @property
+    def warnings(self) -> list[tuple[str, str, str]]:
+        """Return the Events of type Warning on tasks: the task's name, the reason, the message."""
+        return [
+            (event["involvedObject"]["name"], event["reason"], event["message"])
+            for event in self.objects("events").values()
+            if (event["type"], event["involvedObject"]["kind"]) == ("Warning", "LongTask")
+        ]
+
+    def _set_pod(self, name: str | names.ObjectKey, phase: str, state: Raw, **status: Any) -> None:
+        containers = [{"name": names.RUNNER_CONTAINER, "state": state}]
+        told = {"phase": phase, "containerStatuses": containers} | status
+        self._save("pods", {**self.stored("pods", name), "status": told})
+
+    def _end_job_of(self, pod: Raw, kind: str) -> None:
+        owners = {owner["uid"] for owner in pod["metadata"].get("ownerReferences", ())}
+        for job in list(self.objects("jobs").values()):
+            if job["metadata"]["uid"] in owners:
+                ended = [{"type": kind, "status": "True"}]
+                self._save("jobs", {**job, "status": {"conditions": ended}})
+
+
+def is_finished(status: Raw) -> bool:
+    """Tell whether a stored status says that its task has finished."""
+    conditions = status.get("conditions", ())
+    return any(c["type"] == "Finished" and c["status"] == "True" for c in conditions)
