@@ -15,10 +15,10 @@ import aiohttp
 from kubernetes.aio import client, config
 from pydantic import ValidationError
 
-from longtask_api import errors, json_text, ports
+from longtask_api import errors, ports
 from longtask_api.ports import R
 from longtask_client import models
-from longtask_crds import names, v1alpha1
+from longtask_crds import json_values, names, v1alpha1
 
 log = logging.getLogger(__name__)
 
@@ -316,5 +316,5 @@ def order_pointer(field: str) -> str:
     """Return where in an order the API server's field stands: `spec.a[0].b` is `/a/0/b`."""
     parts = [part for part in re.split(r"[.\[\]]+", field) if part]
     if parts[:1] in (["spec"], ["metadata"]):
-        return json_text.pointer(*parts[1:])
+        return json_values.pointer(*parts[1:])
     return ""

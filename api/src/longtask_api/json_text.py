@@ -1,22 +1,16 @@
 """JSON as it comes in and goes out: strict, bounded, and nothing in it is changed by Kubernetes."""
 
+import itertools
 import json
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from longtask_api import errors
 from longtask_client import models
-from longtask_crds import rules
+from longtask_crds import json_values
 
 MAX_DEPTH = 64
-
-#: What Kubernetes keeps exactly. Larger integers become floats there, without a word.
-_INT_RANGE = range(-(2**63), 2**63)
-
-
-def pointer(*parts: str | int) -> str:
-    """Return the JSON Pointer (RFC 6901) of these parts."""
-    return rules.pointer_of(list(parts))
+#: No more findings than a reader can use: one answer must not be larger than the request.
+MAX_FINDINGS = 50
 
 
 def loads(text: bytes) -> Any:
@@ -24,7 +18,7 @@ def loads(text: bytes) -> Any:
 
     Raises:
         Malformed: It is no JSON, is nested too deeply, or holds numbers that JSON cannot.
-        Invalid: It holds numbers that Kubernetes would change.
+        Invalid: It holds numbers or text that Kubernetes would change.
     """
     try:
         value = json.loads(text.decode(), parse_constant=_no_constant)
@@ -34,42 +28,15 @@ def loads(text: bytes) -> Any:
         raise errors.Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.") from error
     except ValueError as error:
         raise errors.Malformed(f"The body is no JSON: {error}.") from error
-    if wrong := list(_unsafe(value, ())):
-        raise errors.Invalid(errors=wrong[:50])
+    wrong = []
+    for path, flaw in itertools.islice(json_values.flaws(value, depth=MAX_DEPTH), MAX_FINDINGS):
+        if flaw is json_values.TOO_DEEP:
+            raise errors.Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        wrong.append(models.ProblemError(pointer=json_values.pointer(*path), detail=flaw))
+    if wrong:
+        raise errors.Invalid(errors=wrong)
     return value
-
-
-def dumps(value: Any) -> bytes:
-    """Return the value as compact UTF-8 JSON.
-
-    Raises:
-        Malformed: A string in it is no Unicode text: half of a surrogate pair.
-    """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise errors.Malformed("The body holds half of a surrogate pair.") from error
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not part of it")
-
-
-def _unsafe(value: Any, path: tuple[str | int, ...]) -> Iterator[models.ProblemError]:
-    if len(path) > MAX_DEPTH:
-        raise errors.Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
-    match value:
-        case dict():
-            for key, inner in value.items():
-                yield from _unsafe(inner, (*path, key))
-        case list():
-            for index, inner in enumerate(value):
-                yield from _unsafe(inner, (*path, index))
-        case int() if value not in _INT_RANGE:
-            yield models.ProblemError(
-                pointer=pointer(*path),
-                detail="integers beyond 64 bits lose digits in Kubernetes: send them as strings",
-            )
-        case float() if value in (float("inf"), float("-inf")):
-            yield models.ProblemError(pointer=pointer(*path), detail="the number is too large")

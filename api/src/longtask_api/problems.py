@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from longtask_api import errors
-from longtask_api.json_text import pointer
 from longtask_client import models
+from longtask_crds.json_values import pointer
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from longtask_api import app as public
-from longtask_api import auth, backend, dependencies, errors, json_text
+from longtask_api import auth, backend, dependencies, errors
 from longtask_api.dependencies import BackendDep
 from longtask_api.services import orders
-from longtask_crds import names, runner_contract, v1alpha1
+from longtask_crds import json_values, names, runner_contract, v1alpha1
 
 
 class Report(BaseModel):
@@ -82,7 +82,7 @@ def parse_report(document: Any) -> dict[str, Any]:
     except ValidationError as error:
         raise errors.Invalid(errors=orders.validation_errors(error)) from error
     if report.checkpoint is not None:
-        if len(json_text.dumps(report.checkpoint)) > runner_contract.CHECKPOINT_LIMIT:
+        if json_values.size(report.checkpoint) > runner_contract.CHECKPOINT_LIMIT:
             raise errors.TooLarge(
                 f"A checkpoint may have {runner_contract.CHECKPOINT_LIMIT} bytes."
             )

@@ -3,12 +3,11 @@
 The bytes are derived from the stored resource alone, so that no restart can change them.
 """
 
-import json
 import uuid
 
 from pydantic import Field
 
-from longtask_crds import v1alpha1
+from longtask_crds import json_values, v1alpha1
 from longtask_crds.v1alpha1 import TaskEvent, conditions
 
 _TERMINAL = {
@@ -122,4 +121,4 @@ def body(task: v1alpha1.LongTask, event: TaskEvent) -> bytes:
     told = CallbackBody(type=f"longtask.{event}", timestamp=status.finished_at, data=data)
     # Only a success has a result, and null is one: the field is there as soon as it is set.
     document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return json_values.compact(document).encode()

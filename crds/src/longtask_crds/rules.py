@@ -15,7 +15,7 @@ import jsonschema
 import referencing.exceptions
 from referencing import Registry
 
-from longtask_crds import address_guard, effective, names, v1alpha1
+from longtask_crds import address_guard, effective, json_values, names, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 
 
@@ -42,7 +42,7 @@ def violations(
             found.append(Violation(f"/{field}", message, Reason.NOT_SUPPORTED))
     value = {} if spec.input is None else spec.input
     try:
-        size = input_size(value)
+        size = json_values.size(value)
     except RecursionError:
         return [*found, Violation("/input", "nested too deeply", Reason.INVALID_INPUT)]
     if size > names.INPUT_MAX_BYTES:
@@ -65,22 +65,12 @@ def violations(
     return found
 
 
-def input_size(value: Any) -> int:
-    """Return the size of a JSON value in bytes, written compactly in UTF-8."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-
-
-def pointer_of(path: list[str | int]) -> str:
-    """Return a path of keys and indexes as a JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-
-
 def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
     try:
         validator = _validator(json.dumps(schema))
         return [
             Violation(
-                pointer_of(["input", *path]),
+                json_values.pointer("input", *path),
                 error.message[: names.MESSAGE_MAX],
                 Reason.INVALID_INPUT,
             )

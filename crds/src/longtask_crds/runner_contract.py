@@ -33,6 +33,7 @@ INPUT_ANNOTATION = "longtask.dev/input"
 CHECKPOINT_ANNOTATION = "longtask.dev/checkpoint"
 
 INLINE_RESULT_LIMIT = 4095
+VALUE_DEPTH = 100  # levels: nothing deeper can be written into a status, by us or by others
 TERMINATION_MESSAGE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 CHECKPOINT_LIMIT = 16 * 1024

@@ -4,10 +4,9 @@ Nothing of a pod spec passes through from a user: each line is ours.
 """
 
 import dataclasses
-import json
 from typing import Any
 
-from longtask_crds import effective, names, runner_contract, v1alpha1
+from longtask_crds import effective, json_values, names, runner_contract, v1alpha1
 
 _TMP_SIZE = "256Mi"
 _TOKEN_SECONDS = 600
@@ -78,9 +77,7 @@ def build(
                 "metadata": {
                     "labels": labels | {names.EGRESS_LABEL: spec.egress.value},
                     "annotations": {
-                        runner_contract.INPUT_ANNOTATION: json.dumps(
-                            spec.input, ensure_ascii=False, separators=(",", ":")
-                        ),
+                        runner_contract.INPUT_ANNOTATION: json_values.compact(spec.input),
                         runner_contract.CHECKPOINT_ANNOTATION: "",
                     },
                 },

@@ -4,12 +4,9 @@ import dataclasses
 import json
 from datetime import datetime
 
-from longtask_crds import names, runner_contract, v1alpha1
+from longtask_crds import json_values, names, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator import pods
-
-#: Deeper ones cannot be written into the status, by us or by others.
-_DEEPEST_RESULT = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,36 +82,17 @@ def _of_result(message: str) -> Outcome:
         )
     try:
         value = json.loads(message) if message.strip() else None
-        _check_value(value, _DEEPEST_RESULT)
     except ValueError as error:
-        return failed(Reason.INVALID_RESULT, f"the result is not usable JSON: {error}")
+        return _unusable(str(error))
     except RecursionError:
-        return failed(Reason.INVALID_RESULT, "the result is not usable JSON: nested too deeply")
+        return _unusable(json_values.TOO_DEEP)
+    for _, flaw in json_values.flaws(value, depth=runner_contract.VALUE_DEPTH):
+        return _unusable(flaw)
     return Outcome(v1alpha1.Phase.SUCCEEDED, Reason.COMPLETED, result=v1alpha1.Result(value=value))
 
 
-def _check_value(value: object, levels: int) -> None:
-    if levels < 0:
-        raise ValueError("nested too deeply")
-    match value:
-        case bool():
-            return
-        # A CustomResource keeps integers of 64 bits only; a larger one would come back changed.
-        case int() if not -(2**63) <= value < 2**63:
-            raise ValueError("an integer beyond 64 bits: write it as a string")
-        case float() if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError("NaN and Infinity are no JSON")
-        case str() if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("half of a surrogate pair is no Unicode")
-        case list():
-            for item in value:
-                _check_value(item, levels - 1)
-        case dict():
-            for key, item in value.items():
-                _check_value(key, levels)
-                _check_value(item, levels - 1)
-        case _:
-            return
+def _unusable(flaw: str) -> Outcome:
+    return failed(Reason.INVALID_RESULT, f"the result is not usable JSON: {flaw}")
 
 
 def _reason(end: pods.End) -> Reason:

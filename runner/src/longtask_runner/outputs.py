@@ -5,11 +5,8 @@ This is the one place that knows how large a result may be; storage for larger o
 
 from __future__ import annotations
 
-from longtask_crds import runner_contract
+from longtask_crds import json_values, runner_contract
 from longtask_runner import errors, wire
-
-_LARGEST = 2**63 - 1
-_SMALLEST = -(2**63)
 
 
 def encode_result(value: object) -> bytes:
@@ -53,35 +50,10 @@ def encode_checkpoint(value: object) -> bytes:
 
 def find_flaw(value: object, *, place: str = "the result") -> str | None:
     """Return why a value cannot travel as JSON unchanged, with the place; None if it can."""
-    found = _flaw(value)
-    return None if found is None else f"{place}{found[0]}: {found[1]}"
-
-
-def _flaw(value: object) -> tuple[str, str] | None:
-    """Return the place of the first flaw, and the flaw; the place is put together on the way up."""
-    match value:
-        case None | bool() | str():
-            return None
-        case int():
-            if _SMALLEST <= value <= _LARGEST:
-                return None
-            return "", "an integer beyond 64 bits loses digits; return it as a string"
-        case float():
-            finite = value - value == 0
-            return None if finite else ("", f"{value} is no JSON number")
-        case list() | tuple():
-            for index, item in enumerate(value):
-                if found := _flaw(item):
-                    return f"[{index}]{found[0]}", found[1]
-            return None
-        case dict():
-            for name, item in value.items():
-                if not isinstance(name, str):
-                    return "", f"the key {name!r} is no string"
-                if found := _flaw(item):
-                    return f".{name}{found[0]}", found[1]
-            return None
-    return "", f"{type(value).__name__} is no JSON"
+    for path, flaw in json_values.flaws(value, depth=runner_contract.VALUE_DEPTH):
+        steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+        return f"{place}{''.join(steps)}: {flaw}"
+    return None
 
 
 def encode_message(message: str) -> bytes:

@@ -160,7 +160,6 @@ async def test_what_can_never_run_is_refused_with_the_fields_name(client, cluste
         pytest.param(b"{", "application/json", 400, id="no-json"),
         pytest.param(b'{"a": NaN}', "application/json", 400, id="nan-is-no-json"),
         pytest.param(b"\xff", "application/json", 400, id="no-utf-8"),
-        pytest.param(b'{"type": "a", "input": "\\ud800"}', "application/json", 400, id="half"),
         pytest.param(b"[" * 100_000, "application/json", 400, id="a-deep-hole"),
         pytest.param(b"[" * 70 + b"]" * 70, "application/json", 400, id="too-many-levels"),
         pytest.param(b"9" * 5000, "application/json", 400, id="more-digits-than-python-reads"),
@@ -181,6 +180,26 @@ async def test_bodies_that_are_not_taken(client, body, media_type, status):
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        pytest.param(rb'{"type": "a", "input": ["\ud800"]}', "/input/0", id="as-a-value"),
+        pytest.param(rb'{"labels": {"\ud800": "x"}}', r"/labels/\ud800", id="as-a-labels-name"),
+        pytest.param(
+            rb'{"callback": {"url": "https://a.example", "headers": {"\udfff": "x"}}}',
+            r"/callback/headers/\udfff",
+            id="as-a-headers-name",
+        ),
+        pytest.param(rb'{"\ud800": {"a": 18446744073709551616}}', r"/\ud800", id="as-a-field"),
+    ],
+)
+async def test_half_a_character_is_refused_wherever_it_stands(client, body, pointer):
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/api/v1/tasks", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert pointer in pointers(answer)
 
 
 async def test_a_body_without_an_announced_size_is_counted_as_it_comes(client):

@@ -94,7 +94,3 @@ def test_steps_are_refused_until_they_are_run() -> None:
     spec = v1alpha1.LongTaskSpec.model_validate({"steps": [{"name": "a", "type": "sleep"}]})
     (found,) = rules.violations(spec, None, INSTALLATION, GUARD)
     assert (found.pointer, found.reason) == ("/steps", Reason.NOT_SUPPORTED)
-
-
-def test_a_size_is_that_of_compact_utf8() -> None:
-    assert rules.input_size({"ü": [1, 2]}) == len('{"ü":[1,2]}'.encode())

@@ -58,14 +58,15 @@ def test_a_message_of_the_kubelets_limit_is_a_cut_one() -> None:
     assert runner_contract.is_cut("\u00fc" * 2048)
 
 
-def test_the_contract_imports_nothing() -> None:
+@pytest.mark.parametrize("module", ["runner_contract", "json_values"])
+def test_what_the_runner_loads_imports_nothing(module: str) -> None:
     script = (
         "import sys; before = set(sys.modules)\n"
-        "import longtask_crds.runner_contract\n"
+        f"import longtask_crds.{module}\n"
         "print(*sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
     )
     extra = set(done.stdout.split()) - {"__future__"}
-    assert extra == {"longtask_crds", "longtask_crds.runner_contract"}
+    assert extra == {"longtask_crds", f"longtask_crds.{module}"}

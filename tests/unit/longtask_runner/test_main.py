@@ -110,8 +110,8 @@ def probe(pod):
             "huge",
             {},
             76,
-            "InvalidResult: the result: an integer beyond 64 bits loses digits;"
-            " return it as a string",
+            "InvalidResult: the result: an integer beyond 64 bits loses digits:"
+            " write it as a string",
             id="a-result-that-would-change",
         ),
         pytest.param("forks", {}, 0, "[-15]", id="a-forked-child-dies-of-sigterm-quietly"),

@@ -31,13 +31,13 @@ def test_a_result_is_compact_json(value: object, data: bytes) -> None:
             {"a": [0, 2**63]}, r"the result\.a\[1\]: an integer beyond 64", id="large-int"
         ),
         pytest.param([-(2**63) - 1], r"the result\[0\]: an integer beyond 64 bits", id="small-int"),
-        pytest.param({"x": float("nan")}, r"the result\.x: nan is no JSON number", id="nan"),
-        pytest.param([float("-inf")], r"the result\[0\]: -inf is no JSON number", id="infinity"),
+        pytest.param({"x": float("nan")}, r"the result\.x: not a finite number", id="nan"),
+        pytest.param([float("-inf")], r"the result\[0\]: not a finite number", id="infinity"),
         pytest.param({1: 2}, "the result: the key 1 is no string", id="a-key-that-is-no-string"),
         pytest.param({"s": {1}}, r"the result\.s: set is no JSON", id="a-set"),
         pytest.param(b"x", "the result: bytes is no JSON", id="bytes"),
         pytest.param([datetime.date(2026, 1, 1)], r"\[0\]: date is no JSON", id="a-date"),
-        pytest.param("\ud800", "the result: .*surrogates", id="half-a-character"),
+        pytest.param("\ud800", "the result: half of a surrogate pair", id="half-a-character"),
     ],
 )
 def test_what_json_cannot_carry_is_refused_with_its_place(value: object, words: str) -> None:
@@ -48,7 +48,7 @@ def test_what_json_cannot_carry_is_refused_with_its_place(value: object, words: 
 def test_a_result_inside_itself_is_refused() -> None:
     value: list[object] = []
     value.append(value)
-    with pytest.raises(errors.InvalidResult, match="recursion"):
+    with pytest.raises(errors.InvalidResult, match="nested too deeply"):
         outputs.encode_result(value)
 
 
@@ -74,7 +74,7 @@ def test_a_checkpoint_has_a_limit_of_its_own() -> None:
     assert len(outputs.encode_checkpoint("a" * 16_382)) == 16 * 1024
     with pytest.raises(ValueError, match="16385 bytes of JSON, the limit is 16384"):
         outputs.encode_checkpoint("a" * 16_383)
-    with pytest.raises(ValueError, match=r"the checkpoint\[0\]: nan"):
+    with pytest.raises(ValueError, match=r"the checkpoint\[0\]: not a finite number"):
         outputs.encode_checkpoint([float("nan")])
 
 

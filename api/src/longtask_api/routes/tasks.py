@@ -9,11 +9,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from longtask_api import dependencies, errors, json_text, openapi
+from longtask_api import dependencies, errors, openapi
 from longtask_api.dependencies import BackendDep
 from longtask_api.services import listing, task_logs, views
 from longtask_client import models
-from longtask_crds import v1alpha1
+from longtask_crds import json_values, v1alpha1
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
@@ -142,7 +142,7 @@ async def get_task_result(backend: BackendDep, task_id: str) -> Response:
     result = task.status.result or v1alpha1.Result()
     if result.ref is not None:
         raise errors.NotKept("Results that are kept outside the resource cannot be read yet.")
-    return Response(json_text.dumps(result.value), media_type="application/json")
+    return Response(json_values.compact(result.value), media_type="application/json")
 
 
 @router.get(

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from longtask_api import errors, json_text
-from longtask_api.json_text import pointer
+from longtask_api import errors
 from longtask_client import models
-from longtask_crds import address_guard, effective, names, rules, v1alpha1
+from longtask_crds import address_guard, effective, json_values, names, rules, v1alpha1
+from longtask_crds.json_values import pointer
 
 #: Headers that belong to the delivery itself; the CRD's own rule says the same in CEL.
 _RESERVED_HEADER = re.compile(
@@ -37,7 +37,7 @@ def parse(document: Any) -> models.TaskOrder:
         )
     except ValidationError as error:
         raise errors.Invalid(errors=validation_errors(error)) from error
-    size = len(json_text.dumps(order.input))
+    size = json_values.size(order.input)
     if size > names.INPUT_MAX_BYTES:
         raise errors.TooLarge(
             f"The input has {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
