@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import effective, names, v1alpha1
+from longtask_crds.testing import FINISHED
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator import (
     cluster,
@@ -148,13 +149,7 @@ async def test_a_task_that_is_gone_is_not_found(
 
 async def test_a_finished_status_is_frozen(door: cluster.KubernetesCluster, name: str) -> None:
     task = await door.get_task(name)
-    ended = v1alpha1.Condition(
-        type="Finished",
-        status=v1alpha1.ConditionStatus.TRUE,
-        reason="Completed",
-        last_transition_time=now(),
-    )
-    finished = await door.write_status(task, claimed(task, conditions=[ended]))
+    finished = await door.write_status(task, claimed(task, conditions=[FINISHED]))
     with pytest.raises(errors.Rejected, match="attempt of a finished task cannot be changed"):
         await door.write_status(finished, claimed(finished, attempt=2))
     entry = v1alpha1.CallbackStatus(

@@ -5,15 +5,14 @@ import contextlib
 import copy
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from longtask_api import errors, ports
 from longtask_api.ports import R
 from longtask_crds import names, v1alpha1
+from longtask_crds.testing import NOW
 
 #: When the twin's resources are made.
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 _Entry = tuple[ports.Change, int, dict[str, Any]]

@@ -14,11 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from longtask_crds import delivery, effective, names, v1alpha1
+from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_task, an_attempt
 from longtask_operator import cluster, decision, errors, job_manifest, pods
 
-NAMESPACE = "longtasks"
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-TASK_UID = "7b1c4a52-7a5e-4a0c-9d8e-5f0d6c1b2a30"
 INSTALLATION = effective.Installation(
     "runner:1", v1alpha1.Resources(), v1alpha1.ResourceAmounts(cpu="8", memory="8Gi")
 )
@@ -27,52 +25,6 @@ SURROUNDINGS = job_manifest.Surroundings("http://api.example:8081", "longtask-ta
 Raw = dict[str, Any]
 
 # --- builders -----------------------------------------------------------------------------------
-
-
-def a_task(name: str = "report", *, uid: str = TASK_UID, **spec: Any) -> v1alpha1.LongTask:
-    """Return a task as the API server stores it at first; the keywords are its spec's fields."""
-    return v1alpha1.LongTask.model_validate(
-        {
-            "metadata": {
-                "name": name,
-                "namespace": NAMESPACE,
-                "uid": uid,
-                "resourceVersion": "1",
-                "generation": 1,
-                "creationTimestamp": stamp(NOW),
-            },
-            "spec": spec or {"container": {"image": "busybox"}},
-            "status": {"phase": "Pending"},
-        }
-    )
-
-
-def with_status(task: v1alpha1.LongTask, **status: Any) -> v1alpha1.LongTask:
-    """Return the task with fields of its status set."""
-    return task.model_copy(update={"status": task.status.model_copy(update=status)})
-
-
-def with_meta(task: v1alpha1.LongTask, **meta: Any) -> v1alpha1.LongTask:
-    """Return the task with fields of its metadata set."""
-    return task.model_copy(update={"metadata": task.metadata.model_copy(update=meta)})
-
-
-def an_attempt(number: int = 1, **values: Any) -> v1alpha1.Attempt:
-    """Return an attempt that was claimed now."""
-    name = names.job_name("report", TASK_UID, attempt=number)
-    return v1alpha1.Attempt(**({"number": number, "job_name": name, "claimed_at": NOW} | values))
-
-
-def a_queue(name: str = names.DEFAULT_QUEUE, **spec: Any) -> v1alpha1.LongTaskQueue:
-    """Return a queue; the keywords are its spec's fields."""
-    raw = {"metadata": {"name": name, "namespace": NAMESPACE, "uid": f"queue-{name}"}, "spec": spec}
-    return v1alpha1.LongTaskQueue.model_validate(raw)
-
-
-def a_type(name: str, **spec: Any) -> v1alpha1.LongTaskType:
-    """Return a type; the keywords are its spec's fields."""
-    raw = {"metadata": {"name": name, "namespace": NAMESPACE, "uid": f"type-{name}"}, "spec": spec}
-    return v1alpha1.LongTaskType.model_validate(raw)
 
 
 def a_job(**values: Any) -> pods.Job:

@@ -5,21 +5,21 @@ import pytest
 
 from longtask_api import errors, informer, ports, testing
 from longtask_crds import v1alpha1
+from longtask_crds.testing import a_task, with_meta
 
 
-def a_task(name: str = "a", *, version: int = 1, uid: str = "u") -> v1alpha1.LongTask:
-    meta = {"name": name, "uid": uid, "resourceVersion": str(version)}
-    return v1alpha1.LongTask.model_validate({"metadata": meta, "spec": {}})
+def at(version: int = 1, *, name: str = "a", uid: str = "u") -> v1alpha1.LongTask:
+    return with_meta(a_task(name, uid=uid), resource_version=str(version))
 
 
 @pytest.mark.parametrize(
     ("before", "put", "kept"),
     [
-        pytest.param([], a_task(version=5), 5, id="the-first-is-kept"),
-        pytest.param([a_task(version=5)], a_task(version=6), 6, id="the-newer-wins"),
-        pytest.param([a_task(version=6)], a_task(version=5), 6, id="the-older-does-not"),
-        pytest.param([a_task(version=9)], a_task(version=10), 10, id="versions-are-numbers"),
-        pytest.param([a_task(version=6)], a_task(version=7, uid="v"), 7, id="made-anew"),
+        pytest.param([], at(5), 5, id="the-first-is-kept"),
+        pytest.param([at(5)], at(6), 6, id="the-newer-wins"),
+        pytest.param([at(6)], at(5), 6, id="the-older-does-not"),
+        pytest.param([at(9)], at(10), 10, id="versions-are-numbers"),
+        pytest.param([at(6)], at(7, uid="v"), 7, id="made-anew"),
     ],
 )
 def test_put(before, put, kept):
@@ -33,32 +33,32 @@ def test_put(before, put, kept):
 def test_a_late_answer_does_not_bring_back_what_was_deleted():
     cache = informer.Cache()
     cache.remove("a", "u")
-    cache.put(a_task(version=5))
+    cache.put(at(5))
     assert cache.get("a") is None
-    cache.put(a_task(version=6, uid="another"))
+    cache.put(at(6, uid="another"))
     assert cache.get("a") is not None
 
 
 def test_a_deletion_does_not_take_the_successor():
     cache = informer.Cache()
-    cache.put(a_task(version=6, uid="another"))
+    cache.put(at(6, uid="another"))
     cache.remove("a", "u")
     assert cache.get("a") is not None
 
 
 def test_a_list_takes_away_only_what_is_older_than_itself():
     cache = informer.Cache()
-    cache.put(a_task("old", version=5, uid="1"))
-    cache.put(a_task("written-meanwhile", version=8, uid="2"))
-    cache.replace([a_task("listed", version=6, uid="3")], "7")
+    cache.put(at(5, name="old", uid="1"))
+    cache.put(at(8, name="written-meanwhile", uid="2"))
+    cache.replace([at(6, name="listed", uid="3")], "7")
     assert {task.metadata.name for task in cache.values()} == {"listed", "written-meanwhile"}
 
 
 async def test_a_waiter_wakes_with_the_change_of_its_own_task():
     cache = informer.Cache()
     waiting = asyncio.create_task(cache.wait_for("a", lambda task: task is not None, within=10))
-    cache.put(a_task("b", uid="other"))
-    cache.put(a_task("a"))
+    cache.put(at(name="b", uid="other"))
+    cache.put(at())
     assert (await waiting).metadata.name == "a"
 
 

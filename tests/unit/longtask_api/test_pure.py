@@ -3,10 +3,11 @@ from datetime import timedelta
 
 import pytest
 
-from longtask_api import cluster, errors, testing
+from longtask_api import cluster, errors
 from longtask_api.routes import tasks as task_routes
 from longtask_api.services import listing, places
-from longtask_crds import names, v1alpha1
+from longtask_crds import names, testing, v1alpha1
+from longtask_crds.testing import FINISHED, NOW, a_condition, a_queue, a_type, with_meta
 
 
 def an_answer(code, *, reason="", message="", causes=()):
@@ -78,33 +79,15 @@ def test_wait_of(prefer, seconds):
 
 
 def a_task(name, *, age=0, spec=None, status=None, labels=None):
-    meta = {
-        "name": name,
-        "uid": name,
-        "resourceVersion": "1",
-        "labels": labels or {},
-        "creationTimestamp": testing.NOW - timedelta(seconds=age),
-    }
-    return v1alpha1.LongTask.model_validate(
-        {"metadata": meta, "spec": spec or {}, "status": status or {}}
-    )
+    made = testing.a_task(name, uid=name, **(spec or {}))
+    made = made.model_copy(update={"status": v1alpha1.LongTaskStatus(**(status or {}))})
+    created = NOW - timedelta(seconds=age)
+    return with_meta(made, creation_timestamp=created, labels=labels or {})
 
 
-def a_condition(kind, status):
-    return {
-        "type": kind,
-        "status": status,
-        "reason": "Any",
-        "lastTransitionTime": "2026-01-02T03:04:05Z",
-    }
-
-
-FAST = v1alpha1.LongTaskType.model_validate(
-    {"metadata": {"name": "fast"}, "spec": {"defaults": {"queue": "express", "priority": 90}}}
-)
-QUEUE = v1alpha1.LongTaskQueue.model_validate(
-    {"metadata": {"name": "default"}, "spec": {"maxRunning": 2}}
-)
+REFUSED = a_condition(v1alpha1.ConditionType.ACCEPTED, v1alpha1.ConditionStatus.FALSE)
+FAST = a_type("fast", defaults={"queue": "express", "priority": 90})
+QUEUE = a_queue(maxRunning=2)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +101,12 @@ QUEUE = v1alpha1.LongTaskQueue.model_validate(
         ),
         pytest.param([a_task("a", status={"attempt": 1})], [], id="a-started-one-waits-no-more"),
         pytest.param(
-            [a_task("a", status={"conditions": [a_condition("Finished", "True")]})],
+            [a_task("a", status={"conditions": [FINISHED]})],
             [],
             id="nor-a-finished-one",
         ),
         pytest.param(
-            [a_task("a", status={"conditions": [a_condition("Accepted", "False")]})],
+            [a_task("a", status={"conditions": [REFUSED]})],
             [],
             id="nor-one-that-can-never-run",
         ),
@@ -161,7 +144,7 @@ def test_places_move_with_the_tasks():
     assert [seen(name) for name in "abc"] == [None, (1, 1, 2), (2, 1, 2)]
     board.update("b", None)
     assert [seen(name) for name in "abc"] == [None, None, (1, 1, 2)]
-    update("a", age=2, status={"conditions": [a_condition("Finished", "True")], "attempt": 1})
+    update("a", age=2, status={"conditions": [FINISHED], "attempt": 1})
     assert [seen(name) for name in "abc"] == [None, None, (1, 0, 2)]
 
 

@@ -3,18 +3,15 @@ import asyncio
 import pytest
 
 from longtask_api import errors, ports
+from longtask_crds import v1alpha1
+from longtask_crds.testing import FINISHED, a_condition
 
-FINISHED = [
-    {
-        "type": kind,
-        "status": "True",
-        "reason": "Completed",
-        "message": "well done",
-        "lastTransitionTime": "2026-01-02T03:05:00Z",
-    }
-    for kind in ("Finished", "Succeeded")
-]
-SUCCEEDED = {"phase": "Succeeded", "conditions": FINISHED, "attempt": 1}
+DONE = a_condition(v1alpha1.ConditionType.SUCCEEDED, message="well done")
+SUCCEEDED = {
+    "phase": "Succeeded",
+    "conditions": [FINISHED.to_json(), DONE.to_json()],
+    "attempt": 1,
+}
 SPEC = {"type": "fibonacci"}
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from longtask_api import errors, ports
 from longtask_api.services import reporters
+from longtask_crds.testing import FINISHED
 
 RUNNING = {
     "phase": "Running",
@@ -9,17 +10,7 @@ RUNNING = {
     "attempts": [{"number": 1, "jobName": "a-job", "podName": "a-pod", "podUid": "uid-of-a-pod"}],
 }
 CLAIMED = {"attempt": 1, "attempts": [{"number": 1, "jobName": "a-job"}]}
-FINISHED = RUNNING | {
-    "phase": "Failed",
-    "conditions": [
-        {
-            "type": "Finished",
-            "status": "True",
-            "reason": "ProgramFailed",
-            "lastTransitionTime": "2026-01-02T03:05:00Z",
-        }
-    ],
-}
+FAILED = RUNNING | {"phase": "Failed", "conditions": [FINISHED.to_json()]}
 
 
 def an_identity(
@@ -93,7 +84,7 @@ async def test_a_report_hears_of_the_cancellation(runner, client, running):
             id="a-pod-of-another-namespace",
         ),
         pytest.param(an_identity(), RUNNING, 200, id="the-recorded-pod"),
-        pytest.param(an_identity(), FINISHED, 409, id="a-finished-task"),
+        pytest.param(an_identity(), FAILED, 409, id="a-finished-task"),
         pytest.param(an_identity(), CLAIMED, 200, id="not-recorded-yet-but-of-its-job"),
         pytest.param(
             an_identity(),

@@ -5,45 +5,36 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import events, v1alpha1
-from longtask_crds.v1alpha1 import Phase, TaskEvent
+from longtask_crds import events, testing, v1alpha1
+from longtask_crds.testing import TASK_UID, a_condition
+from longtask_crds.v1alpha1 import ConditionStatus, ConditionType, Phase, Reason, TaskEvent
 
-UID = "6e8b0c8e-8f44-4b0c-9d7e-0d9b8b1f0a11"
-
-
-def succeeded(status: str, reason: str, message: str = "") -> dict[str, str]:
-    moved = "2026-01-01T12:00:00Z"
-    told = {"type": "Succeeded", "status": status, "reason": reason, "message": message}
-    return told | {"lastTransitionTime": moved}
+DONE_WELL = a_condition(ConditionType.SUCCEEDED)
+FAILED_BADLY = a_condition(
+    ConditionType.SUCCEEDED, ConditionStatus.FALSE, Reason.PROGRAM_FAILED, "exit code 3"
+)
 
 
 def a_task(**status: Any) -> v1alpha1.LongTask:
-    return v1alpha1.LongTask.model_validate(
-        {
-            "metadata": {"name": "report", "namespace": "longtasks", "uid": UID},
-            "spec": {"type": "fibonacci", "callback": {"url": "https://example.com/"}},
-            "status": {
-                "phase": "Succeeded",
-                "attempt": 1,
-                "finishedAt": "2026-01-01T12:00:00Z",
-                "result": {"value": {"ü": None}},
-                "conditions": [succeeded("True", "Completed")],
-                **status,
-            },
-        }
-    )
+    """Return a task that succeeded, unless its status says otherwise."""
+    task = testing.a_task(type="fibonacci", callback={"url": "https://example.com/"})
+    given = {"phase": "Succeeded", "attempt": 1, "finishedAt": "2026-01-01T12:00:00Z"}
+    after = v1alpha1.LongTaskStatus.model_validate(given | {"conditions": [DONE_WELL]} | status)
+    return task.model_copy(update={"status": after})
 
 
 def test_the_id_is_the_same_for_the_same_facts() -> None:
-    made = events.webhook_id(UID, TaskEvent.SUCCEEDED, 1)
-    assert made == events.webhook_id(UID, TaskEvent.SUCCEEDED, 1)
+    made = events.webhook_id(TASK_UID, TaskEvent.SUCCEEDED, 1)
+    assert made == events.webhook_id(TASK_UID, TaskEvent.SUCCEEDED, 1)
     assert made.startswith("msg_")
     assert "." not in made
 
 
 @pytest.mark.parametrize(("event", "attempt"), [(TaskEvent.FAILED, 1), (TaskEvent.SUCCEEDED, 2)])
 def test_another_event_or_attempt_has_another_id(event: TaskEvent, attempt: int) -> None:
-    assert events.webhook_id(UID, event, attempt) != events.webhook_id(UID, TaskEvent.SUCCEEDED, 1)
+    assert events.webhook_id(TASK_UID, event, attempt) != events.webhook_id(
+        TASK_UID, TaskEvent.SUCCEEDED, 1
+    )
 
 
 # Receivers verify a signature over these bytes, and they are the same on every try, even if an
@@ -102,7 +93,7 @@ def a_success(result: Any) -> v1alpha1.LongTask:
             a_task(
                 phase="Failed",
                 attempt=2,
-                conditions=[succeeded("False", "ProgramFailed", "exit code 3")],
+                conditions=[FAILED_BADLY],
             ),
             TaskEvent.FAILED,
             FAILED,

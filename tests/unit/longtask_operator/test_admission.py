@@ -5,15 +5,8 @@ from datetime import timedelta
 import pytest
 
 from longtask_crds import v1alpha1
+from longtask_crds.testing import FINISHED, NOW, a_task, a_type, with_meta, with_status
 from longtask_operator import admission
-from longtask_operator.testing import NOW, a_task, a_type, with_meta, with_status
-
-FINISHED = v1alpha1.Condition(
-    type="Finished",
-    status=v1alpha1.ConditionStatus.TRUE,
-    reason="Completed",
-    last_transition_time=NOW,
-)
 
 
 def waits(name: str, *, minutes: int = 0, priority: int = 50) -> admission.Candidate:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, v1alpha1
+from longtask_crds.testing import FINISHED, NOW, a_task, an_attempt, with_meta, with_status
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator import decision, outcome, pods
 from longtask_operator.decision import (
@@ -24,17 +25,7 @@ from longtask_operator.decision import (
     Wait,
     World,
 )
-from longtask_operator.testing import (
-    NOW,
-    a_job,
-    a_pod,
-    a_task,
-    a_world,
-    an_attempt,
-    an_ended_pod,
-    with_meta,
-    with_status,
-)
+from longtask_operator.testing import a_job, a_pod, a_world, an_ended_pod
 
 JOB = a_job().name
 START_SECONDS = 600
@@ -502,12 +493,6 @@ DELIVERED = PENDING.model_copy(
     update={"state": v1alpha1.CallbackState.DELIVERED, "next_try_at": None}
 )
 EXHAUSTED = DELIVERED.model_copy(update={"state": v1alpha1.CallbackState.EXHAUSTED})
-FINISHED = v1alpha1.Condition(
-    type="Finished",
-    status=v1alpha1.ConditionStatus.TRUE,
-    reason="ProgramFailed",
-    last_transition_time=NOW,
-)
 
 
 def finished(

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, v1alpha1
+from longtask_crds.testing import NOW, a_queue, a_task, an_attempt, with_meta, with_status
 from longtask_operator import handlers, mirror
-from longtask_operator.testing import NOW, a_queue, a_task, an_attempt, with_meta, with_status
 
 
 @pytest.fixture

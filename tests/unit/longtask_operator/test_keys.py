@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, signing_keys, v1alpha1
+from longtask_crds.testing import NOW, a_task, with_meta
 from longtask_operator import cluster as secrets
 from longtask_operator import errors, keys
-from longtask_operator.testing import NOW, MemoryCluster, a_task, with_meta
+from longtask_operator.testing import MemoryCluster
 
 HOME = "longtask"
 KEY = signing_keys.new_key()

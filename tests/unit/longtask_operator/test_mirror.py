@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, v1alpha1
-from longtask_operator import job_manifest, mirror
-from longtask_operator.testing import (
+from longtask_crds.testing import (
+    FINISHED,
     NOW,
-    MemoryCluster,
-    a_job,
-    a_pod,
     a_queue,
     a_task,
     a_type,
@@ -20,13 +17,8 @@ from longtask_operator.testing import (
     with_meta,
     with_status,
 )
-
-FINISHED = v1alpha1.Condition(
-    type="Finished",
-    status=v1alpha1.ConditionStatus.TRUE,
-    reason="Completed",
-    last_transition_time=NOW,
-)
+from longtask_operator import mirror
+from longtask_operator.testing import MemoryCluster, a_job, a_pod
 
 
 def at(version: int, task: v1alpha1.LongTask | None = None, **meta: Any) -> v1alpha1.LongTask:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import address_guard, events, names, signing_keys, v1alpha1
+from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, with_meta
 from longtask_operator import (
     apply,
     errors,
@@ -41,18 +42,18 @@ TIME = re.compile(r"[0-9-]{10}T[0-9:]{8}Z|datetime.datetime[^)]*[)]")
 SECOND_UID = "2c9e1f3a-0d4b-4f6e-8a7c-5b1d3e9f7a60"
 #: All ids that a callback of the first one can have.
 OF_FIRST = {
-    events.webhook_id(testing.TASK_UID, events.terminal_event(phase), attempt)
+    events.webhook_id(TASK_UID, events.terminal_event(phase), attempt)
     for phase in v1alpha1.Phase
     if phase.is_terminal
     for attempt in (0, 1)
 }
-THE_TASK = testing.a_task(
+THE_TASK = a_task(
     NAME,
     container={"image": "busybox"},
     timeouts={"startSeconds": 8},
     callback={"url": "https://example.com/done"},
 )
-LATEST = testing.NOW + datetime.timedelta(seconds=10)
+LATEST = NOW + datetime.timedelta(seconds=10)
 
 
 class CrashError(BaseException):
@@ -89,7 +90,7 @@ class Universe:
     @classmethod
     def begin(cls, *, faults: int, cancels: bool) -> "Universe":
         cluster = testing.MemoryCluster()
-        cluster.add(testing.a_queue(maxRunning=1))
+        cluster.add(a_queue(maxRunning=1))
         cluster.add_secret(signing_keys.KEYS_SECRET, {"default": KEY}, namespace="longtask")
         cluster.add(THE_TASK)
         universe = cls(cluster, mirror.Mirror(), faults, cancelled=not cancels)
@@ -151,7 +152,7 @@ class Universe:
         finally:
             ids = [sent.webhook_id for sent in sender.sent]
             # A deaf operator may still call back for a task that was deleted just now.
-            self.sent += tuple(i for i in ids if self.uid == testing.TASK_UID or i not in OF_FIRST)
+            self.sent += tuple(i for i in ids if self.uid == TASK_UID or i not in OF_FIRST)
             self.claim_seen |= not claimed and "attempt" in self.status
 
     # --- what is the case
@@ -305,10 +306,10 @@ def runner_reports(universe: Universe) -> bool:
 
 def somebody_makes_it_anew(universe: Universe) -> bool:
     """Another task under the name of one that was just deleted; what that owned is still there."""
-    if universe.uid != testing.TASK_UID or not spend(universe):
+    if universe.uid != TASK_UID or not spend(universe):
         return False
     universe.cluster.remove_task(NAME)
-    universe.cluster.add(testing.with_meta(THE_TASK, uid=SECOND_UID))
+    universe.cluster.add(with_meta(THE_TASK, uid=SECOND_UID))
     universe.sent, universe.claim_seen = (), False
     return True
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from longtask_crds.testing import NOW
 from longtask_operator import pods
-from longtask_operator.testing import NOW
 
 OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-1", "controller": True}
 POD: dict[str, Any] = {

@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtask_crds import events, names, v1alpha1
+from longtask_crds.testing import NOW, a_task, an_attempt, with_status
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator import cluster, decision, outcome, pods, status
-from longtask_operator.testing import (
-    NOW,
-    a_job,
-    a_pod,
-    a_task,
-    a_world,
-    an_attempt,
-    an_ended_pod,
-    with_status,
-)
+from longtask_operator.testing import a_job, a_pod, a_world, an_ended_pod
 
 #: Halves of surrogate pairs too: `"\\ud800"` is what a program may write, and Python reads it.
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)

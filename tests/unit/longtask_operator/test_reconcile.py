@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from longtask_crds import address_guard, delivery, names, signing_keys, v1alpha1
+from longtask_crds.testing import NOW, a_queue, a_task, a_type
 from longtask_operator import (
     apply,
     errors,
@@ -16,7 +17,6 @@ from longtask_operator import (
     reconcile,
     testing,
 )
-from longtask_operator.testing import NOW, a_queue, a_task, a_type
 
 URL = "https://example.com/done"
 KEY = signing_keys.new_key()

@@ -5,21 +5,10 @@ from typing import Any
 import pytest
 
 from longtask_crds import v1alpha1
+from longtask_crds.testing import FINISHED, NOW, a_task, an_attempt, with_status
 from longtask_operator import mirror, resync
-from longtask_operator.testing import (
-    NOW,
-    MemoryCluster,
-    a_task,
-    an_attempt,
-    with_status,
-)
+from longtask_operator.testing import MemoryCluster
 
-FINISHED = v1alpha1.Condition(
-    type="Finished",
-    status=v1alpha1.ConditionStatus.TRUE,
-    reason="Completed",
-    last_transition_time=NOW,
-)
 PENDING = v1alpha1.CallbackStatus(
     id="msg_1", event=v1alpha1.TaskEvent.SUCCEEDED, state=v1alpha1.CallbackState.PENDING
 )

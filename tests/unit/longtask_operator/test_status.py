@@ -5,19 +5,11 @@ from datetime import timedelta
 import pytest
 
 from longtask_crds import events, v1alpha1
+from longtask_crds.testing import NOW, TASK_UID, a_task, an_attempt, with_meta, with_status
 from longtask_crds.v1alpha1 import Reason
 from longtask_crds.v1alpha1.conditions import find
-from longtask_operator import cluster, decision, outcome, status, testing
-from longtask_operator.testing import (
-    NOW,
-    a_job,
-    a_pod,
-    a_task,
-    an_attempt,
-    an_ended_pod,
-    with_meta,
-    with_status,
-)
+from longtask_operator import cluster, decision, outcome, status
+from longtask_operator.testing import a_job, a_pod, an_ended_pod
 
 LATER = NOW + timedelta(seconds=30)
 URL = "https://example.com/done"
@@ -160,7 +152,7 @@ def test_the_outcome_and_the_outbox_are_one_write() -> None:
     assert (ended.exit_code, ended.reason, ended.finished_at) == (0, "Completed", DONE.finished_at)
     event = v1alpha1.TaskEvent.SUCCEEDED
     assert task.status.callback == v1alpha1.CallbackStatus(
-        id=events.webhook_id(testing.TASK_UID, event, 1),
+        id=events.webhook_id(TASK_UID, event, 1),
         event=event,
         state=v1alpha1.CallbackState.PENDING,
         next_try_at=LATER,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from longtask_crds import v1alpha1
+from longtask_crds.testing import NOW, a_task, an_attempt, with_status
 from longtask_operator import cluster
-from longtask_operator.testing import NOW, a_task, an_attempt, with_status
 
 GUARD = {"op": "replace", "path": "/metadata/resourceVersion", "value": "1"}
 PLAIN = a_task()
