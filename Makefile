@@ -58,11 +58,11 @@ e2e: $(READY) ## Run the end-to-end tests against the product of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e
 
 generate: $(READY) ## Make what is made: the CRDs, and the chart's copies
-	@$(BIN)/python -m longtask_crds.generate crds charts/longtask/crds
+	@$(BIN)/python -m longtask_crds.definitions.generate crds charts/longtask/crds
 	@mkdir -p charts/longtask/files/types && cp runner/types/*.yaml charts/longtask/files/types/
 
 generate-check: $(READY)
-	@$(BIN)/python -m longtask_crds.generate --check crds charts/longtask/crds
+	@$(BIN)/python -m longtask_crds.definitions.generate --check crds charts/longtask/crds
 	@diff -r runner/types charts/longtask/files/types
 
 lock: $(BIN)/uv ## Make requirements.lock anew

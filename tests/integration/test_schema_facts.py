@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import custom_resources, names
+from longtask_crds import names
+from longtask_crds.definitions import custom_resources
+from longtask_crds.definitions.facts import CrdFacts
 
 Kubectl = Callable[..., str]
 CRDS = Path(__file__).parents[2] / "crds"
@@ -17,9 +19,7 @@ KINDS = [pytest.param(facts, id=facts.plural) for facts in custom_resources.ALL]
 
 
 @pytest.mark.parametrize("facts", KINDS)
-def test_a_definition_is_established_and_structural(
-    kubectl: Kubectl, facts: custom_resources.CrdFacts
-) -> None:
+def test_a_definition_is_established_and_structural(kubectl: Kubectl, facts: CrdFacts) -> None:
     crd = json.loads(kubectl("get", "crd", f"{facts.plural}.{names.GROUP}", "-o", "json"))
     conditions = {c["type"]: c["status"] for c in crd["status"]["conditions"]}
     assert conditions["Established"] == "True"
@@ -29,9 +29,7 @@ def test_a_definition_is_established_and_structural(
 
 
 @pytest.mark.parametrize("facts", KINDS)
-def test_a_file_is_taken_strictly_and_without_a_warning(
-    kubeconfig: Path, facts: custom_resources.CrdFacts
-) -> None:
+def test_a_file_is_taken_strictly_and_without_a_warning(kubeconfig: Path, facts: CrdFacts) -> None:
     done = subprocess.run(
         [
             *("kubectl", "apply", "--server-side", "--dry-run=server", "--validate=strict"),
@@ -60,7 +58,7 @@ def fields(schema: dict[str, Any], path: str) -> list[str]:
 
 
 @pytest.mark.parametrize("facts", KINDS)
-def test_kubectl_explains_every_field(kubectl: Kubectl, facts: custom_resources.CrdFacts) -> None:
+def test_kubectl_explains_every_field(kubectl: Kubectl, facts: CrdFacts) -> None:
     crd = custom_resources.custom_resource_definition(facts)
     root = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     told = kubectl("explain", facts.plural, "--recursive")

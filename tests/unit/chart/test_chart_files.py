@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from longtask_crds import generate, names, signing_keys, v1alpha1
+from longtask_crds import names, signing_keys, v1alpha1
+from longtask_crds.definitions import generate
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "longtask"

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from longtask_crds import custom_resources, generate, names
+from longtask_crds import names
+from longtask_crds.definitions import custom_resources, generate
+from longtask_crds.definitions.facts import CrdFacts
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = [ROOT / "crds", ROOT / "charts/longtask/crds"]
@@ -24,7 +26,13 @@ def test_what_is_written_is_fresh_and_what_was_changed_is_stale(tmp_path: Path) 
     folder = tmp_path / "new"
 
     def run(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "longtask_crds.generate", str(folder), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "longtask_crds.definitions.generate",
+            str(folder),
+            *arguments,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout
 
@@ -46,7 +54,7 @@ def test_a_file_says_all_and_no_anchor(name: str) -> None:
 
 
 @pytest.mark.parametrize("facts", custom_resources.ALL, ids=lambda facts: facts.plural)
-def test_making_a_definition_changes_nothing(facts: custom_resources.CrdFacts) -> None:
+def test_making_a_definition_changes_nothing(facts: CrdFacts) -> None:
     first = custom_resources.custom_resource_definition(facts)
     kept = copy.deepcopy(first)
     assert custom_resources.custom_resource_definition(facts) == kept

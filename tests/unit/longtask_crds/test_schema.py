@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from longtask_crds import custom_resources, schema, v1alpha1
+from longtask_crds import v1alpha1
+from longtask_crds.definitions import custom_resources, schema
+from longtask_crds.definitions.facts import CrdFacts
 
 
 class Inner(v1alpha1.Model):
@@ -126,7 +128,7 @@ def walk(node: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]
     return found
 
 
-def fields(facts: custom_resources.CrdFacts, part: str) -> list[tuple[str, dict[str, Any]]]:
+def fields(facts: CrdFacts, part: str) -> list[tuple[str, dict[str, Any]]]:
     crd = custom_resources.custom_resource_definition(facts)
     version = crd["spec"]["versions"][0]
     return walk(version["schema"]["openAPIV3Schema"]["properties"][part])
@@ -137,18 +139,18 @@ KINDS = pytest.mark.parametrize("facts", custom_resources.ALL, ids=lambda facts:
 
 @KINDS
 @pytest.mark.parametrize("part", ["spec", "status"])
-def test_every_field_is_described(facts: custom_resources.CrdFacts, part: str) -> None:
+def test_every_field_is_described(facts: CrdFacts, part: str) -> None:
     assert [path for path, node in fields(facts, part) if not node.get("description")] == []
 
 
 @KINDS
 @pytest.mark.parametrize("part", ["spec", "status"])
-def test_no_field_names_a_namespace(facts: custom_resources.CrdFacts, part: str) -> None:
+def test_no_field_names_a_namespace(facts: CrdFacts, part: str) -> None:
     assert [path for path, _ in fields(facts, part) if "namespace" in path.lower()] == []
 
 
 @KINDS
-def test_every_string_and_list_of_a_spec_is_bounded(facts: custom_resources.CrdFacts) -> None:
+def test_every_string_and_list_of_a_spec_is_bounded(facts: CrdFacts) -> None:
     unbounded = [
         path
         for path, node in fields(facts, "spec")
@@ -159,13 +161,13 @@ def test_every_string_and_list_of_a_spec_is_bounded(facts: custom_resources.CrdF
 
 
 @KINDS
-def test_nothing_has_a_default_but_the_phase(facts: custom_resources.CrdFacts) -> None:
+def test_nothing_has_a_default_but_the_phase(facts: CrdFacts) -> None:
     # A default in the spec would be written into each object, and a type's own would never win.
     assert [path for path, node in fields(facts, "spec") if "default" in node] == []
 
 
 @KINDS
-def test_a_kind_is_in_a_category_that_is_no_plural(facts: custom_resources.CrdFacts) -> None:
+def test_a_kind_is_in_a_category_that_is_no_plural(facts: CrdFacts) -> None:
     crd = custom_resources.custom_resource_definition(facts)
     plurals = {kind.plural for kind in custom_resources.ALL}
     assert not plurals & set(crd["spec"]["names"]["categories"])

@@ -1,4 +1,7 @@
-"""Write the CustomResourceDefinitions: `python -m longtask_crds.generate [--check] FOLDER…`."""
+"""Write the CustomResourceDefinitions.
+
+python -m longtask_crds.definitions.generate [--check] FOLDER…
+"""
 
 import argparse
 import sys
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from longtask_crds import custom_resources
+from longtask_crds.definitions import custom_resources
 
 _HEADER = "# Made by `make generate`: change the models in src/longtask_crds, not this file.\n"
 
@@ -36,7 +39,7 @@ def files() -> dict[str, str]:
 
 def main() -> int:
     """Write the files, or with `--check` tell which would change."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
     arguments = parser.parse_args()

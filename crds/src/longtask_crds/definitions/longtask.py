@@ -1,0 +1,122 @@
+"""The definition of LongTask."""
+
+from longtask_crds import names, v1alpha1
+from longtask_crds.definitions import facts
+
+
+def _unchanged(field: str) -> str:
+    """Say in CEL that a field stays; `has` on both sides, or removing it would pass."""
+    return (
+        f"has(self.{field}) == has(oldSelf.{field}) && "
+        f"(!has(self.{field}) || self.{field} == oldSelf.{field})"
+    )
+
+
+#: The typeless `input` is invisible to a CRD's CEL; the admission policy guards it.
+_FROZEN_SPEC = (
+    "type",
+    "container",
+    "steps",
+    "queue",
+    "resources",
+    "retry",
+    "timeouts",
+    "callback",
+    "notify",
+)
+#: After Finished only `callback`, its condition and `observedGeneration` may change.
+_FROZEN_STATUS = (
+    "phase",
+    "queue",
+    "queuedAt",
+    "startedAt",
+    "finishedAt",
+    "attempt",
+    "attempts",
+    "progress",
+    "result",
+    "steps",
+    "waiting",
+)
+_WAS_FINISHED = (
+    "has(oldSelf.conditions) && "
+    "oldSelf.conditions.exists(c, "
+    f"c.type == '{v1alpha1.ConditionType.FINISHED}' && c.status == 'True')"
+)
+_SETTLED = f"filter(c, c.type != '{v1alpha1.ConditionType.CALLBACK_DELIVERED}')"
+
+FACTS = facts.CrdFacts(
+    kind="LongTask",
+    plural=names.LONGTASKS,
+    short="lt",
+    model=v1alpha1.LongTask,
+    spec=v1alpha1.LongTaskSpec,
+    status=v1alpha1.LongTaskStatus,
+    columns=(
+        facts.Column("Type", ".spec.type"),
+        facts.Column("Phase", ".status.phase"),
+        facts.Column("Progress", ".status.progress.percent", "integer"),
+        facts.Column("Queue", ".status.queue"),
+        facts.Column("Attempt", ".status.attempt", "integer"),
+        facts.Column("Age", ".metadata.creationTimestamp", "date"),
+        facts.Column("Started", ".status.startedAt", "date", wide=True),
+        facts.Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
+        facts.Column("Callback", ".status.callback.state", wide=True),
+        facts.Column("Job", ".status.attempts[-1:].jobName", wide=True),
+    ),
+    root_rules=facts.name_rules(names.TASK_NAME_MAX),
+    spec_rules=(
+        facts.ONE_KIND_OF_WORK,
+        *(
+            facts.Rule(
+                _unchanged(field), f"{field} cannot be changed once the task exists", f".{field}"
+            )
+            for field in _FROZEN_SPEC
+        ),
+        facts.Rule(
+            "!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",
+            "a cancelled task stays cancelled",
+            ".cancel",
+        ),
+    ),
+    status_rules=(
+        *(
+            facts.Rule(
+                f"!({_WAS_FINISHED}) || ({_unchanged(field)})",
+                f"{field} of a finished task cannot be changed",
+            )
+            for field in _FROZEN_STATUS
+        ),
+        facts.Rule(
+            f"!({_WAS_FINISHED}) || (has(self.conditions) && "
+            f"self.conditions.{_SETTLED} == oldSelf.conditions.{_SETTLED})",
+            "of a finished task's conditions only CallbackDelivered can be changed",
+        ),
+    ),
+    inner_rules=(
+        ("container.env[]", facts.ENV_RULES),
+        (
+            "steps[]",
+            (
+                facts.Rule(
+                    "has(self.type) != has(self.container)",
+                    "exactly one of type and container is needed",
+                ),
+            ),
+        ),
+        ("steps[].container.env[]", facts.ENV_RULES),
+        (
+            "callback.headers",
+            (
+                facts.Rule(
+                    "self.all(name, name.matches('^[A-Za-z0-9-]{1,64}$') && !name.matches("
+                    "'(?i)^(host|webhook-.*|connection|keep-alive|proxy-.*|te|trailer|"
+                    "transfer-encoding|upgrade|content-length|content-type)$'))",
+                    "Host, webhook-*, content and connection headers cannot be set",
+                ),
+            ),
+        ),
+    ),
+    selectable=(".spec.type", ".status.phase", ".status.queue"),
+    default_status={"phase": "Pending"},
+)

@@ -1,0 +1,19 @@
+"""The definition of LongTaskQueue."""
+
+from longtask_crds import names, v1alpha1
+from longtask_crds.definitions import facts
+
+FACTS = facts.CrdFacts(
+    kind="LongTaskQueue",
+    plural=names.LONGTASKQUEUES,
+    short="ltq",
+    model=v1alpha1.LongTaskQueue,
+    spec=v1alpha1.LongTaskQueueSpec,
+    status=v1alpha1.LongTaskQueueStatus,
+    columns=(
+        facts.Column("Max-Running", ".spec.maxRunning", "integer"),
+        facts.Column("Paused", ".spec.paused", "boolean"),
+        facts.Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    root_rules=facts.name_rules(63),
+)

@@ -1,0 +1,20 @@
+"""The definition of LongTaskType."""
+
+from longtask_crds import names, v1alpha1
+from longtask_crds.definitions import facts
+
+FACTS = facts.CrdFacts(
+    kind="LongTaskType",
+    plural=names.LONGTASKTYPES,
+    short="ltt",
+    model=v1alpha1.LongTaskType,
+    spec=v1alpha1.LongTaskTypeSpec,
+    status=v1alpha1.LongTaskTypeStatus,
+    columns=(
+        facts.Column("Image", ".spec.container.image"),
+        facts.Column("Description", ".spec.description"),
+        facts.Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    root_rules=facts.name_rules(63),
+    inner_rules=(("container.env[]", facts.ENV_RULES),),
+)
