@@ -27,7 +27,9 @@ class Course(Store):
         raw = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
         if isinstance(resource, v1alpha1.LongTask):
             raw |= {"spec": resource.spec.to_json(), "status": resource.status.to_json()}
-        raw["metadata"] = {"namespace": self.namespace} | raw["metadata"]
+        # What a builder leaves empty, the API server gives.
+        given = {key: value for key, value in raw["metadata"].items() if value}
+        raw["metadata"] = {"namespace": self.namespace} | given
         self._save(_PLURALS[type(resource)], raw)
 
     def add_secret(

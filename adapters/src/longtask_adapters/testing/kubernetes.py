@@ -183,8 +183,11 @@ class MemoryKubernetes(course.Course):
         ends = self._ends_of_watches
         async with contextlib.aclosing(self.changes()) as changes:
             async for _ in changes:
+                if isinstance(self._away, Refusal):
+                    yield {"type": "ERROR", "object": self._away.status}
+                    return
                 if self._away is not None:
-                    raise errors.Unavailable("the watch broke off") from self._away
+                    raise self._away
                 if since < self._known_since:
                     yield {"type": "ERROR", "object": _expired().status}
                     return

@@ -1,0 +1,138 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from longtask_adapters.kube import cache
+from longtask_crds import names, v1alpha1
+
+A = names.ObjectKey("longtasks", "a")
+Tasks = cache.Cache[v1alpha1.LongTask]
+
+
+def a_task(name: str = "a", *, version: int = 1, uid: str = "u") -> v1alpha1.LongTask:
+    meta: dict[str, Any] = {"name": name, "namespace": "longtasks", "uid": uid}
+    meta["resourceVersion"] = str(version)
+    return v1alpha1.LongTask.model_validate({"metadata": meta, "spec": {}})
+
+
+@pytest.mark.parametrize(
+    ("before", "put", "kept"),
+    [
+        pytest.param([], a_task(version=5), 5, id="the-first-is-kept"),
+        pytest.param([a_task(version=5)], a_task(version=6), 6, id="the-newer-wins"),
+        pytest.param([a_task(version=6)], a_task(version=5), 6, id="the-older-does-not"),
+        pytest.param([a_task(version=9)], a_task(version=10), 10, id="versions-are-numbers"),
+        pytest.param([a_task(version=6)], a_task(version=7, uid="v"), 7, id="made-anew"),
+    ],
+)
+def test_put(before: list[v1alpha1.LongTask], put: v1alpha1.LongTask, kept: int) -> None:
+    tasks = Tasks()
+    for task in before:
+        tasks.put(task)
+    is_news = kept != (int(before[0].metadata.resource_version) if before else 0)
+    meta = put.metadata
+    assert tasks.wants(A, meta.uid, int(meta.resource_version)) is is_news
+    assert tasks.put(put) is is_news
+    found = tasks.get(A)
+    assert found is not None
+    assert found.metadata.resource_version == str(kept)
+
+
+def test_the_same_name_in_two_namespaces_is_two_tasks() -> None:
+    tasks = Tasks()
+    tasks.put(a_task(version=5))
+    other = a_task(version=6, uid="v")
+    elsewhere = other.metadata.model_copy(update={"namespace": "elsewhere"})
+    tasks.put(other.model_copy(update={"metadata": elsewhere}))
+    assert set(tasks.by_key()) == {A, names.ObjectKey("elsewhere", "a")}
+    assert len(tasks) == len(tasks.values()) == 2
+
+
+def test_a_late_answer_does_not_bring_back_what_was_deleted() -> None:
+    tasks = Tasks()
+    assert not tasks.remove(A, "u")
+    assert not tasks.put(a_task(version=5))
+    assert tasks.put(a_task(version=6, uid="another"))
+
+
+def test_a_late_answer_does_not_bring_back_what_was_made_anew_and_deleted_again() -> None:
+    tasks = Tasks()
+    tasks.put(a_task(version=5))
+    tasks.put(a_task(version=7, uid="another"))
+    tasks.remove(A, "another")
+    assert not tasks.put(a_task(version=6))
+
+
+def test_a_deletion_does_not_take_the_successor() -> None:
+    tasks = Tasks()
+    tasks.put(a_task(version=6, uid="another"))
+    assert not tasks.remove(A, "u")
+    assert tasks.get(A) is not None
+
+
+def test_a_list_takes_away_only_what_is_older_than_itself() -> None:
+    tasks = Tasks()
+    old, listed = a_task("old", version=5, uid="1"), a_task("listed", version=6, uid="3")
+    tasks.put(old)
+    tasks.put(a_task("written-meanwhile", version=8, uid="2"))
+    assert tasks.replace([listed], 7) == [cache.Change(None, listed), cache.Change(old, None)]
+    assert {task.metadata.name for task in tasks.values()} == {"listed", "written-meanwhile"}
+    assert tasks.replace([listed], 7) == []
+
+
+def test_a_list_brings_nothing_back_that_was_deleted_on_its_way() -> None:
+    tasks = Tasks()
+    tasks.put(a_task(version=5))
+    tasks.remove(A, "u")
+    assert tasks.replace([a_task(version=5)], 6) == []
+    assert len(tasks) == 0
+
+
+def test_a_whole_installation_may_go_while_a_list_is_on_its_way() -> None:
+    tasks, count = Tasks(), 10_000
+    for number in range(count):
+        tasks.remove(names.ObjectKey("longtasks", f"t{number}"), f"u{number}")
+    assert not tasks.put(a_task("t0", version=5, uid="u0"))
+    tasks.remove(A, "one-more")
+    assert tasks.put(a_task("t0", version=5, uid="u0")), "deletions are remembered without end"
+
+
+def test_listeners_get_what_was_and_what_is() -> None:
+    tasks, told = Tasks(), []
+    tasks.on_change(lambda before, after: told.append((before, after)))
+    one, two = a_task(version=5), a_task(version=6)
+    for task in (one, two, one):
+        tasks.put(task)
+    tasks.remove(A, "u")
+    tasks.remove(A, "u")
+    assert told == [(None, one), (one, two), (two, None)]
+
+
+def test_a_listener_that_fails_is_logged_and_keeps_nobody_from_the_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tasks, told = Tasks(), []
+
+    def fail(_before: object, _after: object) -> None:
+        raise KeyError("a mistake")
+
+    tasks.on_change(fail)
+    tasks.on_change(lambda _, after: told.append(after))
+    assert tasks.put(a_task())
+    assert told == [a_task()]
+    assert "a mistake" in caplog.text
+
+
+async def test_a_waiter_wakes_with_the_change_of_its_own_task() -> None:
+    tasks = Tasks()
+    waiting = asyncio.create_task(tasks.wait_for(A, lambda task: task is not None, within=10))
+    tasks.put(a_task("b", uid="other"))
+    tasks.put(a_task("a"))
+    assert await waiting == a_task("a")
+
+
+async def test_a_waiter_gets_what_there_is_when_its_time_is_over() -> None:
+    tasks = Tasks()
+    tasks.put(a_task())
+    assert await tasks.wait_for(A, lambda task: task is None, within=0.01) == a_task()

@@ -1,0 +1,222 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from longtask_adapters import testing
+from longtask_adapters.kube import cache, connection, errors, informer, kinds
+from longtask_crds import names, v1alpha1
+
+Tasks = informer.Informer[v1alpha1.LongTask]
+LIST, WATCH = "list longtasks", "watch longtasks"
+
+
+def key(name: str) -> names.ObjectKey:
+    return names.ObjectKey("longtasks", name)
+
+
+def is_there(task: v1alpha1.LongTask | None) -> bool:
+    return task is not None
+
+
+@contextlib.asynccontextmanager
+async def running(connected: connection.Connection, **arguments: Any) -> AsyncIterator[Tasks]:
+    """Run an informer of tasks until the test has seen enough."""
+    one = informer.Informer(connected, kinds.TASKS, "longtasks", **arguments)
+    task = asyncio.create_task(one.run())
+    try:
+        async with asyncio.timeout(10):
+            yield one
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_changes_arrive(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    kubernetes.put("longtasks", "before")
+    async with running(connected) as one:
+        await one.synced.wait()
+        assert one.cache.get(key("before")) is not None
+        kubernetes.put("longtasks", "later")
+        assert await one.cache.wait_for(key("later"), is_there, within=10)
+        kubernetes.remove("longtasks", "before")
+        assert not await one.cache.wait_for(key("before"), lambda task: task is None, within=10)
+        assert kubernetes.calls == [LIST, WATCH]
+
+
+async def test_a_watch_that_ended_goes_on_where_the_bookmark_was(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    async with running(connected) as one:
+        await one.synced.wait()
+        kubernetes.put("longtasks", "a")
+        await one.cache.wait_for(key("a"), is_there, within=10)
+        kubernetes.put("longtaskqueues", "q")
+        kubernetes.bookmark()
+        kubernetes.end_watches()
+        marked = kubernetes.version
+        while kubernetes.calls.count(WATCH) < 2:  # noqa: ASYNC110 - asking is all we can do
+            await asyncio.sleep(0)
+        kubernetes.put("longtasks", "b")
+        assert await one.cache.wait_for(key("b"), is_there, within=10)
+        assert kubernetes.calls == [LIST, WATCH, WATCH]
+        assert kubernetes.requests[-1].query["resourceVersion"] == str(marked)
+
+
+class Naps:
+    """Stands in for sleeping; a nap may end the outage."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.taken: list[float] = []
+        self._then = then
+
+    async def sleep(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        await asyncio.sleep(0)
+        self._then()
+
+
+@pytest.mark.parametrize(
+    ("failure", "lists", "unforeseen"),
+    [
+        pytest.param(errors.Unavailable("away"), 1, 0, id="after-an-outage-it-goes-on"),
+        pytest.param(
+            testing.Refusal(410, "Expired", "old"), 2, 0, id="when-its-place-is-lost-it-lists-again"
+        ),
+        pytest.param(KeyError("a mistake"), 2, 1, id="after-a-mistake-of-ours-it-begins-anew"),
+        pytest.param(RecursionError(), 2, 1, id="after-something-too-deep-it-begins-anew"),
+    ],
+)
+async def test_a_broken_watch(
+    kubernetes: testing.MemoryKubernetes,
+    connected: connection.Connection,
+    failure: Exception,
+    lists: int,
+    unforeseen: int,
+) -> None:
+    naps = Naps(kubernetes.come_back)
+    async with running(connected, sleep=naps.sleep) as one:
+        await one.synced.wait()
+        kubernetes.go_away(failure)
+        kubernetes.end_watches()
+        kubernetes.put("longtasks", "meanwhile")
+        assert await one.cache.wait_for(key("meanwhile"), is_there, within=10)
+        assert kubernetes.calls.count(LIST) == lists
+        assert one.unforeseen == unforeseen
+        assert naps.taken
+
+
+class Breaking(testing.MemoryKubernetes):
+    """Its lists work, its watches never do."""
+
+    def _read(self, route: Any, request: Any) -> Any:
+        if request.query.get("watch"):
+            raise KeyError("a mistake")
+        return super()._read(route, request)
+
+
+async def test_a_watch_that_never_stands_is_told_by_the_informer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    tried = asyncio.Event()
+
+    def time_passes() -> None:
+        now[0] += 10
+        if now[0] >= 50:
+            tried.set()
+
+    connected = connection.Connection(Breaking(), user_agent="t")
+    naps = Naps(time_passes)
+    async with running(connected, clock=lambda: now[0], sleep=naps.sleep) as one:
+        await tried.wait()
+        assert one.synced.is_set()
+        assert one.failing_for() >= 50
+        assert one.unforeseen >= 5
+    assert any(record.exc_info for record in caplog.records), "nobody could find the mistake"
+
+
+async def test_what_the_api_server_last_said(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    now = [0.0]
+    async with running(connected, clock=lambda: now[0]) as one:
+        await one.synced.wait()
+        now[0] = 30
+        assert one.silent_for() == 30
+        kubernetes.put("longtasks", "a")
+        await one.cache.wait_for(key("a"), is_there, within=10)
+        assert (one.silent_for(), one.failing_for()) == (0, 0)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5, 100])
+def test_backoff_stays_below_a_quarter_of_a_minute(failures: int) -> None:
+    assert 0 < informer.backoff(failures) <= 15
+
+
+# --- lists ---
+
+
+def counting(parsed: list[str]) -> kinds.Kind[v1alpha1.LongTask]:
+    """Return the kind of tasks that notes what a cache takes."""
+
+    def slim(raw: dict[str, Any]) -> dict[str, Any]:
+        parsed.append(raw["metadata"]["name"])
+        return kinds.without_inputs(raw)
+
+    return kinds.TASKS.slimmed(slim)
+
+
+async def test_a_second_list_parses_only_what_is_news(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    for name in ("a", "b", "c"):
+        kubernetes.put("longtasks", name, spec={"input": {"n": 1}})
+    tasks: cache.Cache[v1alpha1.LongTask] = cache.Cache()
+    parsed: list[str] = []
+    first = await informer.relist(connected, counting(parsed), "longtasks", tasks, limit=2)
+    assert parsed == ["a", "b", "c"]
+    assert first.version == kubernetes.version
+    before = tasks.by_key()[key("b")]
+    assert before.spec.input is None
+    kubernetes.put("longtasks", "b", spec={"priority": 1})
+    kubernetes.remove("longtasks", "c")
+    gone = tasks.by_key()[key("c")]
+    parsed.clear()
+    second = await informer.relist(connected, counting(parsed), "longtasks", tasks, limit=2)
+    assert parsed == ["b"]
+    after = tasks.by_key()[key("b")]
+    assert second.changes == [cache.Change(before, after), cache.Change(gone, None)]
+
+
+async def test_what_is_deleted_while_a_list_comes_does_not_come_back(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    for number in range(100):
+        kubernetes.put("longtasks", f"t{number:02}")
+    tasks: cache.Cache[v1alpha1.LongTask] = cache.Cache()
+    listing = asyncio.create_task(informer.relist(connected, kinds.TASKS, "longtasks", tasks))
+    await asyncio.sleep(0)  # the first slice is in; the watch has its turn before the rest
+    assert 0 < len(tasks) < 100
+    for name in ("t00", "t99"):
+        tasks.remove(key(name), kubernetes.stored("longtasks", name)["metadata"]["uid"])
+    await listing
+    assert set(tasks.by_key()) == {key(f"t{number:02}") for number in range(1, 99)}
+
+
+async def test_an_object_that_cannot_be_read_keeps_no_other_away(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    kubernetes.put("longtasks", "bad", spec={"priority": "high"})
+    kubernetes.put("longtasks", "good")
+    async with running(connected) as one:
+        await one.synced.wait()
+        assert set(one.cache.by_key()) == {key("good")}
+        kubernetes.put("longtasks", "worse", spec={"priority": "high"})
+        kubernetes.put("longtasks", "later")
+        assert await one.cache.wait_for(key("later"), is_there, within=10)
