@@ -1,0 +1,41 @@
+"""A sender of webhooks in memory."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from longtask_adapters.testing.store import NOW
+from longtask_crds import delivery
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """One request that a `MemorySender` got."""
+
+    url: str
+    webhook_id: str
+    body: bytes
+    keys: tuple[str, ...]
+    headers: dict[str, str]
+
+
+class MemorySender:
+    """Keeps what it is given to send, and answers from a script, then with 200."""
+
+    def __init__(self, *answers: delivery.Try, clock: Callable[[], datetime] = lambda: NOW) -> None:
+        self.answers = list(answers)
+        self.sent: list[Sent] = []
+        self._clock = clock
+
+    async def send(
+        self,
+        url: str,
+        *,
+        webhook_id: str,
+        body: bytes,
+        keys: Sequence[str],
+        headers: dict[str, str],
+    ) -> delivery.Try:
+        """Keep one callback."""
+        self.sent.append(Sent(url, webhook_id, body, tuple(keys), headers))
+        return self.answers.pop(0) if self.answers else delivery.Try(at=self._clock(), code=200)

@@ -1,0 +1,79 @@
+import json
+import logging
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import pytest
+
+from longtask_adapters import logs
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_is_left_as_it_was() -> Iterator[None]:
+    root, quiet = logging.getLogger(), logging.getLogger("chatty")
+    handlers, level, of_quiet = root.handlers[:], root.level, quiet.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    quiet.setLevel(of_quiet)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    told = capsys.readouterr()
+    assert told.err == ""
+    return [json.loads(line) for line in told.out.splitlines()]
+
+
+def test_a_record_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    logging.getLogger("a.b").warning("Made %s\nJobs", 3, extra={"task": "t", "kind": logs})
+    (line,) = lines(capsys)
+    timestamp = line.pop("timestamp")
+    assert timestamp.endswith("Z")
+    assert line == {
+        "message": "Made 3\nJobs",
+        "level": "warning",
+        "logger": "a.b",
+        "task": "t",
+        "kind": str(logs),
+    }
+
+
+def test_an_exception_is_told_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    try:
+        raise KeyError("a mistake")
+    except KeyError:
+        logging.getLogger("a").exception("Failed")
+    (line,) = lines(capsys)
+    assert line["message"] == "Failed"
+    assert "Traceback" in line["exception"]
+    assert "a mistake" in line["exception"]
+
+
+def test_a_part_adds_what_only_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    def add(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["request_id"] = "r"
+        return event
+
+    logs.configure("INFO", add)
+    logging.getLogger("a").info("Served")
+    (line,) = lines(capsys)
+    assert (line["message"], line["request_id"]) == ("Served", "r")
+
+
+@pytest.mark.parametrize(
+    ("logger", "level", "told"),
+    [
+        pytest.param("a", logging.INFO, True, id="as-severe-as-was-asked-for"),
+        pytest.param("a", logging.DEBUG, False, id="less-severe"),
+        pytest.param("chatty.part", logging.INFO, False, id="of-a-library-that-talks-much"),
+        pytest.param("chatty.part", logging.WARNING, True, id="which-may-warn"),
+    ],
+)
+def test_what_is_logged(
+    capsys: pytest.CaptureFixture[str], logger: str, level: int, told: bool
+) -> None:
+    logs.configure("INFO", quiet=["chatty"])
+    logging.getLogger(logger).log(level, "x")
+    assert bool(lines(capsys)) is told
