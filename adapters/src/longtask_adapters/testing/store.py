@@ -5,7 +5,6 @@ Stored objects are never changed in place, so that `fork` is cheap and answers c
 
 import asyncio
 import bisect
-import copy
 import dataclasses
 import json
 from collections.abc import AsyncGenerator
@@ -51,10 +50,9 @@ class Store:
 
     def fork(self: Self) -> Self:
         """Return a copy that goes its own way from here on; nobody watches it yet."""
-        other = copy.copy(self)
+        other = object.__new__(type(self))
         for name, value in vars(self).items():
-            if isinstance(value, dict | list):
-                setattr(other, name, value.copy())
+            other.__dict__[name] = value.copy() if isinstance(value, dict | list) else value
         other._objects = {plural: found.copy() for plural, found in self._objects.items()}
         other._watchers = []
         return other
