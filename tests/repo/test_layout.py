@@ -22,7 +22,9 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("folder", ["operator", "api", "runner", "crds", "client", "adapters", "tests"])
+@pytest.mark.parametrize(
+    "folder", ["operator", "api", "runner", "crds", "client", "adapters", "tests"]
+)
 def test_a_top_level_folder_is_a_project_never_a_package(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
     assert not (ROOT / f"{folder}.py").exists()

@@ -1,19 +1,16 @@
 import asyncio
-from typing import Any
 
 import pytest
 
 from longtask_adapters.kube import cache
-from longtask_crds import names, v1alpha1
+from longtask_crds import names, testing, v1alpha1
 
 A = names.ObjectKey("longtasks", "a")
 Tasks = cache.Cache[v1alpha1.LongTask]
 
 
 def a_task(name: str = "a", *, version: int = 1, uid: str = "u") -> v1alpha1.LongTask:
-    meta: dict[str, Any] = {"name": name, "namespace": "longtasks", "uid": uid}
-    meta["resourceVersion"] = str(version)
-    return v1alpha1.LongTask.model_validate({"metadata": meta, "spec": {}})
+    return testing.with_meta(testing.a_task(name, uid=uid), resource_version=str(version))
 
 
 @pytest.mark.parametrize(
@@ -43,8 +40,7 @@ def test_the_same_name_in_two_namespaces_is_two_tasks() -> None:
     tasks = Tasks()
     tasks.put(a_task(version=5))
     other = a_task(version=6, uid="v")
-    elsewhere = other.metadata.model_copy(update={"namespace": "elsewhere"})
-    tasks.put(other.model_copy(update={"metadata": elsewhere}))
+    tasks.put(testing.with_meta(other, namespace="elsewhere"))
     assert set(tasks.by_key()) == {A, names.ObjectKey("elsewhere", "a")}
     assert len(tasks) == len(tasks.values()) == 2
 

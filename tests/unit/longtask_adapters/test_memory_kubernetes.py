@@ -10,6 +10,7 @@ from longtask_adapters import testing
 from longtask_adapters.kube import connection, errors, kinds, transport
 from longtask_adapters.testing import patches
 from longtask_crds import names, v1alpha1
+from longtask_crds.testing import NOW
 
 TASKS = kinds.TASKS.collection("longtasks")
 JOBS = kinds.JOBS.collection("longtasks")
@@ -46,7 +47,7 @@ async def test_what_the_api_server_gives_to_a_new_object(
     meta = made["metadata"]
     assert made["status"] == {"phase": "Pending"}
     assert (meta["namespace"], meta["generation"]) == ("longtasks", 1)
-    assert meta["creationTimestamp"] == testing.stamp(testing.NOW)
+    assert meta["creationTimestamp"] == testing.stamp(NOW)
     assert meta["resourceVersion"] == str(kubernetes.version)
     with pytest.raises(errors.AlreadyExists):
         await connected.post(TASKS, body)

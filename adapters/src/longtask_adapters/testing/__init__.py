@@ -2,6 +2,6 @@
 
 from longtask_adapters.testing.kubernetes import MemoryKubernetes, Refusal
 from longtask_adapters.testing.sender import MemorySender, Sent
-from longtask_adapters.testing.store import NAMESPACE, NOW, stamp
+from longtask_adapters.testing.store import stamp
 
-__all__ = ["NAMESPACE", "NOW", "MemoryKubernetes", "MemorySender", "Refusal", "Sent", "stamp"]
+__all__ = ["MemoryKubernetes", "MemorySender", "Refusal", "Sent", "stamp"]

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from longtask_adapters.testing.store import NOW
 from longtask_crds import delivery
+from longtask_crds.testing import NOW
 
 
 @dataclasses.dataclass(frozen=True)

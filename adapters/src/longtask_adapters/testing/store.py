@@ -13,9 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from longtask_adapters.testing import patches
 from longtask_crds import names
-
-NAMESPACE = "longtasks"
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+from longtask_crds.testing import NAMESPACE, NOW
 
 Raw = dict[str, Any]
 Self = TypeVar("Self", bound="Store")
