@@ -4,6 +4,7 @@ The bytes are derived from the stored resource alone, so that no restart can cha
 """
 
 import uuid
+from datetime import datetime
 
 from pydantic import Field
 
@@ -95,6 +96,28 @@ def is_wanted(callback: v1alpha1.Callback, event: TaskEvent) -> bool:
 def webhook_id(task_uid: str, event: TaskEvent, attempt: int) -> str:
     """Return the delivery's id: the same for the same facts, whoever computes it, whenever."""
     return f"msg_{uuid.uuid5(uuid.UUID(task_uid), f'{event}/{attempt}')}"
+
+
+def outbox(
+    task: v1alpha1.LongTask, phase: v1alpha1.Phase, attempt: int, *, now: datetime
+) -> v1alpha1.CallbackStatus | None:
+    """Return the delivery of a task's end that is due now, or None if nobody asked for it.
+
+    Args:
+        task: The task.
+        phase: How it ended.
+        attempt: The number of its last attempt; 0 for none.
+        now: When it is due.
+    """
+    event = terminal_event(phase)
+    if task.spec.callback is None or not is_wanted(task.spec.callback, event):
+        return None
+    return v1alpha1.CallbackStatus(
+        id=webhook_id(task.metadata.uid, event, attempt),
+        event=event,
+        state=v1alpha1.CallbackState.PENDING,
+        next_try_at=now,
+    )
 
 
 def body(task: v1alpha1.LongTask, event: TaskEvent) -> bytes:

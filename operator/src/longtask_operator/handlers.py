@@ -5,6 +5,7 @@ resource: so a handler only remembers, enqueues and returns None. Together with 
 all that knows kopf.
 """
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,20 +13,24 @@ from typing import Any
 
 import kopf
 
-from longtask_crds import names, v1alpha1
-from longtask_operator import mirror, pods
+from longtask_adapters.kube import cache, kinds
+from longtask_crds import names
+from longtask_crds.names import ObjectKey
+from longtask_operator import mirror, resync
+from longtask_operator.rules import pods
 
 registry = kopf.OperatorRegistry()
 _ours = (names.GROUP, names.VERSION)
 
 
 class Memo(kopf.Memo):
-    """What the handlers share: set by `__main__` at the start."""
+    """What the handlers share: `start` fills in the rest."""
 
+    start: Callable[["Memo"], contextlib.AbstractAsyncContextManager[None]]
+    running: contextlib.AsyncExitStack
     mirror: mirror.Mirror
-    add: Callable[[str], None]
-    start: Callable[[], Any]
-    stop: Callable[[], Any]
+    hearing: resync.Hearing
+    add: Callable[[ObjectKey], None]
 
 
 class CappedJitter:
@@ -59,13 +64,14 @@ async def configure(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> No
     settings.networking.connect_timeout = 10
     settings.networking.enforce_retry_after = True
     settings.process.ultimate_exiting_timeout = 25
-    await memo.start()
+    memo.running = contextlib.AsyncExitStack()
+    await memo.running.enter_async_context(memo.start(memo))
 
 
 @kopf.on.cleanup(registry=registry)
 async def clean_up(memo: Memo, **_: Any) -> None:
     """Finish what is being worked on."""
-    await memo.stop()
+    await memo.running.aclose()
 
 
 @kopf.on.login(registry=registry)
@@ -77,28 +83,21 @@ def login(**kwargs: Any) -> Any:
 @kopf.on.event(*_ours, names.LONGTASKS, registry=registry)
 async def on_task(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
     """Take a task over."""
-    raw: dict[str, Any] = dict(event["object"])
-    meta = raw["metadata"]
-    if event["type"] == "DELETED":
-        gone = memo.mirror.tasks.get(meta["name"])
-        memo.mirror.drop_task(meta["name"], meta["uid"])
-        if gone is not None:
-            _wake_queue_of(gone, memo)
-        return
-    memo.mirror.watched[meta["uid"]] = int(meta["resourceVersion"])
-    task = mirror.parse(v1alpha1.LongTask, raw)
-    if task is not None and memo.mirror.put_task(task):
-        memo.add(task.metadata.name)
+    raw: kinds.Raw = dict(event["object"])
+    if event["type"] != "DELETED":
+        memo.hearing.heard(raw["metadata"]["uid"], kinds.version_of(raw))
+    if _take_over(event["type"], raw, kinds.TASKS, memo.mirror.tasks):
+        memo.add(kinds.key_of(raw))
 
 
 @kopf.on.event("", "v1", "pods", registry=registry)
 async def on_pod(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
     """Take a pod of an attempt over."""
-    raw: dict[str, Any] = dict(event["object"])
+    raw: kinds.Raw = dict(event["object"])
     pod = pods.Pod.parse(raw, seen_at=datetime.now(UTC))
     deleted = event["type"] == "DELETED"
     if not deleted:
-        memo.mirror.watched[pod.uid] = pod.version
+        memo.hearing.heard(pod.uid, pod.version)
     if deleted and not pod.is_over:
         memo.mirror.drop_pod(pod.task, pod.uid)
     else:
@@ -109,35 +108,26 @@ async def on_pod(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
 
 @kopf.on.event(*_ours, names.LONGTASKQUEUES, registry=registry)
 async def on_queue(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
-    """Take a queue over; its tasks may start, or learn why they may not."""
-    _remember(event, v1alpha1.LongTaskQueue, memo.mirror.queues)
-    _wake_waiting(memo)
+    """Take a queue over; the mirror tells who may start by it."""
+    _take_over(event["type"], dict(event["object"]), kinds.QUEUES, memo.mirror.queues)
 
 
 @kopf.on.event(*_ours, names.LONGTASKTYPES, registry=registry)
 async def on_type(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
-    """Take a type over; tasks that wait may get another queue or another priority by it."""
-    _remember(event, v1alpha1.LongTaskType, memo.mirror.types)
-    _wake_waiting(memo)
+    """Take a type over; the mirror tells who waits elsewhere by it."""
+    _take_over(event["type"], dict(event["object"]), kinds.TYPES, memo.mirror.types)
 
 
-def _remember(event: kopf.RawEvent, kind: type[mirror.Kind], into: dict[str, mirror.Kind]) -> None:
-    raw: dict[str, Any] = dict(event["object"])
-    name = raw["metadata"]["name"]
-    resource = None if event["type"] == "DELETED" else mirror.parse(kind, raw)
-    if resource is None:
-        into.pop(name, None)
-    else:
-        into[name] = resource
-
-
-def _wake_waiting(memo: Memo) -> None:
-    for name in memo.mirror.unfinished:
-        if not memo.mirror.tasks[name].status.attempts:
-            memo.add(name)
-
-
-def _wake_queue_of(task: v1alpha1.LongTask, memo: Memo) -> None:
-    if task.status.queue:
-        for name in memo.mirror.may_start(task.status.queue):
-            memo.add(name)
+def _take_over(
+    what: str | None, raw: kinds.Raw, kind: kinds.Kind[kinds.R], into: cache.Cache[kinds.R]
+) -> bool:
+    """Bring a cache up to an event; tell whether it was news of something that is there."""
+    key, uid = kinds.key_of(raw), raw["metadata"]["uid"]
+    if what == "DELETED":
+        into.remove(key, uid)
+        return False
+    # Mostly it is the echo of a write of ours, and not worth to be parsed.
+    if not into.wants(key, uid, kinds.version_of(raw)):
+        return False
+    resource = kinds.parse(kind, raw)
+    return resource is not None and into.put(resource)

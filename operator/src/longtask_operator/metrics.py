@@ -1,11 +1,42 @@
 """What the operator counts. No label holds a task's name: there are too many."""
 
-from prometheus_client import Counter, Gauge
+import prometheus_client
+from prometheus_client import Counter, Gauge, platform_collector, process_collector
 
-STEPS = Counter("longtask_operator_steps_total", "Decisions carried out", ["decision"])
-FINISHED = Counter("longtask_tasks_finished_total", "Tasks that reached their end", ["phase"])
-CONFLICTS = Counter("longtask_operator_conflicts_total", "Writes that somebody forestalled")
-CALLBACK_TRIES = Counter("longtask_callback_tries_total", "Callbacks sent", ["outcome"])
-RESYNCS = Counter("longtask_operator_resyncs_total", "Complete listings", ["outcome"])
-TASKS = Gauge("longtask_operator_tasks", "Tasks in the operator's picture")
-WORKING = Gauge("longtask_operator_keys_in_work", "Tasks that are being worked on")
+
+class Metrics:
+    """The process's numbers, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = prometheus_client.CollectorRegistry()
+        process_collector.ProcessCollector(registry=registry)
+        platform_collector.PlatformCollector(registry=registry)
+        self.steps = Counter(
+            "longtask_operator_steps_total",
+            "Decisions carried out",
+            ["decision"],
+            registry=registry,
+        )
+        self.finished = Counter(
+            "longtask_tasks_finished_total",
+            "Tasks that reached their end",
+            ["phase"],
+            registry=registry,
+        )
+        self.conflicts = Counter(
+            "longtask_operator_conflicts_total",
+            "Writes that somebody forestalled",
+            registry=registry,
+        )
+        self.callback_tries = Counter(
+            "longtask_callback_tries_total", "Callbacks sent", ["outcome"], registry=registry
+        )
+        self.resyncs = Counter(
+            "longtask_operator_resyncs_total", "Complete listings", ["outcome"], registry=registry
+        )
+        self.tasks = Gauge(
+            "longtask_operator_tasks", "Tasks in the operator's picture", registry=registry
+        )
+        self.working = Gauge(
+            "longtask_operator_keys_in_work", "Tasks that are being worked on", registry=registry
+        )

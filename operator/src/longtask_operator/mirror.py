@@ -4,97 +4,123 @@ A picture may be old: nothing is claimed on its word alone. It never goes back t
 """
 
 import dataclasses
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, TypeVar
 
-import pydantic
+from longtask_adapters.kube import kinds
+from longtask_adapters.kube.cache import Cache, key_of
+from longtask_crds import queueing, v1alpha1
+from longtask_crds.names import ObjectKey
+from longtask_operator.rules import pods
 
-from longtask_crds import names, v1alpha1
-from longtask_operator import admission, pods
 
-_logger = logging.getLogger(__name__)
+def _without_input_once_judged(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
+    """Return what is asked of a task again.
+
+    The first look needs the input, to refuse what can never run; a claim reads it anew anyway.
+    """
+    return task if task.status.observed_generation is None else kinds.without_inputs(task)
 
 
 class Mirror:
-    """All LongTasks, types, queues, and the Pods and Jobs of attempts, by name."""
+    """All tasks, types and queues, the index of the queues, and the pods and Jobs of attempts.
 
-    def __init__(self) -> None:
-        self.tasks: dict[str, v1alpha1.LongTask] = {}
-        self.unfinished: set[str] = set()  #: of these tasks; queues look at no others
-        self.types: dict[str, v1alpha1.LongTaskType] = {}
-        self.queues: dict[str, v1alpha1.LongTaskQueue] = {}
-        self.pods: dict[str, dict[str, pods.Pod]] = {}  #: by task, then by uid
-        self.jobs: dict[str, pods.Job] = {}
-        self.reserved: set[str] = set()  #: tasks whose claim is being written
-        self.watched: dict[str, int] = {}  #: uid -> the last version that a watch brought
+    Args:
+        wake: Is told which tasks may have something to do because another one changed.
+    """
 
-    def put_task(self, task: v1alpha1.LongTask) -> bool:
-        """Take a task over unless what we have is newer; tell whether it was news."""
-        meta = task.metadata
-        old = self.tasks.get(meta.name)
-        if old and version(old) >= version(task):
-            return False
-        self.tasks[meta.name] = task
-        if task.is_finished:
-            self.unfinished.discard(meta.name)
-        else:
-            self.unfinished.add(meta.name)
-        return True
+    def __init__(self, wake: Callable[[Iterable[ObjectKey]], None]) -> None:
+        self.tasks: Cache[v1alpha1.LongTask] = Cache(_without_input_once_judged)
+        self.types: Cache[v1alpha1.LongTaskType] = Cache()
+        self.queues: Cache[v1alpha1.LongTaskQueue] = Cache()
+        self.index = queueing.Index()
+        self._wake = wake
+        self._pods: dict[ObjectKey, dict[str, pods.Pod]] = {}  #: by task, then by uid
+        self._jobs: dict[ObjectKey, pods.Job] = {}
+        self.tasks.on_change(self._task_changed)
+        self.types.on_change(self._type_changed)
+        self.queues.on_change(self._queue_changed)
 
-    def drop_task(self, name: str, uid: str) -> None:
-        """Forget a task that was deleted, and the Jobs and pods that go with it."""
-        if name in self.tasks and self.tasks[name].metadata.uid == uid:
-            del self.tasks[name]
-            self.unfinished.discard(name)
-            jobs = {j.name for j in self.jobs.values() if j.owner_uid == uid}
-            self.jobs = {k: j for k, j in self.jobs.items() if k not in jobs}
-            for pod in list(self.pods.get(name, {}).values()):
-                if pod.job_name in jobs:
-                    self.drop_pod(name, pod.uid)
+    # --- what changes in a queue concerns others ---
 
-    def put_pod(self, pod: pods.Pod) -> None:
-        """Take a pod over unless what we have is newer."""
-        known = self.pods.setdefault(pod.task, {})
+    def _task_changed(
+        self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
+    ) -> None:
+        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+            self._drop_remains(before)
+        key = _key(before, after)
+        made_room = self.index.update(key, queueing.Entry.of(after) if after else None)
+        for queue in made_room:
+            self._wake(self.index.startable(queue))
+
+    def _type_changed(
+        self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
+    ) -> None:
+        moved = self.index.set_type(_key(before, after), after.spec.defaults if after else None)
+        # They have another queue to record; where they came from, others may be first now.
+        queues = {q for key in moved if (q := self.index.queue_of(key)) is not None}
+        self._wake(moved)
+        for queue in queues:
+            self._wake(self.index.startable(queue))
+
+    def _queue_changed(
+        self, before: v1alpha1.LongTaskQueue | None, after: v1alpha1.LongTaskQueue | None
+    ) -> None:
+        queue = _key(before, after)
+        if self.index.set_queue(queue, after.spec if after else None):
+            # That there is none is told to each; how full or paused it is, on reading.
+            came_or_went = before is None or after is None
+            waiting = self.index.waiting if came_or_went else self.index.startable
+            self._wake(list(waiting(queue)))
+
+    # --- pods and Jobs ---
+
+    def put_pod(self, pod: pods.Pod) -> bool:
+        """Take a pod over unless what we have is newer; tell whether it was news."""
+        known = self._pods.setdefault(pod.task, {})
         old = known.get(pod.uid)
-        if old is None or old.version <= pod.version:
-            first_seen = (old and old.running_seen_at) or pod.running_seen_at
-            known[pod.uid] = dataclasses.replace(pod, running_seen_at=first_seen)
+        if old is not None and old.version > pod.version:
+            return False
+        if old is not None:
+            pod = dataclasses.replace(
+                pod,
+                running_seen_at=old.running_seen_at or pod.running_seen_at,
+                events_read_at=pod.events_read_at or old.events_read_at,
+            )
+        known[pod.uid] = pod
+        return old is None or old.version < pod.version
 
-    def drop_pod(self, task: str, uid: str) -> None:
+    def drop_pod(self, task: ObjectKey, uid: str) -> None:
         """Forget a pod that was deleted."""
-        known = self.pods.get(task, {})
+        known = self._pods.get(task, {})
         known.pop(uid, None)
         if not known:
-            self.pods.pop(task, None)
+            self._pods.pop(task, None)
 
-    def type_of(self, task: v1alpha1.LongTask) -> v1alpha1.LongTaskTypeSpec | None:
-        """Return the spec of the task's type, or None if it names none that is known."""
-        found = self.types.get(task.spec.type or "")
-        return found.spec if found else None
+    def put_job(self, job: pods.Job) -> None:
+        """Take over what the API server just said of a Job."""
+        self._jobs[job.key] = job
 
-    def candidates(self, queue: str) -> Iterable[admission.Candidate]:
-        """Return the unfinished tasks of a queue."""
-        for name in self.unfinished:
-            task = self.tasks[name]
-            of, candidate = admission.candidate(task, self.type_of(task))
-            if of == queue:
-                yield candidate
+    def job(self, key: ObjectKey) -> pods.Job | None:
+        """Return what is known of a Job, or None."""
+        return self._jobs.get(key)
 
-    def may_start(self, queue: str, *, ignoring: str | None = None) -> list[str]:
-        """Return the names of the tasks of a queue that may start now, the next one first.
+    def absorb_pods(self, listed: Iterable[pods.Pod], version: int) -> set[ObjectKey]:
+        """Take the complete list of all pods over; return the tasks that it is news for."""
+        return self._absorb_pods(list(self._pods), listed, version)
 
-        Args:
-            queue: The queue's name.
-            ignoring: A task whose own reservation does not count.
-        """
-        found = self.queues.get(queue)
-        return admission.may_start(
-            self.candidates(queue),
-            found.spec if found else None,
-            reserved=self.reserved - {ignoring} if ignoring else self.reserved,
-        )
+    def absorb_pods_of(self, task: ObjectKey, listed: Iterable[pods.Pod], version: int) -> None:
+        """Take the complete list of a task's pods over; `version` is the list's."""
+        self._absorb_pods([task], listed, version)
+
+    def absorb_jobs(self, listed: Iterable[pods.Job], asked_at: datetime) -> None:
+        """Take the complete list of all Jobs over, which was asked for at that time."""
+        jobs = {job.key: job for job in listed}
+        for key, job in self._jobs.items():
+            # One that was made or read since is newer than the list.
+            if key not in jobs and job.checked_at > asked_at:
+                jobs[key] = job
+        self._jobs = jobs
 
     def pod_of(self, task: v1alpha1.LongTask) -> pods.Pod | None:
         """Return the pod whose outcome counts for the task's last attempt, if there is one.
@@ -106,12 +132,13 @@ class Mirror:
         if not task.status.attempts:
             return None
         attempt = task.status.attempts[-1]
-        known = self.pods.get(task.metadata.name, {})
+        key = key_of(task)
+        known = self._pods.get(key, {})
         # By its uid alone: with its Job deleted and itself orphaned it has no owner any more.
         recorded = known.get(attempt.pod_uid or "")
         if recorded is not None and not recorded.is_disrupted:
             return recorded
-        job = self.jobs.get(attempt.job_name)
+        job = self._jobs.get(key.sibling(attempt.job_name))
         if job is not None and job.exists and job.owner_uid != task.metadata.uid:
             return recorded
         uid = attempt.job_uid or (job.uid if job and job.exists else None)
@@ -125,86 +152,35 @@ class Mirror:
             ours, key=lambda pod: (not pod.is_disrupted, pod.created_at, pod.version), default=None
         )
 
-    def absorb_lists(
-        self,
-        lists: dict[str, tuple[int, list[dict[str, Any]]]],
-        *,
-        now: datetime,
-    ) -> set[str]:
-        """Take complete lists over; return the names of the tasks that something changed for.
-
-        Args:
-            lists: By kind (our plurals, `pods`, `jobs`) the list's version and its objects.
-            now: When the lists were made.
-        """
-        touched: set[str] = set()
-        at, raw_tasks = lists[names.LONGTASKS]
-        listed = {raw["metadata"]["name"] for raw in raw_tasks}
-        for raw in raw_tasks:
-            task = parse(v1alpha1.LongTask, raw)
-            if task is not None and self.put_task(task):
-                touched.add(task.metadata.name)
-        for name, task in list(self.tasks.items()):
-            # What is newer than the list cannot be missed by it.
-            if name not in listed and version(task) <= at:
-                self.drop_task(name, task.metadata.uid)
-                touched.add(name)
-        at, raw_pods = lists["pods"]
-        known = [pod for of_task in self.pods.values() for pod in of_task.values()]
-        touched |= self._absorb_pods(known, (pods.Pod.parse(raw) for raw in raw_pods), at)
-        jobs = {job.name: job for job in (pods.Job.parse(raw, now=now) for raw in lists["jobs"][1])}
-        for name, job in self.jobs.items():
-            # A Job that was made or read since the list was asked for is newer than it.
-            if name not in jobs and job.checked_at > now:
-                jobs[name] = job
-        self.jobs = jobs
-        self.types = _by_name(v1alpha1.LongTaskType, self.types, *lists[names.LONGTASKTYPES])
-        self.queues = _by_name(v1alpha1.LongTaskQueue, self.queues, *lists[names.LONGTASKQUEUES])
-        return touched
-
-    def absorb_pods_of(self, task: str, listed: Iterable[pods.Pod], at: int) -> None:
-        """Take the complete list of a task's pods over; `at` is the list's version."""
-        self._absorb_pods(list(self.pods.get(task, {}).values()), listed, at)
-
     def _absorb_pods(
-        self, before: Iterable[pods.Pod], listed: Iterable[pods.Pod], at: int
-    ) -> set[str]:
+        self, tasks: Iterable[ObjectKey], listed: Iterable[pods.Pod], version: int
+    ) -> set[ObjectKey]:
         touched = set()
-        known = {pod.uid: pod for pod in before}
+        missing = {pod.uid: pod for task in tasks for pod in self._pods.get(task, {}).values()}
         for pod in listed:
-            old = known.pop(pod.uid, None)
-            if old is None or old.version < pod.version:
-                self.put_pod(pod)
+            missing.pop(pod.uid, None)
+            if self.put_pod(pod):
                 touched.add(pod.task)
-        for pod in known.values():
-            if pod.version <= at:
+        for pod in missing.values():
+            # What is newer than the list cannot be missed by it.
+            if pod.version <= version:
                 self.drop_pod(pod.task, pod.uid)
                 touched.add(pod.task)
         return touched
 
-
-def version(resource: v1alpha1.Resource) -> int:
-    """Return the resourceVersion as a number, by which versions of one object are ordered."""
-    return int(resource.metadata.resource_version or 0)
-
-
-Kind = TypeVar("Kind", v1alpha1.LongTask, v1alpha1.LongTaskType, v1alpha1.LongTaskQueue)
-
-
-def parse(kind: type[Kind], raw: dict[str, Any]) -> Kind | None:
-    """Return the resource, or None if it cannot be read: one bad object must not stop the rest."""
-    try:
-        return kind.model_validate(raw)
-    except pydantic.ValidationError:
-        meta = raw.get("metadata", {})
-        _logger.exception("Cannot read", extra={"kind": kind.__name__, "object": meta.get("name")})
-        return None
+    def _drop_remains(self, task: v1alpha1.LongTask) -> None:
+        """Forget the Jobs and pods that go with a task that was deleted."""
+        key = key_of(task)
+        jobs = {attempt.job_name for attempt in task.status.attempts or ()}
+        for name in jobs:
+            self._jobs.pop(key.sibling(name), None)
+        for pod in list(self._pods.get(key, {}).values()):
+            if pod.job_name in jobs:
+                self.drop_pod(key, pod.uid)
 
 
-def _by_name(
-    kind: type[Kind], known: dict[str, Kind], at: int, raws: Iterable[dict[str, Any]]
-) -> dict[str, Kind]:
-    # What a watch brought since the list was made stays.
-    newer = {name: resource for name, resource in known.items() if version(resource) > at}
-    parsed = (parse(kind, raw) for raw in raws)
-    return {r.metadata.name: r for r in parsed if r is not None} | newer
+def _key(before: v1alpha1.Resource | None, after: v1alpha1.Resource | None) -> ObjectKey:
+    known = after or before
+    if known is None:
+        raise ValueError("a change is of something")
+    return key_of(known)

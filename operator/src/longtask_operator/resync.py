@@ -1,91 +1,153 @@
 """List everything, at the start and every minute: what no watch brought is found here."""
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
 
-from longtask_crds import names, v1alpha1
-from longtask_operator import cluster, errors, metrics, mirror
+from longtask_adapters.kube import errors, informer, kinds
+from longtask_adapters.kube.cache import key_of, version_of
+from longtask_adapters.kube.connection import Connection
+from longtask_crds import names, queueing, v1alpha1
+from longtask_crds.names import ObjectKey
+from longtask_operator import health, metrics, mirror
+from longtask_operator.rules import decide, pods
 
 _logger = logging.getLogger(__name__)
-_OURS = (names.LONGTASKS, names.LONGTASKTYPES, names.LONGTASKQUEUES)
-_LABELLED = ("pods", "jobs")
+_LABELLED = {"labelSelector": names.TASK_LABEL}
+#: After so many tasks everybody else has a turn.
+_SLICE = 500
 
 
-@dataclasses.dataclass
-class Health:
-    """What tells a working operator from one that only looks alive. Times are monotonic seconds."""
+class Hearing:
+    """Finds out whether the watches bring what the lists show.
 
-    resynced_at: float | None = None  #: the last complete resync
-    deaf_since: float | None = None  #: since when the watches miss what the lists show
-    beat_at: float = 0.0  #: the event loop's last heartbeat
+    An object that one resync found and that no watch has brought by the next one, a minute later,
+    was not late but missed.
+    """
 
-    def why_not_ready(self) -> str | None:
-        """Return why no task would be worked on, or None."""
-        return "nothing was listed yet" if self.resynced_at is None else None
+    def __init__(self) -> None:
+        self._heard: dict[str, int] = {}  #: by uid: the last version that a watch brought
+        self._missed: dict[str, int] = {}
 
-    def why_not_alive(self, now: float) -> str | None:
-        """Return why a restart would help, or None."""
-        if self.resynced_at is not None and now - self.resynced_at > 180:
-            return "the last complete resync is over 180 s old"
-        if self.deaf_since is not None:
-            return "the watches have not brought what two resyncs found"
-        if now - self.beat_at > 30:
-            return "the event loop lags more than 30 s"
-        return None
+    def heard(self, uid: str, version: int) -> None:
+        """Take note of what a watch brought."""
+        self._heard[uid] = version
+
+    def is_deaf(self, present: dict[str, int], oldest: int) -> bool:
+        """Tell whether something was missed.
+
+        Args:
+            present: The version of each object that is there, by uid.
+            oldest: The version of the oldest of the lists that say so.
+        """
+        heard = self._heard
+        still = {uid for uid, seen in self._missed.items() if heard.get(uid, 0) < seen}
+        self._missed = {uid: seen for uid, seen in present.items() if heard.get(uid, 0) < seen}
+        for uid in heard.keys() - present.keys():
+            # What was made since the list is not in it, and was heard all the same.
+            if heard[uid] <= oldest:
+                del heard[uid]
+        return not still.isdisjoint(present)
 
 
 class Resync:
-    """Lists all kinds and hands what changed to the work queue."""
+    """Lists all kinds and hands what changed, or is due, to the work queue."""
 
     def __init__(
         self,
         seen: mirror.Mirror,
-        kubernetes: cluster.KubernetesCluster,
-        health: Health,
-        add: Callable[[str], None],
+        connection: Connection,
+        namespace: str,
+        *,
+        state: health.Health,
+        hearing: Hearing,
+        counted: metrics.Metrics,
+        add: Callable[[ObjectKey], None],
         clock: Callable[[], datetime],
     ) -> None:
         self._mirror = seen
-        self._cluster = kubernetes
-        self._health = health
+        self._connection = connection
+        self._namespace = namespace
+        self._health = state
+        self._hearing = hearing
+        self._metrics = counted
         self._add = add
         self._clock = clock
-        self._missed: dict[str, int] = {}
 
     async def run(self, every: float) -> None:
-        """Resync for ever; failures are logged and tried again soon."""
+        """Resync for ever, each so many seconds; failures are logged and tried again soon."""
         while True:
             try:
                 await self.once()
                 pause = every
             except Exception as error:
                 # Whatever is wrong with one object must not end the resyncs of all.
-                metrics.RESYNCS.labels("failed").inc()
+                self._metrics.resyncs.labels("failed").inc()
                 unknown = not isinstance(error, errors.ClusterError)
                 _logger.warning("Could not list", extra={"cause": str(error)}, exc_info=unknown)
                 pause = min(every, 2.0)
             await asyncio.sleep(pause)
 
     async def once(self) -> None:
-        """List everything once, and queue each task that changed, is unfinished or has dues."""
-        started = self._clock()
-        lists = {}
-        for kind in _OURS:
-            lists[kind] = await self._cluster.list_ours(kind)
-        for kind in _LABELLED:
-            lists[kind] = await self._cluster.list_labelled(kind)
-        self._check_hearing(lists)
-        touched = self._mirror.absorb_lists(lists, now=started)
-        metrics.RESYNCS.labels("done").inc()
-        metrics.TASKS.set(len(self._mirror.tasks))
-        self._health.resynced_at = asyncio.get_running_loop().time()
-        for name, task in list(self._mirror.tasks.items()):
-            if name in touched or not task.is_finished or self._has_dues(task):
-                self._add(name)
+        """List everything once, and queue each task that changed or has something due."""
+        listed = await self.absorb()
+        self._metrics.resyncs.labels("done").inc()
+        self._metrics.tasks.set(len(self._mirror.tasks))
+        self._health.resynced_at = time.monotonic()
+        for number, task in enumerate(self._mirror.tasks.values(), start=1):
+            if key_of(task) in listed or self._is_due(task):
+                self._add(key_of(task))
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def absorb(self) -> set[ObjectKey]:
+        """Bring the mirror up to what there is; return the tasks that it is news for."""
+        namespace, asked_at = self._namespace, self._clock()
+        # Before the tasks: where these wait, and who is next, is right from the first one on.
+        await informer.relist(self._connection, kinds.QUEUES, namespace, self._mirror.queues)
+        await informer.relist(self._connection, kinds.TYPES, namespace, self._mirror.types)
+        tasks = await informer.relist(self._connection, kinds.TASKS, namespace, self._mirror.tasks)
+        touched = {key_of(task) for change in tasks.changes if (task := change.after) is not None}
+        version, raws = await self._labelled(kinds.PODS)
+        found = [pods.Pod.parse(raw) for raw in raws]
+        touched |= self._mirror.absorb_pods(found, version)
+        self._check_hearing(found, min(tasks.version, version))
+        _, raws = await self._labelled(kinds.JOBS)
+        self._mirror.absorb_jobs((pods.Job.parse(raw, now=asked_at) for raw in raws), asked_at)
+        return touched
+
+    async def _labelled(self, place: kinds.Place) -> tuple[int, list[kinds.Raw]]:
+        items: list[kinds.Raw] = []
+        path = place.collection(self._namespace)
+        async for page in self._connection.pages(path, _LABELLED):
+            items = page.items if page.is_first else items + page.items
+        return page.version, items
+
+    def _check_hearing(self, found: Iterable[pods.Pod], oldest: int) -> None:
+        present = {pod.uid: pod.version for pod in found}
+        # What we wrote ourselves is newer than the list; the watch brings it within the minute.
+        present |= {t.metadata.uid: version_of(t) for t in self._mirror.tasks.values()}
+        deaf = self._hearing.is_deaf(present, oldest)
+        now = time.monotonic()
+        self._health.deaf_since = (self._health.deaf_since or now) if deaf else None
+
+    def _is_due(self, task: v1alpha1.LongTask) -> bool:
+        """Tell whether there may be something to do for a task that did not change."""
+        if decide.is_unseen(task):
+            return True
+        key = key_of(task)
+        match queueing.standing(task):
+            case queueing.Standing.HOLDING:
+                return True
+            case queueing.Standing.WAITING:
+                queue = self._mirror.index.queue_of(key)
+                exists = queue is not None and self._mirror.queues.get(queue) is not None
+                told = queue and decide.is_enqueued(task, queue.name, queue_exists=exists)
+                return not told or self._mirror.index.may_start(key)
+            case queueing.Standing.OUT:
+                return not task.is_finished or self._has_dues(task)
 
     def _has_dues(self, task: v1alpha1.LongTask) -> bool:
         """Tell whether a finished task has a callback to send or a Job to release."""
@@ -93,28 +155,5 @@ class Resync:
         if entry is not None and entry.state is v1alpha1.CallbackState.PENDING:
             return True
         attempts = task.status.attempts or ()
-        jobs = (self._mirror.jobs.get(attempt.job_name) for attempt in attempts)
+        jobs = (self._mirror.job(key_of(task).sibling(a.job_name)) for a in attempts)
         return any(job is not None and job.exists and not job.is_released for job in jobs)
-
-    def _check_hearing(self, lists: dict[str, tuple[int, list[dict[str, Any]]]]) -> None:
-        """Find out whether the watches bring what the lists show.
-
-        An object that one resync found and that no watch has brought by the next one, a minute
-        later, was not late but missed.
-        """
-        watched = self._mirror.watched
-        still = {uid: seen for uid, seen in self._missed.items() if watched.get(uid, 0) < seen}
-        present: dict[str, int] = {}
-        for kind in (names.LONGTASKS, "pods"):
-            for raw in lists[kind][1]:
-                meta = raw["metadata"]
-                present[meta["uid"]] = int(meta["resourceVersion"])
-        deaf = any(uid in present for uid in still)
-        now = asyncio.get_running_loop().time()
-        self._health.deaf_since = (self._health.deaf_since or now) if deaf else None
-        self._missed = {uid: seen for uid, seen in present.items() if watched.get(uid, 0) < seen}
-        oldest = min(lists[kind][0] for kind in (names.LONGTASKS, "pods"))
-        for uid in watched.keys() - present.keys():
-            # What was made since the list is not in it, and was heard all the same.
-            if watched[uid] <= oldest:
-                del watched[uid]

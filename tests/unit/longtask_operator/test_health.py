@@ -6,8 +6,9 @@ import aiohttp
 import pytest
 from aiohttp import test_utils
 
+from longtask_adapters.kube import errors
 from longtask_crds.testing import NOW, a_queue, a_task
-from longtask_operator import errors, handlers, health_server, mirror, resync, testing, work_queue
+from longtask_operator import handlers, mirror, resync, testing, work_queue
 from longtask_operator.testing import MemoryCluster
 
 NEVER = resync.Health(beat_at=1000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from longtask_crds import effective, names, runner_contract, v1alpha1
 from longtask_crds.testing import TASK_UID, a_task, a_type
-from longtask_operator import job_manifest
+from longtask_operator.rules import job_manifest
 from longtask_operator.testing import INSTALLATION, SURROUNDINGS
 
 

@@ -10,6 +10,7 @@ that was reached, the calm course of things must end where a task without any fa
 
 import dataclasses
 import datetime
+import functools
 import json
 import re
 from collections import Counter, deque
@@ -18,22 +19,16 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import address_guard, events, names, signing_keys, v1alpha1
+from longtask_adapters.kube import errors
+from longtask_adapters.kube.cache import Cache, version_of
+from longtask_adapters.testing import MemoryKubernetes, MemorySender
+from longtask_crds import events, names, signing_keys, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, with_meta
-from longtask_operator import (
-    apply,
-    errors,
-    keys,
-    mirror,
-    observe,
-    pods,
-    reconcile,
-    testing,
-)
+from longtask_operator import mirror, testing
+from longtask_operator.rules import pods, status
+from longtask_operator.testing import KEY, REPORT
 
 NAME = "report"
-SCHEDULE = (0, 5)
-KEY = signing_keys.new_key()
 #: Time goes in steps of at least this much, and stands still when all that can be due was due: a
 #: deaf operator could look for the pod that follows a disrupted one for ever.
 STEP = 5.0
@@ -60,17 +55,17 @@ class CrashError(BaseException):
     """The operator's process is gone. Not an Exception: nothing may catch it."""
 
 
-class Sender(testing.MemorySender):
+class Sender(MemorySender):
     """Sending can be interrupted like a write."""
 
-    def __init__(self, cluster: testing.MemoryCluster) -> None:
-        super().__init__(clock=lambda: cluster.now)
-        self._cluster = cluster
+    def __init__(self, kubernetes: MemoryKubernetes) -> None:
+        super().__init__(clock=lambda: kubernetes.now)
+        self._kubernetes = kubernetes
 
     async def send(self, url: str, **what: Any) -> Any:
-        self._cluster.interrupt("send", "before")
+        self._kubernetes.interrupt("send", "before")
         answer = await super().send(url, **what)
-        self._cluster.interrupt("send", "after")
+        self._kubernetes.interrupt("send", "after")
         return answer
 
 
@@ -78,75 +73,67 @@ class Sender(testing.MemorySender):
 class Universe:
     """A cluster, what the operator believes of it, and what may still go wrong."""
 
-    cluster: testing.MemoryCluster
-    mirror: mirror.Mirror
+    cluster: MemoryKubernetes
     faults: int
-    claim_seen: bool = False  #: this process wrote the claim or read it just now
     cancelled: bool = False
+    excused: int = 0  #: how many callbacks may be repeated: it crashed before they were recorded
     sent: tuple[str, ...] = ()
+    unwritten: dict[str, status.Delivered] = dataclasses.field(default_factory=dict)
+    claim_seen: bool = False  #: this process wrote the claim or read it just now
     writes_in_a_look: int = 0  #: how many writes and callbacks the next pass makes
     wait_after_a_look: float | None = None  #: how long the operator waits after that
 
+    believed: mirror.Mirror | None = None  #: by the operator of the universe that this one was
+
+    @functools.cached_property
+    def operator(self) -> testing.Operator:
+        """The operator, made when something is asked of it: most forks end before."""
+        operator = testing.Operator(kubernetes=self.cluster, sender=Sender(self.cluster))
+        if self.believed is not None:
+            copy_mirror(self.believed, operator.mirror)
+            self.believed = None
+        return operator
+
     @classmethod
     def begin(cls, *, faults: int, cancels: bool) -> "Universe":
-        cluster = testing.MemoryCluster()
+        cluster = MemoryKubernetes()
         cluster.add(a_queue(maxRunning=1))
         cluster.add_secret(signing_keys.KEYS_SECRET, {"default": KEY}, namespace="longtask")
         cluster.add(THE_TASK)
-        universe = cls(cluster, mirror.Mirror(), faults, cancelled=not cancels)
-        universe.restart()
+        universe = cls(cluster, faults, cancelled=not cancels)
+        universe.resync()
         return universe
 
     def fork(self) -> "Universe":
-        other = dataclasses.replace(self, cluster=self.cluster.fork(), mirror=mirror.Mirror())
-        other.mirror.tasks = dict(self.mirror.tasks)
-        other.mirror.unfinished = set(self.mirror.unfinished)
-        other.mirror.types = dict(self.mirror.types)
-        other.mirror.queues = dict(self.mirror.queues)
-        other.mirror.pods = {task: dict(known) for task, known in self.mirror.pods.items()}
-        other.mirror.jobs = dict(self.mirror.jobs)
-        return other
+        return dataclasses.replace(
+            self, cluster=self.cluster.fork(), believed=self.believed or self.operator.mirror
+        )
 
     # --- what the operator does
 
     def restart(self) -> None:
         """Begin with nothing but what the lists say."""
-        self.mirror, self.claim_seen = mirror.Mirror(), False
+        entry = self.status.get("callback")
+        self.excused += bool(self.sent) and entry["state"] == "Pending"
+        self.claim_seen, self.unwritten = False, {}
+        self.operator.restart()
         self.resync()
 
     def resync(self) -> None:
-        lists = {}
-        for kind in (names.LONGTASKS, names.LONGTASKTYPES, names.LONGTASKQUEUES):
-            lists[kind] = run(self.cluster.list_ours(kind))
-        for kind in ("pods", "jobs"):
-            lists[kind] = run(self.cluster.list_labelled(kind))
-        self.mirror.absorb_lists(lists, now=self.cluster.now)
+        run(self.operator.hear())
 
     def look(self) -> None:
         """One pass, as the work queue starts it."""
-        sender = Sender(self.cluster)
-        applier = apply.Applier(
-            self.mirror,
-            self.cluster,
-            sender,
-            keys.KeyRing(self.cluster, "longtask"),
-            testing.SURROUNDINGS,
-            SCHEDULE,
-        )
-        if self.claim_seen and NAME in self.mirror.tasks:
-            applier.note_claim(self.mirror.tasks[NAME])
-        reconciler = reconcile.Reconciler(
-            self.mirror,
-            self.cluster,
-            observe.Observer(
-                self.mirror, self.cluster, testing.INSTALLATION, address_guard.Guard()
-            ),
-            applier,
-            lambda: self.cluster.now,
-        )
+        applier, sender = self.operator.applier, self.operator.sender
+        believed = self.operator.mirror.tasks.get(REPORT)
+        applier._unwritten = dict(self.unwritten)
+        applier._claims.clear()
+        if self.claim_seen and believed is not None:
+            applier.note_claim(believed)
+        sender.sent.clear()
         claimed = "attempt" in self.status
         try:
-            self.wait_after_a_look = run(reconciler.reconcile(NAME))
+            self.wait_after_a_look = run(self.operator.reconciler.reconcile(REPORT))
         except errors.Unavailable:
             self.wait_after_a_look = 0.0
         finally:
@@ -154,6 +141,7 @@ class Universe:
             # A deaf operator may still call back for a task that was deleted just now.
             self.sent += tuple(i for i in ids if self.uid == TASK_UID or i not in OF_FIRST)
             self.claim_seen |= not claimed and "attempt" in self.status
+            self.unwritten = dict(applier._unwritten)
 
     # --- what is the case
 
@@ -164,7 +152,8 @@ class Universe:
 
     @property
     def status(self) -> dict[str, Any]:
-        return self.cluster.tasks[NAME]["status"]
+        status: dict[str, Any] = self.task["status"]
+        return status
 
     @property
     def is_finished(self) -> bool:
@@ -173,32 +162,39 @@ class Universe:
     @property
     def uid(self) -> str:
         """Which incarnation of the name this is."""
-        uid: str = self.cluster.tasks[NAME]["metadata"]["uid"]
+        uid: str = self.task["metadata"]["uid"]
         return uid
+
+    @property
+    def task(self) -> dict[str, Any]:
+        return self.cluster.stored(names.LONGTASKS, REPORT)
 
     def pod(self) -> pods.Pod | None:
         """The newest pod of the task that has the name now."""
         job = self.job()
-        found = [pods.Pod.parse(raw) for raw in self.cluster.all_pods.values()]
+        found = [pods.Pod.parse(raw) for raw in self.cluster.objects("pods").values()]
         ours = [pod for pod in found if job and pod.job_uid == job["metadata"]["uid"]]
         return ours[-1] if ours else None
 
     def job(self) -> dict[str, Any] | None:
         """The Job of the task that has the name now."""
-        jobs = self.cluster.jobs.values()
+        jobs = self.cluster.objects("jobs").values()
         return next((j for j in jobs if pods.controller_uid(j["metadata"]) == self.uid), None)
 
     def fingerprint(self) -> str:
         """Everything that decides what can come, and nothing else: no versions."""
-        cluster, believed = self.cluster, self.mirror
-        stored = [without_versions(o) for o in (cluster.tasks, cluster.jobs, cluster.all_pods)]
-        task, meta = believed.tasks[NAME], cluster.tasks[NAME]["metadata"]
-        is_current = task.metadata.resource_version == meta["resourceVersion"]
+        cluster, believed = self.cluster, self.believed or self.operator.mirror
+        kinds = (names.LONGTASKS, "jobs", "pods")
+        stored = [without_versions(list(cluster.objects(kind).values())) for kind in kinds]
+        task, meta = believed.tasks.get(REPORT), self.task["metadata"]
+        assert task is not None
+        is_current = version_of(task) == int(meta["resourceVersion"])
         is_same = task.metadata.uid == meta["uid"]
-        known = [(p.uid, p.started_at, p.is_over) for p in believed.pods.get(NAME, {}).values()]
+        known = [(p.uid, p.started_at, p.is_over) for p in believed._pods.get(REPORT, {}).values()]
         status = task.status.model_dump_json()
         beliefs = (meta["uid"], is_current, is_same, status, task.spec.cancel, known)
-        rest = (believed.jobs, self.sent, cluster.now, self.faults, self.cancelled, self.claim_seen)
+        mine = (self.sent, self.faults, self.cancelled, self.claim_seen, self.excused)
+        rest = (believed._jobs, cluster.now, [d.entry.tries for d in self.unwritten.values()], mine)
         text = json.dumps(stored) + repr(beliefs) + repr(rest)
         # What has ended waits for nothing, so it does not matter when that was.
         return TIME.sub("", text) if self.is_finished else text
@@ -213,11 +209,32 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("it waited")
 
 
-def without_versions(kind: dict[str, dict[str, Any]]) -> list[Any]:
+def copy_mirror(old: mirror.Mirror, new: mirror.Mirror) -> None:
+    """Let a new operator believe what another does."""
+    for known, into in ((old.queues, new.queues), (old.tasks, new.tasks)):
+        copy_cache(known, into)  # type: ignore[arg-type]
+    for pods_of in old._pods.values():
+        for pod in pods_of.values():
+            new.put_pod(pod)
+    for job in old._jobs.values():
+        new.put_job(job)
+
+
+def copy_cache(old: Cache[v1alpha1.Resource], new: Cache[v1alpha1.Resource]) -> None:
+    for resource in old.values():
+        new.put(resource)
+
+
+def without_versions(kind: list[dict[str, Any]]) -> list[Any]:
     wishes = ("activeDeadlineSeconds", "ttlSecondsAfterFinished", "cancel")
     return [
-        [name, raw.get("status"), raw["metadata"]["uid"], [raw["spec"].get(w) for w in wishes]]
-        for name, raw in kind.items()
+        [
+            raw["metadata"]["name"],
+            raw.get("status"),
+            raw["metadata"]["uid"],
+            [raw["spec"].get(w) for w in wishes],
+        ]
+        for raw in kind
     ]
 
 
@@ -232,8 +249,9 @@ def looks(universe: Universe) -> bool:
 
 
 def hears_of_the_pods(universe: Universe) -> bool:
-    raws = universe.cluster.all_pods.values()
-    universe.mirror.absorb_pods_of(NAME, map(pods.Pod.parse, raws), universe.cluster.version)
+    raws = universe.cluster.objects("pods").values()
+    mirrored = universe.operator.mirror
+    mirrored.absorb_pods_of(REPORT, map(pods.Pod.parse, raws), universe.cluster.version)
     return True
 
 
@@ -306,9 +324,11 @@ def runner_reports(universe: Universe) -> bool:
 
 def somebody_makes_it_anew(universe: Universe) -> bool:
     """Another task under the name of one that was just deleted; what that owned is still there."""
-    if universe.uid != TASK_UID or not spend(universe):
+    is_first = universe.uid == TASK_UID
+    # Without a Job nothing is left of the first, and the second is like it.
+    if not is_first or universe.job() is None or not spend(universe):
         return False
-    universe.cluster.remove_task(NAME)
+    universe.cluster.remove_task_alone(NAME)
     universe.cluster.add(with_meta(THE_TASK, uid=SECOND_UID))
     universe.sent, universe.claim_seen = (), False
     return True
@@ -331,9 +351,11 @@ def interrupted(nth: int, moment: str, error: BaseException) -> Action:
             return False
         moments: Counter[str] = Counter()
 
-        def interrupt(_write: str, at: str) -> None:
+        def interrupt(write: str, at: str) -> None:
             moments[at] += 1
-            if at == moment and moments[at] == nth:
+            # A sender has no errors of its own: what comes of a try is its answer.
+            possible = write != "send" or isinstance(error, CrashError)
+            if at == moment and moments[at] == nth and possible:
                 raise error
 
         universe.cluster.interrupt = interrupt
@@ -369,7 +391,8 @@ ALL: dict[str, Action] = CALM | {
         for nth in (1, 2)
         for what, moment, error in (
             ("crash after", "after", CrashError()),
-            ("answer lost", "after", errors.Unavailable()),
+            ("answer lost", "after", errors.Unavailable("the answer was lost")),
+            ("refused", "before", errors.Unavailable("not now")),
         )
     },
     "crash before write 1": interrupted(1, "before", CrashError()),
@@ -384,6 +407,7 @@ def check_edge(before: Universe, after: Universe) -> None:
     created = Counter(after.cluster.created_jobs)
     assert all(count == 1 for count in created.values()), "a second Job of one attempt"
     assert len(set(after.sent)) <= 1, "two ids of one event"
+    assert len(after.sent) <= 1 + after.excused, "sent again though it was known to be sent"
     if before.uid != after.uid:
         return
     assert before.status.get("attempt", 0) <= after.status.get("attempt", 0)
@@ -420,12 +444,12 @@ def what_is_missing(universe: Universe) -> str | None:
         return "callback not delivered"
     if set(universe.sent) != {status["callback"]["id"]}:
         return "another id was sent"
-    if status["observedGeneration"] != universe.cluster.tasks[NAME]["metadata"]["generation"]:
+    if status["observedGeneration"] != universe.task["metadata"]["generation"]:
         return "a change of the spec was not observed"
     job = universe.job()
     if job is not None and "ttlSecondsAfterFinished" not in job["spec"]:
         return "the Job stays for ever"
-    if any(not pods.Pod.parse(raw).is_over for raw in universe.cluster.all_pods.values()):
+    if any(not pods.Pod.parse(raw).is_over for raw in universe.cluster.objects("pods").values()):
         return "a program still runs"
     return None
 

@@ -7,7 +7,7 @@ import pytest
 from longtask_crds import v1alpha1
 from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator import outcome, pods
+from longtask_operator.rules import outcome, pods
 from longtask_operator.testing import a_pod, an_ended_pod
 
 

@@ -1,18 +1,20 @@
 """What is read from the API server's JSON; the samples are a real kubelet's."""
 
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from longtask_crds.testing import NOW
-from longtask_operator import pods
+from longtask_operator.rules import pods
+from longtask_operator.testing import REPORT, a_pod
 
 OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-1", "controller": True}
 POD: dict[str, Any] = {
     "metadata": {
         "name": "report-abc",
+        "namespace": "longtasks",
         "uid": "pod-1",
         "resourceVersion": "77",
         "creationTimestamp": "2026-11-23T11:40:00Z",
@@ -49,7 +51,7 @@ def test_what_a_pod_is() -> None:
     assert pod == pods.Pod(
         name="report-abc",
         uid="pod-1",
-        task="report",
+        task=REPORT,
         job_name="j",
         job_uid="job-1",
         version=77,
@@ -150,9 +152,9 @@ def test_only_a_controlling_job_is_a_pods_job(owners: list[dict[str, Any]]) -> N
 
 
 def test_a_pod_without_anything_is_still_read() -> None:
-    bare = {"name": "p", "uid": "u", "creationTimestamp": STARTED}
+    bare = {"name": "p", "namespace": "longtasks", "uid": "u", "creationTimestamp": STARTED}
     pod = pods.Pod.parse({"metadata": bare})
-    assert (pod.task, pod.job_name, pod.job_uid, pod.version) == ("", "", "", 0)
+    assert (pod.task.name, pod.job_name, pod.job_uid, pod.version) == ("", "", "", 0)
 
 
 def test_marks_of_a_pod() -> None:
@@ -166,6 +168,7 @@ def test_marks_of_a_pod() -> None:
 JOB: dict[str, Any] = {
     "metadata": {
         "name": "j",
+        "namespace": "longtasks",
         "uid": "job-1",
         "creationTimestamp": STARTED,
         "ownerReferences": [{"kind": "LongTask", "uid": "task-1", "controller": True}],
@@ -176,7 +179,7 @@ JOB: dict[str, Any] = {
 
 def test_what_a_job_is() -> None:
     assert pods.Job.parse(JOB, now=NOW) == pods.Job(
-        name="j", checked_at=NOW, uid="job-1", owner_uid="task-1", created_at=time(STARTED)
+        "longtasks", "j", checked_at=NOW, uid="job-1", owner_uid="task-1", created_at=time(STARTED)
     )
 
 
@@ -205,3 +208,16 @@ def test_a_job_that_is_released_or_going() -> None:
 
 def test_an_owner_that_is_no_controller_does_not_count() -> None:
     assert pods.controller_uid({"ownerReferences": [{"uid": "x"}]}) == ""
+
+
+@pytest.mark.parametrize(
+    ("ended_after", "outlived"),
+    [
+        pytest.param(59, False, id="in-time"),
+        pytest.param(60, True, id="when-its-time-was-up"),
+        pytest.param(None, False, id="while-it-runs"),
+    ],
+)
+def test_whether_a_program_outlived_its_time(ended_after: int | None, outlived: bool) -> None:
+    end = None if ended_after is None else pods.End(0, "", "", NOW + timedelta(seconds=ended_after))
+    assert a_pod(end=end).outlived(60) is outlived

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from longtask_crds import events, names, v1alpha1
 from longtask_crds.testing import NOW, a_task, an_attempt, with_status
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator import cluster, decision, outcome, pods, status
+from longtask_operator import cluster
+from longtask_operator.rules import decide, decisions, outcome, pods, status
 from longtask_operator.testing import a_job, a_pod, a_world, an_ended_pod
 
 #: Halves of surrogate pairs too: `"\\ud800"` is what a program may write, and Python reads it.
@@ -28,7 +29,7 @@ CLAIMED = with_status(
 )
 
 
-def stored(task: v1alpha1.LongTask, decided: decision.Decision) -> v1alpha1.LongTask:
+def stored(task: v1alpha1.LongTask, decided: decisions.Write) -> v1alpha1.LongTask:
     """Return the task as it comes back from the API server, which takes Unicode only."""
     after = status.next_status(task, decided, queue="default", now=NOW)
     patch = json.dumps(cluster.status_patch(task, after), ensure_ascii=False, allow_nan=False)
@@ -45,8 +46,8 @@ def stored(task: v1alpha1.LongTask, decided: decision.Decision) -> v1alpha1.Long
 
 def finish(exit_code: int, message: str) -> v1alpha1.LongTask:
     pod = an_ended_pod(exit_code, message)
-    decided = decision.decide(a_world(CLAIMED, pod=pod), now=NOW)
-    assert isinstance(decided, decision.Finish)
+    decided = decide.decide(a_world(CLAIMED, pod=pod), now=NOW)
+    assert isinstance(decided, decisions.Finish)
     return stored(CLAIMED, decided)
 
 
@@ -98,20 +99,25 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
 CAUSE = st.text(max_size=20) | st.text(min_size=1000, max_size=1100)
 
 
-def repeats(world: decision.World, decided: decision.Decision) -> bool:
+def repeats(world: decisions.World, decided: decisions.Decision) -> bool:
     """Tell whether the decision comes again once it is recorded: it would for ever."""
-    if isinstance(decided, decision.Wait | decision.CheckJob):
+    if not isinstance(decided, decisions.Write):
         return False
     task = stored(world.task, decided)
     again = a_world(task, pod=world.pod, job=world.job, queue_exists=world.queue_exists)
-    return decision.decide(again, now=NOW) == decided
+    return decide.decide(again, now=NOW) == decided
 
 
 @settings(deadline=None)
 @given(reason=CAUSE, message=CAUSE)
 def test_whatever_keeps_a_pod_from_starting_is_told_once(reason: str, message: str) -> None:
     raw = {
-        "metadata": {"name": "p", "uid": "pod-1", "creationTimestamp": "2026-01-02T03:04:05Z"},
+        "metadata": {
+            "name": "p",
+            "namespace": "longtasks",
+            "uid": "pod-1",
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+        },
         "status": {
             "phase": "Pending",
             "conditions": [
@@ -120,14 +126,14 @@ def test_whatever_keeps_a_pod_from_starting_is_told_once(reason: str, message: s
         },
     }
     world = a_world(CLAIMED, pod=pods.Pod.parse(raw))
-    assert not repeats(world, decision.decide(world, now=NOW))
+    assert not repeats(world, decide.decide(world, now=NOW))
 
 
 @settings(deadline=None)
 @given(refusal=CAUSE)
 def test_whatever_an_event_says_of_a_job_is_told_once(refusal: str) -> None:
     world = a_world(CLAIMED, job=a_job(refusal=refusal[: names.MESSAGE_MAX]))
-    assert not repeats(world, decision.decide(world, now=NOW))
+    assert not repeats(world, decide.decide(world, now=NOW))
 
 
 @settings(deadline=None)
@@ -136,7 +142,7 @@ def test_whatever_the_api_server_says_of_a_job_is_told_once(refusal: str) -> Non
     # An answer without words is no refusal to speak of: `apply` puts words of its own before it.
     text = f"the Job was refused: {refusal}"[: names.MESSAGE_MAX]
     world = a_world(CLAIMED, job=a_job(exists=False, uid="", owner_uid="", refusal=text))
-    assert not repeats(world, decision.decide(world, now=NOW))
+    assert not repeats(world, decide.decide(world, now=NOW))
 
 
 @pytest.mark.parametrize(
@@ -147,5 +153,5 @@ def test_whatever_the_api_server_says_of_a_job_is_told_once(refusal: str) -> Non
         pytest.param(a_world(a_task(), queue_exists=False), id="of-a-queue-is-told-once"),
     ],
 )
-def test_a_cause_without_words_sends_nobody_in_circles(world: decision.World) -> None:
-    assert not repeats(world, decision.decide(world, now=NOW))
+def test_a_cause_without_words_sends_nobody_in_circles(world: decisions.World) -> None:
+    assert not repeats(world, decide.decide(world, now=NOW))

@@ -5,18 +5,12 @@ from typing import Any
 
 import pytest
 
+from longtask_adapters.kube import errors
 from longtask_crds import address_guard, delivery, names, signing_keys, v1alpha1
 from longtask_crds.testing import NOW, a_queue, a_task, a_type
-from longtask_operator import (
-    apply,
-    errors,
-    keys,
-    mirror,
-    observe,
-    pods,
-    reconcile,
-    testing,
-)
+from longtask_operator import keys, mirror, testing
+from longtask_operator.rules import pods
+from longtask_operator.tasks import apply, observe, reconcile
 
 URL = "https://example.com/done"
 KEY = signing_keys.new_key()

@@ -1,5 +1,6 @@
 """The status that each decision leads to."""
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -8,13 +9,14 @@ from longtask_crds import events, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_task, an_attempt, with_meta, with_status
 from longtask_crds.v1alpha1 import Reason
 from longtask_crds.v1alpha1.conditions import find
-from longtask_operator import cluster, decision, outcome, status
+from longtask_operator import cluster
+from longtask_operator.rules import decisions, outcome, status
 from longtask_operator.testing import a_job, a_pod, an_ended_pod
 
 LATER = NOW + timedelta(seconds=30)
 URL = "https://example.com/done"
 WITH_CALLBACK = a_task(type="sleep", callback={"url": URL})
-CLAIM = decision.Claim(1, a_job().name)
+CLAIM = decisions.Claim(1, a_job().name)
 DONE = outcome.Outcome(
     v1alpha1.Phase.SUCCEEDED,
     Reason.COMPLETED,
@@ -27,13 +29,12 @@ FAILURE = outcome.failed(Reason.PROGRAM_FAILED, "exit code 1")
 
 def told(
     task: v1alpha1.LongTask,
-    decided: decision.Decision,
-    delivered: status.Delivered | None = None,
+    news: decisions.Write | status.Delivered,
     *,
     at: timedelta = timedelta(),
 ) -> v1alpha1.LongTask:
     """Return the task as it is stored after a decision."""
-    after = status.next_status(task, decided, delivered, queue="default", now=NOW + at)
+    after = status.next_status(task, news, queue="default", now=NOW + at)
     stored = v1alpha1.LongTaskStatus.model_validate(after.to_json())
     return task.model_copy(update={"status": stored})
 
@@ -47,16 +48,16 @@ def claimed(task: v1alpha1.LongTask = WITH_CALLBACK) -> v1alpha1.LongTask:
 
 
 def running() -> v1alpha1.LongTask:
-    return told(claimed(), decision.MarkRunning(a_pod(started_at=NOW, node="node-1")))
+    return told(claimed(), decisions.MarkRunning(a_pod(started_at=NOW, node="node-1")))
 
 
 def finished() -> v1alpha1.LongTask:
     pod = an_ended_pod(0, "7", node="node-1")
-    return told(running(), decision.Finish(DONE, pod), at=timedelta(seconds=30))
+    return told(running(), decisions.Finish(DONE, pod), at=timedelta(seconds=30))
 
 
 def test_the_first_visit_sets_every_condition() -> None:
-    task = told(a_task(), decision.Enqueue(None, None))
+    task = told(a_task(), decisions.Enqueue(None, None))
     assert conditions(task) == {
         "Accepted": ("True", "Valid"),
         "Finished": ("False", "Queued"),
@@ -71,15 +72,13 @@ def test_the_first_visit_sets_every_condition() -> None:
 
 def test_every_write_says_which_spec_it_speaks_of() -> None:
     patched = with_meta(finished(), generation=7)
-    assert told(patched, decision.Acknowledge()).status == patched.status.model_copy(
+    assert told(patched, decisions.Acknowledge()).status == patched.status.model_copy(
         update={"observed_generation": 7}
     )
-    same = status.next_status(patched, decision.Wait(), queue="default", now=NOW)
-    assert same is patched.status
 
 
 def test_a_task_with_a_callback_has_nothing_to_deliver_yet() -> None:
-    queued = told(WITH_CALLBACK, decision.Enqueue(None, None))
+    queued = told(WITH_CALLBACK, decisions.Enqueue(None, None))
     assert conditions(queued)["CallbackDelivered"] == ("Unknown", "NotDue")
 
 
@@ -92,19 +91,19 @@ def test_a_claim_records_the_attempt_and_no_more() -> None:
 
 
 def test_a_cause_is_told_and_goes_away_again() -> None:
-    explain = decision.Explain("no such image", Reason.POD_CANNOT_START, "job-1")
+    explain = decisions.Explain("no such image", Reason.POD_CANNOT_START, "job-1")
     stalled = told(claimed(), explain)
     assert stalled.status.waiting == "no such image"
     assert stalled.status.attempts == [an_attempt(job_uid="job-1")]
     assert conditions(stalled)["Stalled"] == ("True", "PodCannotStart")
-    task = told(stalled, decision.MarkRunning(a_pod(started_at=NOW)))
+    task = told(stalled, decisions.MarkRunning(a_pod(started_at=NOW)))
     assert task.status.waiting is None
     assert conditions(task)["Stalled"] == ("False", "AsExpected")
 
 
 def test_an_explanation_without_a_job_keeps_the_recorded_one() -> None:
-    known = told(claimed(), decision.Explain("a", Reason.POD_NOT_CREATED, "job-1"))
-    again = told(known, decision.Explain("b", Reason.JOB_REFUSED))
+    known = told(claimed(), decisions.Explain("a", Reason.POD_NOT_CREATED, "job-1"))
+    again = told(known, decisions.Explain("b", Reason.JOB_REFUSED))
     assert again.status.attempts == [an_attempt(job_uid="job-1")]
 
 
@@ -125,13 +124,13 @@ def test_a_running_pod_is_recorded() -> None:
 
 def test_a_second_pod_does_not_change_when_the_task_started() -> None:
     second = a_pod(uid="pod-2", started_at=LATER)
-    task = told(running(), decision.MarkRunning(second))
+    task = told(running(), decisions.MarkRunning(second))
     assert task.status.started_at == NOW
     assert (task.status.attempts or [])[-1].pod_uid == "pod-2"
 
 
 def test_a_transition_time_moves_with_its_status_only() -> None:
-    task = told(running(), decision.Finish(DONE, an_ended_pod()), at=timedelta(seconds=30))
+    task = told(running(), decisions.Finish(DONE, an_ended_pod()), at=timedelta(seconds=30))
     moved = {c.type for c in task.status.conditions if c.last_transition_time == LATER}
     assert moved == {"Finished", "Succeeded", "CallbackDelivered"}
 
@@ -161,20 +160,20 @@ def test_the_outcome_and_the_outbox_are_one_write() -> None:
 
 def test_success_keeps_the_last_words_of_the_progress() -> None:
     said = v1alpha1.Progress(percent=40, message="halfway", updated_at=NOW)
-    task = told(with_status(running(), progress=said), decision.Finish(DONE, an_ended_pod()))
+    task = told(with_status(running(), progress=said), decisions.Finish(DONE, an_ended_pod()))
     assert task.status.progress == v1alpha1.Progress(percent=100, message="halfway", updated_at=NOW)
 
 
 def test_failure_leaves_the_progress_alone() -> None:
     said = v1alpha1.Progress(percent=40, updated_at=NOW)
-    task = told(with_status(running(), progress=said), decision.Finish(FAILURE, an_ended_pod(1)))
+    task = told(with_status(running(), progress=said), decisions.Finish(FAILURE, an_ended_pod(1)))
     assert task.status.progress == said
     assert task.status.result is None
 
 
 def test_a_task_refused_before_any_attempt_is_not_accepted() -> None:
     refusal = outcome.failed(Reason.TYPE_NOT_FOUND, "there is no LongTaskType named x")
-    task = told(a_task(type="x"), decision.Finish(refusal))
+    task = told(a_task(type="x"), decisions.Finish(refusal))
     assert conditions(task)["Accepted"] == ("False", "TypeNotFound")
     assert conditions(task)["Succeeded"] == ("False", "TypeNotFound")
     assert conditions(task)["CallbackDelivered"] == ("Unknown", "NoCallback")
@@ -191,12 +190,12 @@ def test_a_task_refused_before_any_attempt_is_not_accepted() -> None:
     ],
 )
 def test_other_ends_stay_accepted(task: v1alpha1.LongTask, ended: outcome.Outcome) -> None:
-    assert conditions(told(task, decision.Finish(ended)))["Accepted"] == ("True", "Valid")
+    assert conditions(told(task, decisions.Finish(ended)))["Accepted"] == ("True", "Valid")
 
 
 def test_an_event_that_nobody_asked_for_is_not_delivered() -> None:
     task = a_task(type="sleep", callback={"url": URL, "events": ["failed"]})
-    ended = told(told(task, CLAIM), decision.Finish(DONE, an_ended_pod()))
+    ended = told(told(task, CLAIM), decisions.Finish(DONE, an_ended_pod()))
     assert ended.status.callback is None
     assert conditions(ended)["CallbackDelivered"] == ("Unknown", "NotDue")
 
@@ -204,20 +203,20 @@ def test_an_event_that_nobody_asked_for_is_not_delivered() -> None:
 def test_the_start_of_a_pod_that_is_not_known_any_more_stays_recorded() -> None:
     unknown = a_pod(is_over=True)
     lost = outcome.failed(Reason.JOB_LOST, "gone")
-    task = told(running(), decision.Finish(lost, unknown))
+    task = told(running(), decisions.Finish(lost, unknown))
     assert task.status.started_at == NOW
     assert (task.status.attempts or [])[-1].started_at == NOW
 
 
 def test_a_message_fits_its_field() -> None:
     ended = outcome.Outcome(v1alpha1.Phase.FAILED, Reason.PROGRAM_FAILED, "x" * 5000)
-    task = told(claimed(), decision.Finish(ended))
+    task = told(claimed(), decisions.Finish(ended))
     assert len((task.status.attempts or [])[-1].message or "") == 1024
 
 
 def test_only_the_last_ten_attempts_are_kept() -> None:
     many = [an_attempt(n) for n in range(1, 11)]
-    task = told(with_status(a_task(), attempts=many), decision.Claim(11, "next"))
+    task = told(with_status(a_task(), attempts=many), decisions.Claim(11, "next"))
     assert [a.number for a in task.status.attempts or ()] == list(range(2, 12))
 
 
@@ -249,6 +248,15 @@ def delivered(state: v1alpha1.CallbackState, reason: Reason, **entry: object) ->
             id="not-answered",
         ),
         pytest.param(
+            dataclasses.replace(
+                delivered(v1alpha1.CallbackState.PENDING, Reason.DELIVERING, last_error="X"),
+                message="there is no Secret mine with the label",
+            ),
+            ("False", "Delivering"),
+            "there is no Secret mine with the label",
+            id="not-sent-and-why",
+        ),
+        pytest.param(
             delivered(v1alpha1.CallbackState.EXHAUSTED, Reason.GONE, last_code=410),
             ("False", "Gone"),
             "try 1 was answered with 410",
@@ -261,7 +269,7 @@ def test_a_try_changes_the_callback_and_its_condition_only(
 ) -> None:
     before = finished()
     assert before.status.callback is not None
-    after = told(before, decision.SendCallback(before.status.callback), made)
+    after = told(before, made)
     changed = {step["path"] for step in cluster.status_patch(before, after.status)[1:]}
     assert changed == {"/status/callback", "/status/conditions"}
     assert conditions(after)["CallbackDelivered"] == condition
@@ -275,36 +283,17 @@ def test_a_try_changes_the_callback_and_its_condition_only(
 @pytest.mark.parametrize(
     ("task", "decided"),
     [
-        pytest.param(a_task(), decision.Enqueue(None, None), id="queued"),
+        pytest.param(a_task(), decisions.Enqueue(None, None), id="queued"),
         pytest.param(
-            claimed(), decision.Explain("w", Reason.POD_CANNOT_START, "job-1"), id="explained"
+            claimed(), decisions.Explain("w", Reason.POD_CANNOT_START, "job-1"), id="explained"
         ),
-        pytest.param(claimed(), decision.MarkRunning(a_pod(started_at=NOW)), id="running"),
+        pytest.param(claimed(), decisions.MarkRunning(a_pod(started_at=NOW)), id="running"),
     ],
 )
 def test_the_same_decision_later_changes_nothing(
-    task: v1alpha1.LongTask, decided: decision.Decision
+    task: v1alpha1.LongTask, decided: decisions.Write
 ) -> None:
     once = told(task, decided)
-    again = status.next_status(once, decided, None, queue="default", now=LATER)
+    again = status.next_status(once, decided, queue="default", now=LATER)
     assert again == once.status
     assert cluster.status_patch(once, again) == []
-
-
-@pytest.mark.parametrize(
-    "decided",
-    [
-        decision.Wait(),
-        decision.CreateJob(1),
-        decision.CheckJob("x"),
-        decision.StopPod(a_pod()),
-        decision.DeleteJob(a_job()),
-        decision.ReleaseJob(a_job()),
-    ],
-    ids=lambda d: type(d).__name__,
-)
-def test_what_is_done_elsewhere_leaves_the_status_as_the_same_object(
-    decided: decision.Decision,
-) -> None:
-    task = finished()
-    assert status.next_status(task, decided, None, queue="default", now=LATER) is task.status

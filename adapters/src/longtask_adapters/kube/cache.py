@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Generic, NamedTuple
 
-from longtask_adapters.kube.kinds import R
+from longtask_adapters.kube.kinds import R, whole
 from longtask_crds import names, v1alpha1
 
 _logger = logging.getLogger(__name__)
@@ -29,9 +29,14 @@ Listener = Callable[[R | None, R | None], None]
 
 
 class Cache(Generic[R]):
-    """The resources by key: what lists, watches and the answers of our own writes have brought."""
+    """The resources by key: what lists, watches and the answers of our own writes have brought.
 
-    def __init__(self) -> None:
+    Args:
+        slim: Returns what is kept of a resource, whoever brings it.
+    """
+
+    def __init__(self, slim: Callable[[R], R] = whole) -> None:
+        self._slim = slim
         self._items: dict[names.ObjectKey, R] = {}
         self._view = types.MappingProxyType(self._items)
         # What is on its way may arrive after the watch has told of the deletion that followed.
@@ -71,8 +76,8 @@ class Cache(Generic[R]):
         old = self._items.get(key)
         if old is not None and old.metadata.uid != resource.metadata.uid:
             self._remember(old.metadata.uid)
-        self._items[key] = resource
-        self._tell(key, old, resource)
+        kept = self._items[key] = self._slim(resource)
+        self._tell(key, old, kept)
         return True
 
     def remove(self, key: names.ObjectKey, uid: str) -> bool:
@@ -101,7 +106,7 @@ class Cache(Generic[R]):
             listed.add(key)
             before = self._items.get(key)
             if self.put(resource):
-                changes.append(Change(before, resource))
+                changes.append(Change(before, self._items[key]))
         return changes + self.keep_only(listed, version)
 
     def keep_only(self, listed: AbstractSet[names.ObjectKey], version: int) -> list[Change[R]]:

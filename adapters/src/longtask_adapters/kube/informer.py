@@ -56,9 +56,9 @@ async def relist(
             listed.add(key)
             if cache.wants(key, raw["metadata"]["uid"], kinds.version_of(raw)):
                 before = cache.get(key)
-                resource = kinds.parse(kind, kind.slim(raw))
+                resource = kinds.parse(kind, raw)
                 if resource is not None and cache.put(resource):
-                    changes.append(Change(before, resource))
+                    changes.append(Change(before, cache.get(key)))
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
     return Listing(page.version, changes + cache.keep_only(listed, page.version))
@@ -82,7 +82,7 @@ class Informer(Generic[R]):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.kind = kind
-        self.cache: Cache[R] = Cache()
+        self.cache: Cache[R] = Cache(kind.slim)
         self.synced = asyncio.Event()  #: the cache was filled once
         self.unforeseen = 0  #: how many failures no error of the cluster explains
         self._connection = connection
@@ -143,7 +143,7 @@ class Informer(Generic[R]):
                 meta = event.object["metadata"]
                 self.cache.remove(kinds.key_of(event.object), meta["uid"])
             elif event.type is not EventType.BOOKMARK:
-                resource = kinds.parse(self.kind, self.kind.slim(event.object))
+                resource = kinds.parse(self.kind, event.object)
                 if resource is not None:
                     self.cache.put(resource)
             self._position = version

@@ -44,20 +44,19 @@ JOBS: Final = Place("/apis/batch/v1", "jobs")
 TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 
-def without_managed_fields(raw: Raw) -> Raw:
-    """Return an object without the record of who wrote which field: half of it, and never asked."""
-    meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-    return {**raw, "metadata": meta}
+def whole(resource: R) -> R:
+    """Return the resource as it is."""
+    return resource
 
 
-def without_inputs(raw: Raw) -> Raw:
-    """Return a task without its inputs too: up to 64 KiB that no list or view shows."""
-    spec = {key: value for key, value in (raw.get("spec") or {}).items() if key != "input"}
-    if spec.get("steps"):
-        spec["steps"] = [
-            {key: value for key, value in step.items() if key != "input"} for step in spec["steps"]
-        ]
-    return {**without_managed_fields(raw), "spec": spec}
+def without_inputs(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
+    """Return a task without its inputs: up to 64 KiB that no list or view shows."""
+    if task.spec.input is None and not task.spec.steps:
+        return task
+    update: dict[str, Any] = {"input": None}
+    if task.spec.steps:
+        update["steps"] = [step.model_copy(update={"input": None}) for step in task.spec.steps]
+    return task.model_copy(update={"spec": task.spec.model_copy(update=update)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +67,9 @@ class Kind(Place, Generic[R]):
     """
 
     model: type[R]
-    slim: Callable[[Raw], Raw] = without_managed_fields
+    slim: Callable[[R], R] = whole
 
-    def slimmed(self, slim: Callable[[Raw], Raw]) -> "Kind[R]":
+    def slimmed(self, slim: Callable[[R], R]) -> "Kind[R]":
         """Return the kind as a cache that keeps less takes it."""
         return dataclasses.replace(self, slim=slim)
 

@@ -65,6 +65,10 @@ class Course(Store):
         """Delete a task; what it owns goes with it."""
         self.remove(names.LONGTASKS, name)
 
+    def remove_task_alone(self, name: str | names.ObjectKey) -> None:
+        """Delete a task; what it owns goes with the next `collect_garbage`."""
+        self.take_out(names.LONGTASKS, name)
+
     def remove_job(self, name: str | names.ObjectKey) -> None:
         """Delete a Job; its pods go with it."""
         self.remove("jobs", name)
@@ -91,6 +95,18 @@ class Course(Store):
         spec = template["spec"] | {"nodeName": "node-1"}
         self._save("pods", {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
         return name
+
+    def collect_garbage(self) -> bool:
+        """Remove the Jobs whose task is gone, and their pods; tell whether there were any."""
+        alive = {raw["metadata"]["uid"] for raw in self.objects(names.LONGTASKS).values()}
+        garbage = [
+            key
+            for key, raw in self.objects("jobs").items()
+            if alive.isdisjoint(o["uid"] for o in raw["metadata"].get("ownerReferences", ()))
+        ]
+        for key in garbage:
+            self.remove_job(key)
+        return bool(garbage)
 
     def start_pod(self, name: str | names.ObjectKey) -> None:
         """Start the pod's container."""

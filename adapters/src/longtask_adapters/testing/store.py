@@ -80,12 +80,17 @@ class Store:
         meta = {"name": key.name, "namespace": key.namespace, **parts.pop("metadata", {})}
         return self._save(plural, patches.merged(old, as_it_travels({**parts, "metadata": meta})))
 
-    def remove(self, plural: str, name: str | names.ObjectKey, *, orphans: bool = False) -> None:
-        """Delete an object; what it owns goes with it, or is left without an owner."""
+    def take_out(self, plural: str, name: str | names.ObjectKey) -> Raw:
+        """Delete an object and return it; what it owns stays for now."""
         raw = self.objects(plural).pop(self.key(name))
         self.version += 1
         meta = {**raw["metadata"], "resourceVersion": str(self.version)}
         self._tell(Step(self.version, plural, {**raw, "metadata": meta}, None))
+        return raw
+
+    def remove(self, plural: str, name: str | names.ObjectKey, *, orphans: bool = False) -> None:
+        """Delete an object; what it owns goes with it, or is left without an owner."""
+        raw = self.take_out(plural, name)
         uid = raw["metadata"]["uid"]
         for kind, found in list(self._objects.items()):
             for key, owned in list(found.items()):

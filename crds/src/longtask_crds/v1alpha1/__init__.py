@@ -10,6 +10,7 @@ from longtask_crds.v1alpha1.conditions import (
     Condition,
     ConditionStatus,
     ConditionType,
+    EventReason,
     Reason,
 )
 from longtask_crds.v1alpha1.fields import (
@@ -103,6 +104,7 @@ __all__ = [
     "Egress",
     "EnvName",
     "EnvVar",
+    "EventReason",
     "Json",
     "Label",
     "LongTask",

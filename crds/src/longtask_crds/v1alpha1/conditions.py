@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 from longtask_crds.v1alpha1.fields import Message, Model, Time, Word
 
@@ -78,6 +79,13 @@ class ConditionStatus(enum.StrEnum):
     UNKNOWN = "Unknown"
 
 
+class EventReason(enum.StrEnum):
+    """Why a Kubernetes Event is posted on a task: only where somebody is needed. Never renamed."""
+
+    STALLED = "Stalled"
+    CALLBACK_FAILED = "CallbackFailed"
+
+
 class Condition(Model):
     """One `metav1.Condition`."""
 
@@ -105,25 +113,22 @@ def find(conditions: Iterable[Condition], kind: ConditionType) -> Condition | No
     return next((c for c in conditions if c.type == kind), None)
 
 
-def replaced(
-    conditions: Iterable[Condition],
-    kind: ConditionType,
-    status: ConditionStatus,
-    reason: Reason,
-    message: str = "",
-    *,
-    now: datetime,
-) -> tuple[Condition, ...]:
-    """Return the conditions with one set; `lastTransitionTime` moves only with its status."""
-    kept = tuple(conditions)
-    old = find(kept, kind)
-    new = Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message,
-        last_transition_time=old.last_transition_time if old and old.status is status else now,
-    )
-    if old is None:
-        return (*kept, new)
-    return tuple(new if c.type == kind else c for c in kept)
+class Change(NamedTuple):
+    """What a condition becomes."""
+
+    kind: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str = ""
+
+
+def changed(conditions: Iterable[Condition], *changes: Change, now: datetime) -> list[Condition]:
+    """Return the conditions with some set; `lastTransitionTime` moves only with a status."""
+    found = {condition.type: condition for condition in conditions}
+    for kind, status, reason, message in changes:
+        old = found.get(kind)
+        since = old.last_transition_time if old is not None and old.status is status else now
+        found[kind] = Condition(
+            type=kind, status=status, reason=reason, message=message, last_transition_time=since
+        )
+    return list(found.values())

@@ -5,12 +5,30 @@ that the API server can hold leads to one decision, so a crash between any two w
 and nothing else.
 """
 
-import dataclasses
+import re
 from datetime import datetime, timedelta
 
-from longtask_crds import effective, names, v1alpha1
+from longtask_crds import names, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator import outcome, pods
+from longtask_operator.rules import outcome, pods
+from longtask_operator.rules.decisions import (
+    Acknowledge,
+    CheckJob,
+    CheckPod,
+    Claim,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    Enqueue,
+    Explain,
+    Finish,
+    MarkRunning,
+    ReleaseJob,
+    SendCallback,
+    StopPod,
+    Wait,
+    World,
+)
 
 #: A container that is seen to run for less is never reported as running: one write less. The
 #: kubelet looks each second, so the end of one that ended at once is seen a good second later.
@@ -19,134 +37,12 @@ RUNNING_AFTER = timedelta(seconds=1.5)
 POD_EXPECTED_WITHIN = timedelta(seconds=5)
 #: How often a Job is looked at that should have a pod and has none.
 JOB_CHECK_INTERVAL = timedelta(seconds=5)
+#: How long a container may take to start before its pod's Events are read.
+START_EXPECTED_WITHIN = timedelta(seconds=5)
+#: How often they are read again.
+POD_CHECK_INTERVAL = timedelta(seconds=15)
 #: How often a Job is tried again that the API server refused.
 JOB_RETRY_INTERVAL = timedelta(seconds=10)
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-    """All that is known of one task."""
-
-    task: v1alpha1.LongTask
-    spec: effective.EffectiveSpec
-    job_name: str  #: of the current attempt, or of the first
-    refusal: outcome.Outcome | None = None  #: why it can never run
-    has_slot: bool = False
-    queue_exists: bool = True
-    queue_paused: bool = False
-    job: pods.Job | None = None  #: None: not known
-    pod: pods.Pod | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Wait:
-    """Nothing to do now; look again at that time, if one is given."""
-
-    until: datetime | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Acknowledge:
-    """Record that the spec as it is now was looked at: `kubectl wait` waits for that."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Enqueue:
-    """Record that the task waits for its queue, and why where the cause is its own."""
-
-    waiting: str | None
-    stalled: Reason | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """Record the attempt in the status; its Job comes in a later pass."""
-
-    attempt: int
-    job_name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class CreateJob:
-    """Create the Job of the claimed attempt."""
-
-    attempt: int
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckJob:
-    """Read the Job, and the Events that say why it has no pod."""
-
-    job_name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Explain:
-    """Record why the container does not start, and the Job if there is one."""
-
-    waiting: str
-    stalled: Reason
-    job_uid: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class MarkRunning:
-    """Record the pod whose outcome counts, and that its container runs."""
-
-    pod: pods.Pod
-
-
-@dataclasses.dataclass(frozen=True)
-class StopPod:
-    """End the pod with SIGTERM and grace; its record stays."""
-
-    pod: pods.Pod
-
-
-@dataclasses.dataclass(frozen=True)
-class Finish:
-    """Record the outcome and the pending callback in one write."""
-
-    outcome: outcome.Outcome
-    pod: pods.Pod | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class SendCallback:
-    """Send the callback once."""
-
-    entry: v1alpha1.CallbackStatus
-
-
-@dataclasses.dataclass(frozen=True)
-class DeleteJob:
-    """Delete a Job whose program is not to start any more."""
-
-    job: pods.Job
-
-
-@dataclasses.dataclass(frozen=True)
-class ReleaseJob:
-    """Let Kubernetes remove the Job after a while: its outcome is stored."""
-
-    job: pods.Job
-
-
-Decision = (
-    Wait
-    | Acknowledge
-    | Enqueue
-    | Claim
-    | CreateJob
-    | CheckJob
-    | Explain
-    | MarkRunning
-    | StopPod
-    | Finish
-    | SendCallback
-    | DeleteJob
-    | ReleaseJob
-)
 
 
 def decide(world: World, *, now: datetime) -> Decision:
@@ -154,11 +50,7 @@ def decide(world: World, *, now: datetime) -> Decision:
     if world.task.metadata.deletion_timestamp is not None:
         return Wait()  # garbage collection takes the Job and its pod along
     step = _next_step(world, now)
-    seen = world.task.status.observed_generation
-    # The first visit records it with all the rest.
-    if isinstance(step, Wait) and seen is not None and seen < world.task.metadata.generation:
-        return Acknowledge()
-    return step
+    return Acknowledge() if isinstance(step, Wait) and is_unseen(world.task) else step
 
 
 def _next_step(world: World, now: datetime) -> Decision:
@@ -179,17 +71,32 @@ def _before_the_start(world: World) -> Decision:
         return Finish(world.refusal)
     if world.has_slot:
         return Claim(attempt=1, job_name=world.job_name)
-    waiting, stalled = None, None
-    if not world.queue_exists:
-        waiting = f"there is no LongTaskQueue named {world.spec.queue}"
-        stalled = Reason.QUEUE_NOT_FOUND
-    elif world.queue_paused:
-        waiting, stalled = f"the queue {world.spec.queue} is paused", None
-    status = world.task.status
-    recorded = status.phase is v1alpha1.Phase.QUEUED and status.queue == world.spec.queue
-    if recorded and status.waiting == waiting:
+    if is_enqueued(world.task, world.queue, queue_exists=world.queue_exists):
         return Wait()
-    return Enqueue(waiting, stalled)
+    if world.queue_exists:
+        return Enqueue(None, None)
+    return Enqueue(_no_queue(world.queue), Reason.QUEUE_NOT_FOUND)
+
+
+def is_enqueued(task: v1alpha1.LongTask, queue: str, *, queue_exists: bool) -> bool:
+    """Tell whether the status of a waiting task says all that there is to say."""
+    status = task.status
+    return (
+        status.phase is v1alpha1.Phase.QUEUED
+        and status.queue == queue
+        and status.waiting == (None if queue_exists else _no_queue(queue))
+    )
+
+
+def is_unseen(task: v1alpha1.LongTask) -> bool:
+    """Tell whether the spec was changed since the status last spoke of it."""
+    seen = task.status.observed_generation
+    # The first visit records it with all the rest.
+    return seen is not None and seen < task.metadata.generation
+
+
+def _no_queue(name: str) -> str:
+    return f"there is no LongTaskQueue named {name}"
 
 
 def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
@@ -215,7 +122,7 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
             outcome.failed(Reason.JOB_LOST, "the pod vanished before its outcome was read")
         )
     # A cause without words is none: recorded, it would be told again for ever.
-    if job.refusal and job.refusal != world.task.status.waiting:
+    if job.refusal and not _is_told(job.refusal, world.task.status.waiting):
         return Explain(job.refusal, Reason.POD_NOT_CREATED, job.uid)
     expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
     due = max(expected, job.checked_at + JOB_CHECK_INTERVAL)
@@ -229,7 +136,7 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
             return CheckJob(attempt.job_name)
         return Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
     if job is not None and job.refusal is not None:
-        if job.refusal != world.task.status.waiting:
+        if not _is_told(job.refusal, world.task.status.waiting):
             return Explain(job.refusal, Reason.JOB_REFUSED)
         due = job.checked_at + JOB_RETRY_INTERVAL
         if now < due:
@@ -238,9 +145,11 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
 
 
 def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
+    cancel = bool(world.task.spec.cancel)
     # A success stands as soon as the container has ended: the pod's phase follows a second later.
-    if pod.is_over or pod.succeeded:
-        cancel = bool(world.task.spec.cancel)
+    # But what ended when its time was up may have been ended, and that the phase brings too.
+    in_time = not pod.outlived(world.spec.run_seconds) or cancel
+    if pod.is_over or (pod.succeeded and in_time):
         if pod.is_disrupted and not pod.succeeded and not cancel:
             return _after_disruption(world, attempt, now)
         ended = outcome.of_pod(pod, cancel_requested=cancel, run_seconds=world.spec.run_seconds)
@@ -248,7 +157,7 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
     # Of any other end the phase brings the cause: a deadline, an eviction, a disruption.
     if pod.is_deleting or pod.end is not None:
         return Wait()
-    if world.task.spec.cancel:
+    if cancel:
         if pod.started_at is None:
             return Finish(outcome.cancelled(), pod)
         return Wait() if pod.is_stopping else StopPod(pod)
@@ -263,9 +172,13 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
         deadline = max(deadline, pod.created_at + timedelta(seconds=world.spec.start_seconds))
     if now >= deadline:
         return Finish(outcome.failed(Reason.START_TIMEOUT, _start_failure(world, pod)), pod)
-    if pod.cannot_start and not _is_told(pod.cannot_start, world.task.status.waiting or ""):
-        return Explain(pod.cannot_start, Reason.POD_CANNOT_START, pod.job_uid)
-    return Wait(until=deadline)
+    if pod.cannot_start:
+        if not _is_told(pod.cannot_start, world.task.status.waiting):
+            return Explain(pod.cannot_start, Reason.POD_CANNOT_START, pod.job_uid)
+        return Wait(until=deadline)
+    checked = pod.events_read_at
+    due = checked + POD_CHECK_INTERVAL if checked else pod.created_at + START_EXPECTED_WITHIN
+    return CheckPod(pod) if now >= due else Wait(until=min(due, deadline))
 
 
 def _after_disruption(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
@@ -305,11 +218,17 @@ def _after_the_end(world: World, now: datetime) -> Decision:
     return Wait(until=due)
 
 
-def _is_told(cause: str, waiting: str) -> bool:
+#: What differs from one wording of a cause to the next: made-up names, and counts.
+_VARYING = re.compile(r'"[^"]*"|[0-9]+')
+
+
+def _is_told(cause: str, waiting: str | None) -> bool:
+    if waiting is None:
+        return False
     # The kubelet goes back and forth between these two, and the first one says more.
-    return cause == waiting or (
-        cause.startswith("ImagePullBackOff") and waiting.startswith("ErrImagePull")
-    )
+    if cause.startswith("ImagePullBackOff") and waiting.startswith("ErrImagePull"):
+        return True
+    return _VARYING.sub("", cause) == _VARYING.sub("", waiting)
 
 
 def _start_deadline(world: World, attempt: v1alpha1.Attempt) -> datetime:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator import pods
+from longtask_operator.rules import pods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,9 @@ def failed(reason: Reason, message: str) -> Outcome:
 def of_pod(pod: pods.Pod, *, cancel_requested: bool, run_seconds: int) -> Outcome:
     """Return what the end of a pod means. The exit code decides, whatever was reported before."""
     end = pod.end
-    if end is not None and pod.succeeded:
+    timed_out = pod.reason == "DeadlineExceeded" and not cancel_requested
+    # A program that ends well because its time was up has not done its work.
+    if end is not None and pod.succeeded and not timed_out:
         return dataclasses.replace(
             _of_result(end.message), exit_code=0, finished_at=end.finished_at
         )

@@ -1,7 +1,7 @@
 """What a Pod or a Job tells about an attempt: parsed once from the API server's JSON. Pure."""
 
 import dataclasses
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from longtask_crds import names
@@ -34,7 +34,7 @@ class Pod:
 
     name: str
     uid: str
-    task: str
+    task: names.ObjectKey
     job_name: str  #: of the Job that controls it, or nothing
     job_uid: str
     version: int
@@ -49,6 +49,7 @@ class Pod:
     is_stopping: bool = False  #: somebody set its deadline to end it
     reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
     cannot_start: str | None = None
+    events_read_at: datetime | None = None  #: when its Events last said nothing of a cause
 
     @classmethod
     def parse(cls, raw: dict[str, Any], *, seen_at: datetime | None = None) -> "Pod":
@@ -70,7 +71,7 @@ class Pod:
         return cls(
             name=meta["name"],
             uid=meta["uid"],
-            task=labels.get(names.TASK_LABEL, ""),
+            task=names.ObjectKey(meta["namespace"], labels.get(names.TASK_LABEL, "")),
             job_name=owner.get("name", "") if owner.get("kind") == "Job" else "",
             job_uid=owner.get("uid", ""),
             version=int(meta.get("resourceVersion") or 0),
@@ -88,15 +89,27 @@ class Pod:
         )
 
     @property
+    def key(self) -> names.ObjectKey:
+        """Return the pod's own key."""
+        return self.task.sibling(self.name)
+
+    @property
     def succeeded(self) -> bool:
         """Tell whether its program ended with exit code 0."""
         return self.end is not None and self.end.exit_code == 0 and self.started_at is not None
+
+    def outlived(self, run_seconds: int) -> bool:
+        """Tell whether its program ended when the pod's time was up, or later."""
+        ended = self.end.finished_at if self.end is not None else None
+        # The kubelet counts from when it took the pod over: not before it was created.
+        return ended is not None and ended >= self.created_at + timedelta(seconds=run_seconds)
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """The part of a Job that decides, or the knowledge that there is none."""
 
+    namespace: str
     name: str
     checked_at: datetime  #: when the API server last said so
     exists: bool = True
@@ -113,6 +126,7 @@ class Job:
         """Read a Job as the API server gave it now."""
         meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
         return cls(
+            namespace=meta["namespace"],
             name=meta["name"],
             checked_at=now,
             uid=meta["uid"],
@@ -125,6 +139,11 @@ class Job:
             is_released="ttlSecondsAfterFinished" in spec,
             refusal=refusal,
         )
+
+    @property
+    def key(self) -> names.ObjectKey:
+        """Return the Job's key."""
+        return names.ObjectKey(self.namespace, self.name)
 
 
 def controller_uid(meta: dict[str, Any]) -> str:

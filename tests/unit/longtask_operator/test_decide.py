@@ -1,5 +1,6 @@
 """Each state that the API server can hold leads to one decision."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, NOW, a_task, an_attempt, with_meta, with_status
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator import decision, outcome, pods
-from longtask_operator.decision import (
+from longtask_operator.rules import decide as rules
+from longtask_operator.rules import decisions, outcome, pods
+from longtask_operator.rules.decisions import (
     Acknowledge,
     CheckJob,
+    CheckPod,
     Claim,
     CreateJob,
     DeleteJob,
@@ -19,6 +22,7 @@ from longtask_operator.decision import (
     Explain,
     Finish,
     MarkRunning,
+    Proof,
     ReleaseJob,
     SendCallback,
     StopPod,
@@ -39,11 +43,11 @@ def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
 
 
-def decide(world: World, after: float = 0) -> decision.Decision:
-    return decision.decide(world, now=NOW + seconds(after))
+def decide(world: World, after: float = 0) -> decisions.Decision:
+    return rules.decide(world, now=NOW + seconds(after))
 
 
-def ending(decided: decision.Decision) -> tuple[v1alpha1.Phase, Reason]:
+def ending(decided: decisions.Decision) -> tuple[v1alpha1.Phase, Reason]:
     assert isinstance(decided, Finish), decided
     return decided.outcome.phase, decided.outcome.reason
 
@@ -53,7 +57,6 @@ def ending(decided: decision.Decision) -> tuple[v1alpha1.Phase, Reason]:
 REFUSAL = outcome.failed(Reason.TYPE_NOT_FOUND, "there is no LongTaskType named x")
 QUEUED = with_status(a_task(), phase=v1alpha1.Phase.QUEUED, queue="default")
 UNKNOWN_QUEUE = "there is no LongTaskQueue named default"
-PAUSED = "the queue default is paused"
 
 
 @pytest.mark.parametrize(
@@ -82,9 +85,6 @@ PAUSED = "the queue default is paused"
             id="the-cause-goes-when-the-queue-comes",
         ),
         pytest.param(
-            a_world(QUEUED, queue_paused=True), Enqueue(PAUSED, None), id="a-pause-is-no-stall"
-        ),
-        pytest.param(
             a_world(with_status(QUEUED, queue="other")),
             Enqueue(None, None),
             id="a-task-that-came-to-another-queue-is-recorded-there",
@@ -111,7 +111,7 @@ PAUSED = "the queue default is paused"
         ),
     ],
 )
-def test_before_the_start(world: World, expected: decision.Decision) -> None:
+def test_before_the_start(world: World, expected: decisions.Decision) -> None:
     assert decide(world) == expected
 
 
@@ -191,7 +191,7 @@ REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no
         ),
     ],
 )
-def test_without_a_pod(world: World, after: float, expected: decision.Decision) -> None:
+def test_without_a_pod(world: World, after: float, expected: decisions.Decision) -> None:
     assert decide(world, after) == expected
 
 
@@ -299,7 +299,27 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
 @pytest.mark.parametrize(
     ("world", "after", "expected"),
     [
-        pytest.param(claimed(pod=a_pod()), 1, Wait(DEADLINE), id="a-pod-gets-time-to-start"),
+        pytest.param(
+            claimed(pod=a_pod()), 1, Wait(NOW + seconds(5)), id="a-pod-gets-time-to-start"
+        ),
+        pytest.param(
+            claimed(pod=a_pod()),
+            5,
+            CheckPod(a_pod()),
+            id="of-a-pod-that-does-not-start-the-events-are-read",
+        ),
+        pytest.param(
+            claimed(pod=a_pod(events_read_at=NOW + seconds(5))),
+            6,
+            Wait(NOW + seconds(20)),
+            id="they-are-read-again-after-a-while",
+        ),
+        pytest.param(
+            claimed(pod=a_pod(events_read_at=NOW + seconds(599))),
+            599,
+            Wait(DEADLINE),
+            id="but-not-beyond-the-time-to-start",
+        ),
         pytest.param(
             claimed(pod=UNPULLABLE),
             1,
@@ -330,14 +350,14 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
         pytest.param(
             claimed(pod=RUNNING),
             0,
-            Wait(NOW + decision.RUNNING_AFTER),
+            Wait(NOW + rules.RUNNING_AFTER),
             id="a-pod-that-just-started-may-end-at-once",
         ),
         pytest.param(claimed(pod=RUNNING), 2, MarkRunning(RUNNING), id="a-running-pod-is-recorded"),
         pytest.param(
             claimed(pod=a_pod(started_at=NOW, running_seen_at=NOW + seconds(1))),
             2,
-            Wait(NOW + seconds(1) + decision.RUNNING_AFTER),
+            Wait(NOW + seconds(1) + rules.RUNNING_AFTER),
             id="what-counts-is-when-it-was-seen-to-run",
         ),
         pytest.param(
@@ -389,14 +409,14 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
             id="after-a-disruption-an-unknown-job-is-looked-at",
         ),
         pytest.param(
-            claimed(pod=SECOND, **RECORDED),
+            claimed(pod=dataclasses.replace(SECOND, cannot_start="no"), waiting="no", **RECORDED),
             5_001,
             Wait(NOW + seconds(5_000 + START_SECONDS)),
             id="the-pod-after-a-disruption-has-its-own-time-to-start",
         ),
     ],
 )
-def test_with_a_pod(world: World, after: float, expected: decision.Decision) -> None:
+def test_with_a_pod(world: World, after: float, expected: decisions.Decision) -> None:
     assert decide(world, after) == expected
 
 
@@ -554,7 +574,7 @@ UNREAD = {"exit_code": None}
         pytest.param(finished(entry=EXHAUSTED), Wait(), id="a-callback-given-up-is-not-sent"),
     ],
 )
-def test_after_the_end(world: World, expected: decision.Decision) -> None:
+def test_after_the_end(world: World, expected: decisions.Decision) -> None:
     assert decide(world) == expected
 
 
@@ -566,6 +586,60 @@ def test_a_claim_without_its_time_is_an_error() -> None:
 def test_a_success_does_not_wait_for_the_pods_phase() -> None:
     decided = decide(claimed(pod=ended_in_running_pod(0)), 60)
     assert ending(decided) == (SUCCEEDED, Reason.COMPLETED)
+
+
+def test_a_success_at_the_end_of_its_time_waits_for_the_pods_phase() -> None:
+    end = pods.End(0, "", "7", NOW + seconds(86_400))
+    pod = a_pod(started_at=NOW, end=end)
+    assert decide(claimed(pod=pod), 86_401) == Wait()
+    over = dataclasses.replace(pod, is_over=True)
+    assert ending(decide(claimed(pod=over), 86_401)) == (SUCCEEDED, Reason.COMPLETED)
+    timed_out = dataclasses.replace(over, reason="DeadlineExceeded")
+    assert ending(decide(claimed(pod=timed_out), 86_401)) == (FAILED, Reason.RUN_TIMEOUT)
+    assert ending(decide(claimed(pod=timed_out, cancel=True), 86_401))[0] is SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("told", "now_said", "is_news"),
+    [
+        pytest.param("0/3 nodes are available", "0/2 nodes are available", False, id="a-count"),
+        pytest.param(
+            'pods "report-x-abcde" is forbidden',
+            'pods "report-x-fghij" is forbidden',
+            False,
+            id="a-name",
+        ),
+        pytest.param("ErrImagePull: no", "ImagePullBackOff: no", False, id="back-and-forth"),
+        pytest.param("0/3 nodes are available", "FailedMount: no volume", True, id="another-cause"),
+    ],
+)
+def test_a_cause_in_another_wording_is_no_news(told: str, now_said: str, is_news: bool) -> None:
+    world = claimed(pod=a_pod(cannot_start=now_said), waiting=told)
+    assert isinstance(decide(world, 1), Explain) is is_news
+
+
+# --- what has to be proved first ---
+
+NO_WORD = Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
+
+
+@pytest.mark.parametrize(
+    ("decided", "world", "proof"),
+    [
+        pytest.param(Claim(1, JOB), a_world(), Proof.TASK, id="a-claim"),
+        pytest.param(NO_WORD, claimed(), Proof.JOB_AND_PODS, id="an-end-without-a-word"),
+        pytest.param(NO_WORD, a_world(), None, id="a-refusal"),
+        pytest.param(
+            Finish(dataclasses.replace(NO_WORD.outcome, exit_code=1)),
+            claimed(),
+            None,
+            id="its-word",
+        ),
+        pytest.param(Wait(), claimed(), None, id="nothing-to-do"),
+    ],
+)
+def test_needs_proof(decided: decisions.Decision, world: World, proof: Proof | None) -> None:
+    assert decisions.needs_proof(decided, world) is proof
 
 
 # --- a spec that was changed ---
@@ -599,5 +673,5 @@ def patched(task: v1alpha1.LongTask, seen: int | None = 1) -> v1alpha1.LongTask:
         ),
     ],
 )
-def test_a_changed_spec(world: World, expected: decision.Decision) -> None:
+def test_a_changed_spec(world: World, expected: decisions.Decision) -> None:
     assert decide(world) == expected

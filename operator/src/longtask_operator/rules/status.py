@@ -1,0 +1,217 @@
+"""The status after a decision: one function, so that status is derived in one place."""
+
+import dataclasses
+from datetime import datetime
+from typing import assert_never
+
+from longtask_crds import events, names, v1alpha1
+from longtask_crds.v1alpha1 import ConditionType, Reason
+from longtask_crds.v1alpha1.conditions import Change, changed
+from longtask_operator.rules import decisions, outcome, pods
+
+_Status = v1alpha1.ConditionStatus
+_Phase = v1alpha1.Phase
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivered:
+    """What became of a callback: its entry, why it stands so, and that in words."""
+
+    entry: v1alpha1.CallbackStatus
+    reason: Reason
+    message: str = ""
+
+
+def next_status(
+    task: v1alpha1.LongTask,
+    news: decisions.Write | Delivered,
+    *,
+    queue: str,
+    now: datetime,
+) -> v1alpha1.LongTaskStatus:
+    """Return the status that records the news; the same one if it says so already.
+
+    Args:
+        task: The task as it was when the decision was taken.
+        news: A decision that is a write, or what became of a callback.
+        queue: The name of the queue that the task goes through.
+        now: The time that transitions get.
+    """
+    after = _after(task, news, queue, now)
+    if after == task.status and not isinstance(news, decisions.Acknowledge):
+        return task.status
+    return after.model_copy(update={"observed_generation": task.metadata.generation})
+
+
+def _after(
+    task: v1alpha1.LongTask, news: decisions.Write | Delivered, queue: str, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    match news:
+        case decisions.Acknowledge():
+            return task.status
+        case decisions.Enqueue(waiting, stalled):
+            visited = _visited(task, queue, now)
+            return _undecided(visited, _Phase.QUEUED, Reason.QUEUED, waiting, stalled, now)
+        case decisions.Claim():
+            claimed = _claimed(_visited(task, queue, now), news, now)
+            return _undecided(claimed, _Phase.STARTING, Reason.STARTING, None, None, now)
+        case decisions.Explain(waiting, stalled, job_uid):
+            status = _with_attempt(task.status, job_uid=job_uid) if job_uid else task.status
+            return _undecided(status, _Phase.STARTING, Reason.STARTING, waiting, stalled, now)
+        case decisions.MarkRunning(pod):
+            status = _with_pod(task.status, pod)
+            return _undecided(status, _Phase.RUNNING, Reason.RUNNING, None, None, now)
+        case decisions.Finish(ended, pod):
+            status = _visited(task, queue, now)
+            if pod is not None:
+                status = _with_pod(status, pod)
+            return _finished(task, status, ended, now)
+        case Delivered():
+            return _told(task.status, news, now)
+        case unexpected:
+            assert_never(unexpected)
+
+
+def _visited(task: v1alpha1.LongTask, queue: str, now: datetime) -> v1alpha1.LongTaskStatus:
+    """Return the status with all that the first visit sets."""
+    status = task.status
+    update: dict[str, object] = {
+        "queue": queue,
+        # The order of a queue goes by it; the API server's clock is the only one.
+        "queued_at": status.queued_at or task.metadata.created_at,
+    }
+    if not status.conditions:
+        due = Reason.NOT_DUE if task.spec.callback else Reason.NO_CALLBACK
+        update["conditions"] = changed(
+            (),
+            Change(ConditionType.ACCEPTED, _Status.TRUE, Reason.VALID),
+            Change(ConditionType.FINISHED, _Status.FALSE, Reason.PENDING),
+            Change(ConditionType.SUCCEEDED, _Status.UNKNOWN, Reason.PENDING),
+            Change(ConditionType.CALLBACK_DELIVERED, _Status.UNKNOWN, due),
+            Change(ConditionType.STALLED, _Status.FALSE, Reason.AS_EXPECTED),
+            now=now,
+        )
+    return status.model_copy(update=update)
+
+
+def _claimed(
+    status: v1alpha1.LongTaskStatus, claim: decisions.Claim, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    attempt = v1alpha1.Attempt(number=claim.attempt, job_name=claim.job_name, claimed_at=now)
+    kept = (status.attempts or [])[-9:]
+    return status.model_copy(update={"attempt": claim.attempt, "attempts": [*kept, attempt]})
+
+
+def _undecided(
+    status: v1alpha1.LongTaskStatus,
+    phase: v1alpha1.Phase,
+    reason: Reason,
+    waiting: str | None,
+    stalled: Reason | None,
+    now: datetime,
+) -> v1alpha1.LongTaskStatus:
+    waiting = waiting[: names.MESSAGE_MAX] if waiting else None
+    stall = (
+        Change(ConditionType.STALLED, _Status.TRUE, stalled, waiting or "")
+        if stalled
+        else Change(ConditionType.STALLED, _Status.FALSE, Reason.AS_EXPECTED)
+    )
+    conditions = changed(
+        status.conditions,
+        Change(ConditionType.FINISHED, _Status.FALSE, reason),
+        Change(ConditionType.SUCCEEDED, _Status.UNKNOWN, reason, waiting or ""),
+        stall,
+        now=now,
+    )
+    return status.model_copy(update={"phase": phase, "conditions": conditions, "waiting": waiting})
+
+
+def _finished(
+    task: v1alpha1.LongTask,
+    status: v1alpha1.LongTaskStatus,
+    ended: outcome.Outcome,
+    now: datetime,
+) -> v1alpha1.LongTaskStatus:
+    message = ended.message[: names.MESSAGE_MAX]
+    succeeded = ended.phase is _Phase.SUCCEEDED
+    refused = not status.attempts and ended.phase is _Phase.FAILED
+    accepted = (
+        Change(ConditionType.ACCEPTED, _Status.FALSE, ended.reason, message)
+        if refused
+        else Change(ConditionType.ACCEPTED, _Status.TRUE, Reason.VALID)
+    )
+    verdict = _Status.TRUE if succeeded else _Status.FALSE
+    delivery = events.outbox(task, ended.phase, status.attempt or 0, now=now)
+    changes = [
+        accepted,
+        Change(ConditionType.FINISHED, _Status.TRUE, ended.reason),
+        Change(ConditionType.SUCCEEDED, verdict, ended.reason, message),
+        Change(ConditionType.STALLED, _Status.FALSE, Reason.AS_EXPECTED),
+    ]
+    if task.spec.callback is not None:
+        due = (
+            Change(ConditionType.CALLBACK_DELIVERED, _Status.FALSE, Reason.DELIVERING)
+            if delivery
+            else Change(ConditionType.CALLBACK_DELIVERED, _Status.UNKNOWN, Reason.NOT_DUE)
+        )
+        changes.append(due)
+    update: dict[str, object] = {
+        "phase": ended.phase,
+        "finished_at": now,
+        "waiting": None,
+        "result": ended.result,
+        "conditions": changed(status.conditions, *changes, now=now),
+    }
+    if delivery is not None:
+        update["callback"] = delivery
+    if succeeded:
+        before = status.progress or v1alpha1.Progress()
+        update["progress"] = before.model_copy(update={"percent": 100, "updated_at": now})
+    if status.attempts:
+        status = _with_attempt(
+            status,
+            finished_at=ended.finished_at or now,
+            exit_code=ended.exit_code,
+            reason=ended.reason,
+            message=message or None,
+        )
+    return status.model_copy(update=update)
+
+
+def _told(
+    status: v1alpha1.LongTaskStatus, delivered: Delivered, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    entry = delivered.entry
+    done = entry.state is v1alpha1.CallbackState.DELIVERED
+    message = "" if done else delivered.message or _failure(entry)
+    verdict = _Status.TRUE if done else _Status.FALSE
+    told = Change(ConditionType.CALLBACK_DELIVERED, verdict, delivered.reason, message)
+    conditions = changed(status.conditions, told, now=now)
+    return status.model_copy(update={"callback": entry, "conditions": conditions})
+
+
+def _failure(entry: v1alpha1.CallbackStatus) -> str:
+    if entry.last_code is not None:
+        return f"try {entry.tries} was answered with {entry.last_code}"
+    return f"try {entry.tries} failed: {entry.last_error}"
+
+
+def _with_pod(status: v1alpha1.LongTaskStatus, pod: pods.Pod) -> v1alpha1.LongTaskStatus:
+    """Return the status with the pod recorded whose outcome counts."""
+    attempt = (status.attempts or [])[-1]
+    recorded = _with_attempt(
+        status,
+        job_uid=pod.job_uid or attempt.job_uid,
+        pod_name=pod.name,
+        pod_uid=pod.uid,
+        node=pod.node,
+        started_at=pod.started_at or attempt.started_at,
+    )
+    return recorded.model_copy(update={"started_at": status.started_at or pod.started_at})
+
+
+def _with_attempt(status: v1alpha1.LongTaskStatus, **values: object) -> v1alpha1.LongTaskStatus:
+    """Return the status with values set in its last attempt."""
+    attempts = list(status.attempts or ())
+    attempts[-1] = attempts[-1].model_copy(update=values)
+    return status.model_copy(update={"attempts": attempts})

@@ -1,0 +1,197 @@
+"""Carry out an effect: one at a time, safe to repeat after a crash; it returns the facts."""
+
+import dataclasses
+import time
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import NamedTuple, assert_never
+
+from longtask_adapters import webhooks
+from longtask_adapters.kube import errors, secrets
+from longtask_adapters.kube.cache import key_of
+from longtask_adapters.kube.connection import Connection
+from longtask_crds import delivery, events, names, v1alpha1
+from longtask_crds.names import ObjectKey
+from longtask_operator import cluster, keys, mirror
+from longtask_operator.rules import decisions, job_manifest, pods, status
+
+#: A Job is made only this soon after its claim was seen live, or the claim is read again.
+_CLAIM_FRESH_SECONDS = 30.0
+
+
+class _Claim(NamedTuple):
+    """A claimed task as it was seen live, whole, and when: monotonic seconds."""
+
+    task: v1alpha1.LongTask
+    seen_at: float
+
+
+class Applier:
+    """Does what was decided."""
+
+    def __init__(
+        self,
+        seen: mirror.Mirror,
+        connection: Connection,
+        kubernetes: cluster.Cluster,
+        sender: webhooks.Sender,
+        key_ring: keys.KeyRing,
+        surroundings: job_manifest.Surroundings,
+        schedule: tuple[int, ...],
+    ) -> None:
+        self._mirror = seen
+        self._connection = connection
+        self._cluster = kubernetes
+        self._sender = sender
+        self._keys = key_ring
+        self._surroundings = surroundings
+        self._schedule = schedule
+        self._claims: dict[str, _Claim] = {}  #: by the task's uid, the oldest first
+        self._unwritten: dict[str, status.Delivered] = {}  #: likewise: sent, and not yet recorded
+        seen.tasks.on_change(self._task_changed)
+
+    def _task_changed(
+        self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
+    ) -> None:
+        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+            self._claims.pop(before.metadata.uid, None)
+            self._unwritten.pop(before.metadata.uid, None)
+
+    def note_claim(self, task: v1alpha1.LongTask) -> None:
+        """Remember that the task's claim was just seen live; the task is whole."""
+        now = time.monotonic()
+        self._claims.pop(task.metadata.uid, None)
+        self._claims[task.metadata.uid] = _Claim(task, now)
+        while self._is_stale(next(iter(self._claims.values())), now):
+            del self._claims[next(iter(self._claims))]
+
+    def note_written(self, task: v1alpha1.LongTask) -> None:
+        """Forget what became of the task's callback: it is recorded."""
+        self._unwritten.pop(task.metadata.uid, None)
+
+    async def apply(
+        self, world: decisions.World, effect: decisions.Effect, *, now: datetime
+    ) -> status.Delivered | None:
+        """Carry out an effect; return what became of a callback, if it sent one."""
+        match effect:
+            case decisions.CreateJob(attempt):
+                await self._create_job(world, attempt, now)
+            case decisions.CheckJob(job_name):
+                await self._check_job(key_of(world.task).sibling(job_name), now)
+            case decisions.CheckPod(pod):
+                cause = await self._cluster.why_no_start(pod)
+                self._mirror.put_pod(
+                    dataclasses.replace(pod, cannot_start=cause, events_read_at=now)
+                )
+            case decisions.StopPod(pod):
+                await self._cluster.stop_pod(pod)
+                self._mirror.put_pod(dataclasses.replace(pod, is_stopping=True))
+            case decisions.DeleteJob(job):
+                deleted = dataclasses.replace(job, is_deleting=True)
+                await self._settle(self._cluster.delete_job(job), deleted, now)
+            case decisions.ReleaseJob(job):
+                released = dataclasses.replace(job, is_released=True)
+                await self._settle(self._cluster.release_job(job), released, now)
+            case decisions.SendCallback(entry):
+                return await self._send_once(world.task, entry, now)
+            case unexpected:
+                assert_never(unexpected)
+        return None
+
+    async def _create_job(self, world: decisions.World, attempt: int, now: datetime) -> None:
+        uid = world.task.metadata.uid
+        claim = self._claims.get(uid)
+        if claim is None or self._is_stale(claim, time.monotonic()):
+            fresh = await self._cluster.get_task(key_of(world.task))
+            self._mirror.tasks.put(fresh)
+            if fresh.metadata.uid != uid or fresh.status != world.task.status:
+                return  # it went on meanwhile: decide again
+            self.note_claim(fresh)
+            claim = self._claims[uid]
+        manifest = job_manifest.build(
+            claim.task, world.spec, attempt=attempt, surroundings=self._surroundings
+        )
+        key = key_of(world.task).sibling(world.job_name)
+        try:
+            await self._check_env_secrets(world)
+            job = await self._cluster.create_job(manifest, now=now)
+        except errors.AlreadyExists:
+            job = await self._cluster.get_job(key, now=now)
+        except errors.NoRight:
+            raise  # ours, and no fault of the task's
+        except (errors.Rejected, errors.Forbidden) as error:
+            job = _refused(key, str(error), now)
+        self._mirror.put_job(job)
+        if job.exists:
+            self._claims.pop(uid, None)
+
+    async def _check_env_secrets(self, world: decisions.World) -> None:
+        """Let only labelled Secrets into the environment, or a task could read any."""
+        task = key_of(world.task)
+        for name in {v.secret_ref.name for v in world.spec.env if v.secret_ref is not None}:
+            try:
+                secret = await secrets.read(self._connection, task.sibling(name))
+                labelled = secret.labels.get(names.ENV_SECRET_LABEL) == "true"
+            except errors.NotFound:
+                labelled = False
+            if not labelled:
+                # The same words for both: nobody is to learn here which Secrets there are.
+                raise errors.Rejected(
+                    f'there is no Secret {name} with the label {names.ENV_SECRET_LABEL}: "true"'
+                )
+
+    async def _settle(self, write: Awaitable[None], after: pods.Job, now: datetime) -> None:
+        try:
+            await write
+        except errors.Conflict:
+            # Another Job has the name by now: without a look the same would be tried for ever.
+            after = await self._cluster.get_job(after.key, now=now)
+        self._mirror.put_job(after)
+
+    async def _check_job(self, key: ObjectKey, now: datetime) -> None:
+        job = await self._cluster.get_job(key, now=now)
+        if job.exists and not job.is_finished:
+            job = dataclasses.replace(job, refusal=await self._cluster.why_no_pod(job))
+        self._mirror.put_job(job)
+
+    async def _send_once(
+        self, task: v1alpha1.LongTask, entry: v1alpha1.CallbackStatus, now: datetime
+    ) -> status.Delivered:
+        """Send, unless this very try was sent before and could only not be recorded."""
+        known = self._unwritten.get(task.metadata.uid)
+        if known is not None and (known.entry.id, known.entry.tries) == (entry.id, entry.tries + 1):
+            return known
+        delivered = await self._send(task, entry, now)
+        self._unwritten[task.metadata.uid] = delivered
+        return delivered
+
+    async def _send(
+        self, task: v1alpha1.LongTask, entry: v1alpha1.CallbackStatus, now: datetime
+    ) -> status.Delivered:
+        to = task.spec.callback
+        if to is None:
+            raise ValueError("an outbox entry without a callback")
+        try:
+            signing = await self._keys.keys_for(task, now=now)
+        except keys.KeyUnavailable as unusable:
+            made = delivery.Try(at=now, problem=delivery.Problem.SECRET_UNUSABLE)
+            after, reason = delivery.after(entry, made, schedule=self._schedule)
+            return status.Delivered(after, reason, str(unusable))
+        made = await self._sender.send(
+            to.url,
+            webhook_id=entry.id,
+            body=events.body(task, entry.event),
+            keys=signing,
+            headers=to.headers or {},
+        )
+        after, reason = delivery.after(entry, made, schedule=self._schedule)
+        return status.Delivered(after, reason)
+
+    @staticmethod
+    def _is_stale(claim: _Claim, now: float) -> bool:
+        return now - claim.seen_at > _CLAIM_FRESH_SECONDS
+
+
+def _refused(key: ObjectKey, message: str, now: datetime) -> pods.Job:
+    message = f"the Job was refused: {message}"[: names.MESSAGE_MAX]
+    return pods.Job(key.namespace, key.name, checked_at=now, exists=False, refusal=message)

@@ -1,0 +1,153 @@
+"""Move one task one step closer to its spec: observe, decide, apply, write the status once."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import assert_never
+
+from longtask_adapters.kube import errors
+from longtask_adapters.kube.cache import key_of
+from longtask_crds import v1alpha1
+from longtask_crds.names import ObjectKey
+from longtask_operator import cluster, metrics, mirror
+from longtask_operator.rules import decide, decisions, status
+from longtask_operator.tasks import announce, apply, observe
+
+
+class Reconciler:
+    """Every wake-up leads here; the work queue sees to it that a task has one pass at a time."""
+
+    def __init__(
+        self,
+        seen: mirror.Mirror,
+        kubernetes: cluster.Cluster,
+        observer: observe.Observer,
+        applier: apply.Applier,
+        announcer: announce.Announcer,
+        counted: metrics.Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._mirror = seen
+        self._cluster = kubernetes
+        self._observer = observer
+        self._applier = applier
+        self._announcer = announcer
+        self._metrics = counted
+        self._clock = clock
+
+    async def reconcile(self, key: ObjectKey) -> float | None:
+        """Do the next step for a task; return after how many seconds to look again, or None.
+
+        Raises:
+            ClusterError: The step was not done, or not known to be done.
+        """
+        task = self._mirror.tasks.get(key)
+        if task is None:
+            return None
+        try:
+            return await self._step(task)
+        except errors.Conflict:
+            # Somebody wrote first, mostly a progress report: look again at what is there now.
+            self._metrics.conflicts.inc()
+            await self._refresh(task)
+            return 0.0
+        except errors.NotFound:
+            await self._refresh(task)
+            if self._mirror.tasks.get(key) is not None:
+                raise
+            return None  # deleted meanwhile
+
+    async def _step(self, task: v1alpha1.LongTask) -> float | None:
+        world = await self._observer.observe(task)
+        decided = decide.decide(world, now=self._clock())
+        match decisions.needs_proof(decided, world):
+            case None:
+                return await self._carry_out(world, decided)
+            case decisions.Proof.TASK:
+                # Nobody else gets the place meanwhile.
+                with self._reserved(key_of(task)):
+                    task = await self._cluster.get_task(key_of(task))
+                    self._mirror.tasks.put(task)
+                    return await self._decide_and_carry_out(task, is_live=True)
+            case decisions.Proof.JOB_AND_PODS:
+                await self._look_at_the_attempt(task)
+                return await self._decide_and_carry_out(task)
+            case unexpected:
+                assert_never(unexpected)
+
+    async def _decide_and_carry_out(
+        self, task: v1alpha1.LongTask, *, is_live: bool = False
+    ) -> float | None:
+        world = await self._observer.observe(task, is_live=is_live)
+        return await self._carry_out(world, decide.decide(world, now=self._clock()))
+
+    @contextlib.contextmanager
+    def _reserved(self, key: ObjectKey) -> Iterator[None]:
+        self._mirror.index.reserve(key)
+        try:
+            yield
+        finally:
+            self._mirror.index.release(key)
+
+    async def _look_at_the_attempt(self, task: v1alpha1.LongTask) -> None:
+        """Take over what the API server says now of the last attempt's Job and pods."""
+        key = key_of(task)
+        attempt = (task.status.attempts or [])[-1]
+        job = await self._cluster.get_job(key.sibling(attempt.job_name), now=self._clock())
+        self._mirror.put_job(job)
+        # After the Job: of one that has finished, the pod is there by now, or was removed.
+        version, found = await self._cluster.pods_of(key)
+        self._mirror.absorb_pods_of(key, found, version)
+
+    async def _carry_out(self, world: decisions.World, decided: decisions.Decision) -> float | None:
+        if isinstance(decided, decisions.Wait):
+            if decided.until is None:
+                return None
+            return max(0.0, (decided.until - self._clock()).total_seconds())
+        news: decisions.Write | status.Delivered | None
+        if isinstance(decided, decisions.Write):
+            news = decided
+        else:
+            news = await self._applier.apply(world, decided, now=self._clock())
+        self._metrics.steps.labels(type(decided).__name__).inc()
+        written = None if news is None else await self._record(world, news)
+        if written is not None:
+            self._mirror.tasks.put(written)
+            if isinstance(decided, decisions.Claim):
+                self._applier.note_claim(written)
+            await self._announcer.announce(world.task, written, now=self._clock())
+        return 0.0
+
+    async def _record(
+        self, world: decisions.World, news: decisions.Write | status.Delivered
+    ) -> v1alpha1.LongTask | None:
+        """Write the news, unless the status says so already, and return what was stored."""
+        task = world.task
+        while True:
+            after = status.next_status(task, news, queue=world.queue, now=self._clock())
+            if after == task.status:
+                return None
+            try:
+                written = await self._cluster.write_status(task, after)
+            except errors.Conflict:
+                if not isinstance(news, status.Delivered):
+                    raise
+                # What was sent was sent: it is recorded on top of whatever came between.
+                self._metrics.conflicts.inc()
+                task = await self._cluster.get_task(key_of(task))
+                self._mirror.tasks.put(task)
+                same = task.metadata.uid == world.task.metadata.uid
+                if not same or task.status.callback != world.task.status.callback:
+                    written = None  # this try, or a later one, stands there already
+                else:
+                    continue
+            if isinstance(news, status.Delivered):
+                self._applier.note_written(world.task)
+            return written
+
+    async def _refresh(self, task: v1alpha1.LongTask) -> None:
+        key = key_of(task)
+        try:
+            self._mirror.tasks.put(await self._cluster.get_task(key))
+        except errors.NotFound:
+            self._mirror.tasks.remove(key, task.metadata.uid)

@@ -1,0 +1,148 @@
+"""The parts of one operator, put together: for `__main__`, and for tests of any tier."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from longtask_adapters import webhooks
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.transport import KubernetesTransport
+from longtask_crds import address_guard, effective
+from longtask_crds.names import ObjectKey
+from longtask_operator import cluster, health, keys, metrics, mirror, resync, work_queue
+from longtask_operator.rules import job_manifest
+from longtask_operator.settings import Settings
+from longtask_operator.tasks import announce, apply, observe, reconcile
+
+
+@dataclasses.dataclass
+class Parts:
+    """What works on tasks: no loop, no clock of its own."""
+
+    mirror: mirror.Mirror
+    applier: apply.Applier
+    reconciler: reconcile.Reconciler
+
+
+def assemble(
+    connection: Connection,
+    sender: webhooks.Sender,
+    *,
+    wake: Callable[[Iterable[ObjectKey]], None],
+    installation: effective.Installation,
+    guard: address_guard.Guard,
+    surroundings: job_manifest.Surroundings,
+    secrets_namespace: str,
+    schedule: tuple[int, ...],
+    counted: metrics.Metrics,
+    clock: Callable[[], datetime],
+) -> Parts:
+    """Put the parts together that work on tasks.
+
+    Args:
+        connection: To the API server.
+        sender: Sends callbacks.
+        wake: Is told which tasks may have something to do because another one changed.
+        installation: What the installation gives to tasks, and what none may exceed.
+        guard: Where callbacks may go.
+        surroundings: What each Job gets alike.
+        secrets_namespace: The namespace of the Secret with the owners' callback keys.
+        schedule: The pause before each try of a callback, in seconds.
+        counted: The numbers.
+        clock: Tells the time, in UTC.
+    """
+    kubernetes = cluster.Cluster(connection)
+    seen = mirror.Mirror(wake)
+    ring = keys.KeyRing(connection, secrets_namespace)
+    applier = apply.Applier(seen, connection, kubernetes, sender, ring, surroundings, schedule)
+    reconciler = reconcile.Reconciler(
+        seen,
+        kubernetes,
+        observe.Observer(seen, kubernetes, installation, guard),
+        applier,
+        announce.Announcer(kubernetes, counted),
+        counted,
+        clock,
+    )
+    return Parts(seen, applier, reconciler)
+
+
+class Operator:
+    """One operator: `running` connects it, and lets go of everything at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._health = health.Health()
+        self.hearing = resync.Hearing()
+        self._queue: work_queue.WorkQueue[ObjectKey] | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[mirror.Mirror]:
+        """Work meanwhile, from when everything was listed; watches feed the mirror."""
+        settings, counted = self._settings, metrics.Metrics()
+        async with contextlib.AsyncExitStack() as stack:
+            transport = await stack.enter_async_context(KubernetesTransport.connect())
+            connection = Connection(transport, user_agent=cluster.USER_AGENT)
+            sender = webhooks.HttpSender(
+                settings.guard, count=lambda what: counted.callback_tries.labels(what).inc()
+            )
+            stack.push_async_callback(sender.close)
+            parts = assemble(
+                connection,
+                sender,
+                wake=self._wake,
+                installation=settings.installation,
+                guard=settings.guard,
+                surroundings=settings.surroundings,
+                secrets_namespace=settings.secrets_namespace,
+                schedule=settings.callback_schedule,
+                counted=counted,
+                clock=_now,
+            )
+            self._queue = work_queue.WorkQueue(parts.reconciler.reconcile)
+            server = health.HealthServer(self._health, counted, self._queue.depth)
+            stack.push_async_callback(server.stop)
+            stack.push_async_callback(self._queue.close)
+            lister = resync.Resync(
+                parts.mirror,
+                connection,
+                settings.namespace,
+                state=self._health,
+                hearing=self.hearing,
+                counted=counted,
+                add=self.add,
+                clock=_now,
+            )
+            await _start(stack, self._health.beat())
+            await _start(stack, lister.run(settings.resync_seconds))
+            await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
+            yield parts.mirror
+
+    def add(self, key: ObjectKey) -> None:
+        """Have a task looked at."""
+        # Before everything was listed, a Job or a pod may be there that we do not see.
+        if self._queue is not None and self._health.resynced_at is not None:
+            self._queue.add(key)
+
+    def _wake(self, tasks: Iterable[ObjectKey]) -> None:
+        for key in tasks:
+            self.add(key)
+
+
+async def _start(stack: contextlib.AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:
+    """Run a loop until the stack is left."""
+
+    async def stop() -> None:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    running = asyncio.create_task(loop)
+    stack.push_async_callback(stop)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
