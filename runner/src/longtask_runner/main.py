@@ -13,6 +13,7 @@ from longtask_runner import (
     ending,
     errors,
     inputs,
+    leaving,
     log,
     outputs,
     settings,
@@ -30,12 +31,14 @@ def main() -> None:
         return
     if sys.argv[1:]:
         sys.exit("usage: python -m longtask_runner [--list]")
-    end = run(settings.Settings(os.environ))
+    cancel = cancellation.Cancellation()
+    terminator = signals.Terminator(cancel)
+    end = run(settings.Settings(os.environ), cancel, terminator)
     if end.cancelled:
         # Threads of the task may not hold up the end that it was asked for.
-        sys.stdout.flush()
-        os._exit(end.exit_code)
-    sys.exit(end.exit_code)
+        leaving.leave_at_once(end.exit_code)
+    terminator.release(end.exit_code)
+    leaving.leave(end.exit_code)
 
 
 def print_tasks() -> None:
@@ -44,10 +47,10 @@ def print_tasks() -> None:
         print(f"{entry.name}\t{entry.target}\t{entry.package}")
 
 
-def run(env: settings.Settings) -> ending.Ending:
+def run(
+    env: settings.Settings, cancel: cancellation.Cancellation, terminator: signals.Terminator
+) -> ending.Ending:
     """Run the task and write its output; return how it ended."""
-    cancel = cancellation.Cancellation()
-    terminator = signals.Terminator(cancel)
     ctx = _context(env, cancel)
     started = time.monotonic()
     try:

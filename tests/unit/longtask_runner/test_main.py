@@ -61,6 +61,12 @@ def obey(ctx: Context) -> None:
     return {"cancelled": ctx.cancel_requested}
 
 @task
+def leftover() -> int:
+    """Leaves a thread that never ends."""
+    threading.Thread(target=threading.Event().wait).start()
+    return 7
+
+@task
 def report(ctx: Context) -> int:
     ctx.progress(1, 2)
     return 25
@@ -80,7 +86,7 @@ def forks() -> list[int]:
 '''
 NAMES = [
     "greet", "fail", "permanent", "again", "leave", "huge", "resume", "linger", "obey", "forks",
-    "report",
+    "report", "leftover",
 ]  # fmt: skip
 
 
@@ -196,6 +202,19 @@ def test_sigterm_ends_the_task_with_143_and_its_last_words(probe, api, leave_thr
     assert out == "cleaned up\n"
     assert probe.output.read_text() == "Cancelled: SIGTERM was received"
     assert api.next_body()["checkpoint"] == {"at": 10}
+
+
+def test_sigterm_ends_what_a_finished_task_left_with_its_outcome(probe) -> None:
+    process = probe.start("leftover")
+    try:
+        assert "started" in process.stderr.readline()
+        assert "succeeded" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=8)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, err, probe.output.read_text()) == (0, "", "7")
 
 
 def test_a_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:

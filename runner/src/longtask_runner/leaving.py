@@ -1,0 +1,51 @@
+"""The process's last steps: its outcome is written, and nothing may hold it up for long."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import time
+
+from longtask_runner import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+#: How long threads and exit handlers of the task may go on.
+PATIENCE_SECONDS = 10.0
+
+
+def leave(exit_code: int, *, patience: float = PATIENCE_SECONDS) -> NoReturn:
+    """Exit as any program does, which waits for threads, but not for longer than `patience`."""
+    # No thread that `threading` knows of, so the interpreter does not wait for this one. Joining
+    # the others here would wait for idle pools, which only the interpreter's own exit wakes.
+    _thread.start_new_thread(_watch, (exit_code, patience))
+    sys.exit(exit_code)
+
+
+def leave_at_once(exit_code: int) -> NoReturn:
+    """End the process now, whatever still runs in it."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # the task may have closed them
+        os._exit(exit_code)
+
+
+def _watch(exit_code: int, patience: float) -> None:
+    time.sleep(patience)
+    try:
+        log.line(f"left after waiting {patience:g} s for {_leftovers()}")
+    finally:
+        leave_at_once(exit_code)
+
+
+def _leftovers() -> str:
+    # A task without threads never imported it, and then an exit handler takes its time.
+    if threading := sys.modules.get("threading"):
+        left = [one for one in threading.enumerate() if not one.daemon]
+        if names := ", ".join(one.name for one in left if one is not threading.main_thread()):
+            return f"threads: {names}"
+    return "an exit handler"
