@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+
 from longtask_runner import cancellation, outputs, wire
 
 TYPE_CHECKING = False
@@ -49,6 +51,7 @@ class Context:
         self._checkpoint_file = checkpoint_file
         self._cancel = cancel or cancellation.Cancellation()
         self._connect = connect
+        self._connecting = _thread.allocate_lock()  # `threading` is slow to import
         self._reporter: Reporter | None = None
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
@@ -102,7 +105,9 @@ class Context:
 
     def _reporting(self) -> Reporter | None:
         if self._reporter is None and self._connect is not None:
-            self._reporter = self._connect()
+            # Several threads may report first, and only one reporter is told of the end.
+            with self._connecting:
+                self._reporter = self._reporter or self._connect()
         return self._reporter
 
 

@@ -1,6 +1,7 @@
 """What a task tells, and what it is told."""
 
 import pathlib
+import threading
 
 import pytest
 
@@ -52,6 +53,35 @@ def test_nobody_is_connected_to_before_there_is_something_to_tell() -> None:
         pytest.fail("connected")
 
     Context(connect=connect).close(0)
+
+
+def test_many_threads_that_report_first_share_one_reporter() -> None:
+    reporters: list[testing.MemoryReporter] = []
+    coming = threading.Semaphore(0)
+    all_have_come = threading.Event()
+
+    def connect() -> testing.MemoryReporter:
+        # Whoever is first stays here until all the others are on their way in.
+        assert all_have_come.wait(20)
+        reporters.append(testing.MemoryReporter())
+        return reporters[-1]
+
+    ctx = Context(connect=connect)
+
+    def report(percent: int) -> None:
+        coming.release()
+        ctx.progress(percent)
+
+    threads = [threading.Thread(target=report, args=(n,)) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert coming.acquire(timeout=20)
+    all_have_come.set()
+    for thread in threads:
+        thread.join(20)
+    (reporter,) = reporters
+    assert sorted(reporter.percents) == list(range(50))
 
 
 def test_a_long_message_is_cut() -> None:
