@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from longtask_crds import runner_contract
 
 TIMEOUT_SECONDS = 5.0
+#: So long a new pod may be one that nobody has recorded yet; it takes about two seconds.
+UNRECORDED_SECONDS = 10.0
 _ANSWER_LIMIT = 64 * 1024
 
 
@@ -25,12 +28,16 @@ class NotReported(Exception):
 class RunnerPort:
     """The API's port for running tasks."""
 
-    def __init__(self, *, url: str, token_file: str) -> None:
+    def __init__(
+        self, *, url: str, token_file: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         parts = urllib.parse.urlsplit(url)
         self._tls = parts.scheme == "https"
         self._address = parts.netloc
         self._prefix = parts.path.rstrip("/")
         self._token_file = token_file
+        self._clock = clock
+        self._known_at = clock() + UNRECORDED_SECONDS
 
     def report(self, fields: Mapping[str, object]) -> bool:
         """Send one report; return whether the task shall end.
@@ -43,13 +50,20 @@ class RunnerPort:
         except (OSError, http.client.HTTPException) as error:
             raise NotReported(f"{type(error).__name__}: {error}", again=True) from error
         if not 200 <= status < 300:
-            raise NotReported(f"HTTP status {status}", again=status in (408, 429) or status >= 500)
+            raise NotReported(f"HTTP status {status}", again=self._may_pass(status))
+        # Who was known once and is refused is not new: its attempt is over.
+        self._known_at = self._clock()
         try:
             taken = json.loads(answer)
         except ValueError:
             return False  # it was taken; what it says is no answer of ours
         cancel = runner_contract.ProgressField.CANCEL_REQUESTED
         return isinstance(taken, dict) and taken.get(cancel) is True
+
+    def _may_pass(self, status: int) -> bool:
+        if status == http.HTTPStatus.CONFLICT:
+            return self._clock() < self._known_at
+        return status in (408, 429) or status >= 500
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
         # The token rotates, so it is read each time.

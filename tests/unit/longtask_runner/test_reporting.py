@@ -1,5 +1,6 @@
 """Reports go out in the background, the latest one, and never harm the task."""
 
+import contextlib
 import threading
 
 import pytest
@@ -162,7 +163,7 @@ def test_the_token_is_read_again_for_each_report(api, pod) -> None:
         pytest.param(503, True, id="so-does-its-absence"),
         pytest.param(429, True, id="so-does-a-crowd"),
         pytest.param(401, False, id="a-refused-token-does-not"),
-        pytest.param(409, False, id="nor-does-an-attempt-that-is-over"),
+        pytest.param(409, True, id="a-pod-that-is-not-recorded-yet-will-be"),
         pytest.param(302, False, id="a-redirect-is-not-followed"),
     ],
 )
@@ -171,6 +172,58 @@ def test_a_status_says_whether_to_repeat(api, pod, status: int, again: bool) -> 
     with pytest.raises(runner_port.NotReported) as caught:
         runner_port.RunnerPort(url=api.url, token_file=str(pod.token)).report({})
     assert caught.value.again is again
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "again"),
+    [
+        pytest.param([409], 9.9, True, id="a-new-pod-may-not-be-recorded-for-some-seconds"),
+        pytest.param([409], 10.0, False, id="but-not-for-longer"),
+        pytest.param([409, 200], 1.0, False, id="who-was-heard-once-is-not-new"),
+    ],
+)
+def test_a_conflict_passes_while_the_pod_is_new(
+    api, pod, before: list[int], seconds: float, again: bool
+) -> None:
+    now = 0.0
+    port = runner_port.RunnerPort(url=api.url, token_file=str(pod.token), clock=lambda: now)
+    for status in before:
+        api.answers.put((status, b""))
+        with contextlib.suppress(runner_port.NotReported):
+            port.report({})
+    now = seconds
+    api.answers.put((409, b""))
+    with pytest.raises(runner_port.NotReported) as caught:
+        port.report({})
+    assert caught.value.again is again
+
+
+def test_the_end_waits_for_no_pod_to_be_recorded(api, pod) -> None:
+    port = runner_port.RunnerPort(url=api.url, token_file=str(pod.token))
+    for _ in range(2):
+        api.answers.put((409, b""))
+    reporter = reporting.ThreadReporter(
+        lambda: port, cancel=cancellation.Cancellation(), interval=HOURS
+    )
+    reporter.progress(1, None)
+    assert api.next_body() == {"percent": 1}
+    reporter.progress(2, None)
+    reporter.close(20)
+    assert api.next_body() == {"percent": 2}
+    assert api.requests.empty()
+
+
+def test_who_reports_once_before_it_is_recorded_is_heard_later(api, pod) -> None:
+    port = runner_port.RunnerPort(url=api.url, token_file=str(pod.token))
+    for _ in range(2):
+        api.answers.put((409, b""))
+    reporter = reporting.ThreadReporter(
+        lambda: port, cancel=cancellation.Cancellation(), interval=0
+    )
+    reporter.progress(40, None)
+    assert [api.next_body() for _ in range(3)] == [{"percent": 40}] * 3
+    reporter.close(20)
+    assert api.requests.empty()
 
 
 @pytest.mark.parametrize("answer", [b"", b"no json", b"[]", b'{"cancelRequested": "yes"}', b"\xff"])
