@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 10.0
 
 
-def leave(exit_code: int, *, patience: float = PATIENCE_SECONDS) -> NoReturn:
-    """Exit as any program does, which waits for threads, but not for longer than `patience`."""
+def bound(exit_code: int, *, patience: float = PATIENCE_SECONDS) -> None:
+    """End the process in `patience` seconds, if its exit has not done so by then."""
     # No thread that `threading` knows of, so the interpreter does not wait for this one. Joining
     # the others here would wait for idle pools, which only the interpreter's own exit wakes.
     _thread.start_new_thread(_watch, (exit_code, patience))
-    sys.exit(exit_code)
 
 
 def leave_at_once(exit_code: int) -> NoReturn:
@@ -44,8 +43,8 @@ def _watch(exit_code: int, patience: float) -> None:
 
 def _leftovers() -> str:
     # A task without threads never imported it, and then an exit handler takes its time.
-    if threading := sys.modules.get("threading"):
-        left = [one for one in threading.enumerate() if not one.daemon]
-        if names := ", ".join(one.name for one in left if one is not threading.main_thread()):
-            return f"threads: {names}"
-    return "an exit handler"
+    import threading  # the task has done so
+
+    left = [one for one in threading.enumerate() if not one.daemon]
+    names = ", ".join(one.name for one in left if one is not threading.main_thread())
+    return f"threads: {names}" if names else "an exit handler"

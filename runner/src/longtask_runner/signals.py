@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from longtask_runner import cancellation, leaving
@@ -17,13 +18,12 @@ else:
 
 
 class Terminator:
-    """Turns the first SIGTERM into TaskCancelled in the main thread; later, into the end."""
+    """Turns the first SIGTERM into TaskCancelled in the main thread."""
 
     def __init__(self, cancel: cancellation.Cancellation) -> None:
         self._cancel = cancel
         self._armed = True
         self._received = False
-        self._exit_code: int | None = None
         self._pid = os.getpid()
 
     def install(self) -> None:
@@ -36,7 +36,15 @@ class Terminator:
 
     def release(self, exit_code: int) -> None:
         """End the process at once when SIGTERM comes, or came: its outcome is written."""
-        self._exit_code = exit_code
+        # Python's handlers wait for the main thread, which may hear of nothing while it waits for
+        # others. What the interpreter writes into a pipe comes through.
+        told, tell = os.pipe()
+        os.set_blocking(tell, False)
+        signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+        _thread.start_new_thread(_heed, (told, exit_code))
+        # Nor may it have heard yet of what came before: this calls the handler, if it is due.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ())
         if self._received:
             leaving.leave_at_once(exit_code)
 
@@ -48,9 +56,13 @@ class Terminator:
             return
         self._received = True
         self._cancel.note()
-        if self._exit_code is not None:
-            leaving.leave_at_once(self._exit_code)
         if self._armed:
             # Once only: a task's `finally` may use the grace period.
             self._armed = False
             raise cancellation.TaskCancelled("SIGTERM was received")
+
+
+def _heed(told: int, exit_code: int) -> None:
+    while os.read(told, 1)[0] != signal.SIGTERM:
+        pass  # a signal of the task's own
+    leaving.leave_at_once(exit_code)

@@ -15,7 +15,8 @@ def start(work):
 atexit.register(print, "exit handlers ran")
 sys.stdout.write("unflushed, ")
 {left}
-leaving.leave(3, patience={patience})
+leaving.bound(3, patience={patience})
+sys.exit(3)
 """
 HOURS = 10_000.0
 
