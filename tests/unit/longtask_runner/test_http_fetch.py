@@ -205,6 +205,28 @@ def test_a_name_that_leads_inside_is_refused_before_any_socket(
         http_fetch.fetch("https://rebound.example/", guard=address_guard.Guard())
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("https://8.8.8.8/", id="by-its-number"),
+        pytest.param("https://[2001:4860::8888]/", id="by-its-number-of-six"),
+        pytest.param("https://[64:ff9b::8.8.8.8]/", id="by-a-translated-number"),
+        pytest.param("https://denied.example/", id="by-a-name-that-leads-there"),
+    ],
+)
+def test_a_denied_public_network_is_refused_before_any_socket(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(_host: str, port: int, **_: object) -> list:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("a socket was made"))
+    monkeypatch.setenv("HTTP_FETCH_DENY", "1.1.1.0/24, 8.8.8.0/24,2001:4860::/32")
+    with pytest.raises(errors.AddressRefused, match="AddressDenied"):
+        http_fetch.http_fetch(url)
+
+
 def test_exactly_the_checked_address_is_dialled(serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(response(b"x"))
     answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]])
@@ -216,15 +238,12 @@ def test_exactly_the_checked_address_is_dialled(serve, monkeypatch: pytest.Monke
     assert f"Host: name.example:{server.port}".encode() in server.asked[0]
 
 
-def test_the_lists_come_from_the_environment(serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_allow_list_comes_from_the_environment(serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(response(b"x"))
     with pytest.raises(errors.AddressRefused):
         http_fetch.http_fetch(server.url)
     monkeypatch.setenv("HTTP_FETCH_ALLOW", f" 10.0.0.0/8, 127.0.0.1:{server.port},")
     assert http_fetch.http_fetch(server.url)["body"] == "x"
-    monkeypatch.setenv("HTTP_FETCH_DENY", "8.8.8.0/24")
-    with pytest.raises(errors.AddressRefused, match="AddressDenied"):
-        http_fetch.http_fetch("https://8.8.8.8/")
 
 
 def test_headers_cannot_be_injected_by_the_url(serve) -> None:
