@@ -35,6 +35,7 @@ class Refusal(enum.StrEnum):
     USERINFO_NOT_ALLOWED = "UserinfoNotAllowed"
     FRAGMENT_NOT_ALLOWED = "FragmentNotAllowed"
     INVALID_HOST = "InvalidHost"  #: neither a DNS name nor a plain IP address
+    AMBIGUOUS_HOST = "AmbiguousHost"  #: a character in it means another host to another program
     HOST_NOT_ALLOWED = "HostNotAllowed"  #: a name of the cluster's or a private network's
     INVALID_ADDRESS = "InvalidAddress"
     SCOPED_ADDRESS = "ScopedAddress"  #: IPv6 with a zone: it names an interface
@@ -49,6 +50,10 @@ _TEXT = {
     Refusal.USERINFO_NOT_ALLOWED: "it carries a user name or password",
     Refusal.FRAGMENT_NOT_ALLOWED: "it has a fragment",
     Refusal.INVALID_HOST: "its host is neither a DNS name nor a plain IP address",
+    Refusal.AMBIGUOUS_HOST: (
+        "its host is read differently by programs (sharp s, final sigma or an invisible joiner):"
+        " write it in its xn-- form"
+    ),
     Refusal.HOST_NOT_ALLOWED: "its host belongs to a private network",
     Refusal.INVALID_ADDRESS: "it does not lead to an IP address",
     Refusal.SCOPED_ADDRESS: "it leads to an address with a zone",
@@ -251,6 +256,9 @@ class Guard:
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>.*)")
 _AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>.*))?")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+#: Sharp s, final sigma, joiners: the IDNA of 2003, which Python has, writes others or none in their
+#: place, that of 2008 keeps them. The two names may belong to two owners, so neither is guessed.
+_DEVIATIONS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -287,6 +295,8 @@ def _normal_host(host: str) -> str:
     """Return the host as it will be dialled: a canonical address or a lower-case ASCII name."""
     if host.startswith("["):
         return _ipv6(host.strip("[]"))
+    if not _DEVIATIONS.isdisjoint(host):
+        raise Refused(Refusal.AMBIGUOUS_HOST)
     try:
         # Maps upper case, full-width digits and the ideographic full stop as resolvers would.
         name = host.encode("idna").decode("ascii").lower()

@@ -113,6 +113,16 @@ def test_what_is_no_plain_address_is_refused(address: str, reason: Refusal) -> N
         pytest.param(
             "https://\u2460\u2461\u2466.0.0.1/", Refusal.ADDRESS_NOT_PUBLIC, id="circled-digits"
         ),
+        *(
+            pytest.param(f"https://a{character}b.example/", Refusal.AMBIGUOUS_HOST, id=name)
+            for character, name in (
+                ("\u00df", "sharp-s-is-ss-to-some"),
+                ("\u1e9e", "capital-sharp-s-as-well"),
+                ("\u03c2", "final-sigma-is-sigma-to-some"),
+                ("\u200d", "a-joiner-is-nothing-to-some"),
+                ("\u200c", "a-non-joiner-as-well"),
+            )
+        ),
         pytest.param("https://%31%32%37.0.0.1/", Refusal.INVALID_HOST, id="percent-encoded"),
         pytest.param("https://[::1]/", Refusal.ADDRESS_NOT_PUBLIC, id="ipv6-loopback"),
         pytest.param(
@@ -383,3 +393,8 @@ def test_what_ipaddress_calls_global_by_mistake_is_refused_here() -> None:
     for text in ("64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "::7f00:1", "fec0::1", "224.0.0.1"):
         address = address_guard.unwrap(ipaddress.ip_address(text))
         assert not address_guard.is_public(address)
+
+
+def test_the_unambiguous_form_of_an_ambiguous_host_is_taken() -> None:
+    assert GUARD.check_url("https://xn--strae-oqa.de/").host == "xn--strae-oqa.de"
+    assert GUARD.check_url("https://b\u00fccher.example/").host == "xn--bcher-kva.example"
