@@ -23,8 +23,8 @@ from longtask_crds import names, v1alpha1
 _Model = TypeVar("_Model", bound=BaseModel)
 _Method = Literal["GET", "POST", "DELETE"]
 
-#: How long a call tries again while nobody answers or the API is away.
-PATIENCE = 5.0
+#: How long a call tries again while nobody answers or the API, which asks for 5 s a time, is away.
+PATIENCE = 30.0
 #: The same while it waits for a task, which may take longer than a restart of the API.
 WAITING_PATIENCE = 60.0
 
@@ -34,6 +34,8 @@ _PROBLEM = "application/problem+json"
 #: Answers that say "not now"; proxies give them too, without a problem's body.
 _NOT_NOW = frozenset({429, 502, 503, 504})
 _LONGEST_PAUSE = 5.0
+#: Before `wait` asks again after an answer that should have taken longer.
+_SHORTEST_WAIT = 0.25
 
 
 class Client:
@@ -193,6 +195,7 @@ class Client:
             left = None if until is None else until - self._clock()
             # The header takes whole seconds, and less than one is no wait at all.
             seconds = _LONG_POLL if left is None else max(1, min(_LONG_POLL, round(left)))
+            asked_at = self._clock()
             answer = self._send(
                 "GET",
                 _task(task_id),
@@ -209,6 +212,8 @@ class Client:
                 )
             if "Preference-Applied" not in answer.headers:
                 self._sleep(1.0)  # a proxy took the header away
+            elif self._clock() - asked_at < seconds:
+                self._sleep(_SHORTEST_WAIT)  # it could not wait either
 
     def watch(
         self, task_id: str, *, timeout: float | None = None, interval: float = 1.0
@@ -350,10 +355,11 @@ class Client:
                 if response.status_code not in _NOT_NOW:
                     raise failure
                 wanted_pause = _retry_after(response)
-            pause = max(pause, wanted_pause) * random.uniform(1.0, 1.2)
-            if self._clock() + pause > until:
+            left = until - self._clock()
+            if left <= 0 or wanted_pause > patience:
                 raise failure
-            self._sleep(pause)
+            pause = max(pause, wanted_pause) * random.uniform(1.0, 1.2)
+            self._sleep(min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 

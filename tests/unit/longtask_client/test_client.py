@@ -58,8 +58,29 @@ def test_patience_ends(api: Any) -> None:
     api.on("GET", f"{TASKS}/a", httpx.ConnectError("refused"))
     with pytest.raises(errors.ConnectionFailed, match=r"longtask\.test: refused"):
         api.connect().get("a")
-    assert 1 < len(api.requests) < 10
-    assert sum(api.slept) <= 5
+    assert 1 < len(api.requests) < 20
+    assert api.now == pytest.approx(30)
+
+
+def test_the_apis_own_retry_after_is_within_patience(api: Any, a_task: Any, a_problem: Any) -> None:
+    away = a_problem(503)
+    away.headers["Retry-After"] = "5"  # as the API says while Kubernetes is away
+    api.on("GET", f"{TASKS}/a", away, away, a_task("a"))
+    assert api.connect().get("a").id == "a"
+    assert len(api.slept) == 2
+    assert min(api.slept) >= 5
+
+
+def test_what_is_left_of_patience_is_used_to_the_end(api: Any, a_task: Any, a_problem: Any) -> None:
+    away = a_problem(503)
+    away.headers["Retry-After"] = "5"
+
+    def back_at_the_end(_: httpx.Request) -> httpx.Response:
+        return away if api.now < 29.99 else httpx.Response(200, json=a_task("a"))
+
+    api.routes.append(("GET", f"/base{TASKS}/a", back_at_the_end))
+    assert api.connect().get("a").id == "a"
+    assert api.now == pytest.approx(30)
 
 
 def test_a_long_retry_after_is_not_slept_through(api: Any, a_problem: Any) -> None:
@@ -178,7 +199,18 @@ def test_waiting_takes_one_request_at_a_time(api: Any, a_task: Any) -> None:
     )
     assert api.connect().wait("a").phase is v1alpha1.Phase.FAILED
     assert api.requests[0].headers["Prefer"] == "wait=30"
-    assert len(api.slept) == 1  # for the restart only
+    assert len(api.slept) == 2  # after the early answer, and for the restart
+
+
+def test_answers_that_come_too_soon_make_no_hot_loop(api: Any, a_task: Any) -> None:
+    def at_once(_: httpx.Request) -> httpx.Response:
+        assert len(api.requests) <= 41
+        return waited(a_task(phase="Running"))
+
+    api.routes.append(("GET", f"/base{TASKS}/a", at_once))
+    with pytest.raises(errors.WaitTimeout):
+        api.connect().wait("a", timeout=10)
+    assert set(api.slept) == {0.25}
 
 
 def test_waiting_ends_in_time(api: Any, a_task: Any) -> None:
