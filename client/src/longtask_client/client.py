@@ -18,7 +18,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from longtask_client import errors, models
-from longtask_crds import names, v1alpha1
+from longtask_crds import names
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Method = Literal["GET", "POST", "DELETE"]
@@ -34,6 +34,7 @@ _PROBLEM = "application/problem+json"
 #: Answers that say "not now"; proxies give them too, without a problem's body.
 _NOT_NOW = frozenset({429, 502, 503, 504})
 _LONGEST_PAUSE = 5.0
+_EVERY = models.TaskFilter()
 #: Before `wait` asks again after an answer that should have taken longer.
 _SHORTEST_WAIT = 0.25
 
@@ -126,12 +127,8 @@ class Client:
 
     def page(
         self,
+        wanted: models.TaskFilter = _EVERY,
         *,
-        phases: tuple[v1alpha1.Phase, ...] = (),
-        queue: str | None = None,
-        type: str | None = None,  # noqa: A002 - the field's own name
-        owner: str | None = None,
-        labels: Mapping[str, str] | None = None,
         sort: models.SortOrder = models.SortOrder.NEWEST,
         limit: int = 100,
         cursor: str | None = None,
@@ -141,11 +138,11 @@ class Client:
             "GET",
             "/api/v1/tasks",
             parameters={
-                "phase": [str(phase) for phase in phases],
-                "queue": queue,
-                "type": type,
-                "owner": owner,
-                "label": [f"{key}={value}" for key, value in (labels or {}).items()],
+                "phase": [str(phase) for phase in wanted.phases],
+                "queue": wanted.queue,
+                "type": wanted.type,
+                "owner": wanted.owner,
+                "label": [f"{key}={value}" for key, value in wanted.labels.items()],
                 "sort": str(sort),
                 "limit": limit,
                 "cursor": cursor,
@@ -155,12 +152,8 @@ class Client:
 
     def tasks(
         self,
+        wanted: models.TaskFilter = _EVERY,
         *,
-        phases: tuple[v1alpha1.Phase, ...] = (),
-        queue: str | None = None,
-        type: str | None = None,  # noqa: A002 - the field's own name
-        owner: str | None = None,
-        labels: Mapping[str, str] | None = None,
         sort: models.SortOrder = models.SortOrder.NEWEST,
         limit: int | None = None,
     ) -> Iterator[models.TaskView]:
@@ -169,11 +162,7 @@ class Client:
         left = limit
         while left is None or left > 0:
             page = self.page(
-                phases=phases,
-                queue=queue,
-                type=type,
-                owner=owner,
-                labels=labels,
+                wanted,
                 sort=sort,
                 limit=100 if left is None else min(left, 100),
                 cursor=cursor,

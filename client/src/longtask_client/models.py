@@ -111,6 +111,27 @@ class TaskView(v1alpha1.Model):
     """Paths of what belongs to it: self, state, result, logs, cancel."""
 
 
+class TaskFilter(v1alpha1.Model):
+    """What tasks must be like to be listed; what is not given does not matter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phases: tuple[v1alpha1.Phase, ...] = ()
+    """In one of these phases."""
+
+    queue: str | None = None
+    """In this queue."""
+
+    type: str | None = None
+    """Of this type."""
+
+    owner: str | None = None
+    """Of this owner."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    """With all of these labels."""
+
+
 class TaskPage(v1alpha1.Model):
     """One page of a list."""
 

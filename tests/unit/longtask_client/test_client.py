@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pydantic
 import pytest
 
 from longtask_client import client, errors, models
@@ -168,9 +169,10 @@ def test_a_list_is_followed_to_its_end(api: Any, a_task: Any) -> None:
         {"items": [a_task("c")], "nextCursor": None},
     ]
     api.on("GET", TASKS, *pages)
-    found = api.connect().tasks(
+    wanted = models.TaskFilter(
         phases=(v1alpha1.Phase.QUEUED, v1alpha1.Phase.RUNNING), labels={"team": "red"}
     )
+    found = api.connect().tasks(wanted)
     assert [task.id for task in found] == ["a", "b", "c"]
     first, second = (request.url.params for request in api.requests)
     assert first.get_list("phase") == ["Queued", "Running"]
@@ -183,6 +185,11 @@ def test_a_limit_ends_a_list(api: Any, a_task: Any) -> None:
     api.on("GET", TASKS, {"items": [a_task("a"), a_task("b")], "nextCursor": "c1"})
     assert len(list(api.connect().tasks(limit=3))) == 3
     assert [request.url.params["limit"] for request in api.requests] == ["3", "1"]
+
+
+def test_a_filter_knows_its_fields() -> None:
+    with pytest.raises(pydantic.ValidationError, match="phase"):
+        models.TaskFilter.model_validate({"phase": "Queued"})
 
 
 def waited(task: dict[str, Any]) -> httpx.Response:

@@ -236,19 +236,19 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """List tasks, the newest first."""
+    from longtask_client import models
     from longtask_client.cli import orders
     from longtask_client.cli import output as out
 
+    wanted = models.TaskFilter(
+        phases=orders.phases(phase or []),
+        queue=queue,
+        type=type_,
+        owner=owner,
+        labels=dict(inputs.pairs(label or [], what="label")),
+    )
     with _open(context) as connection:
-        found = connection.tasks(
-            phases=orders.phases(phase or []),
-            queue=queue,
-            type=type_,
-            owner=owner,
-            labels=dict(inputs.pairs(label or [], what="label")),
-            limit=limit or None,
-        )
-        tasks = list(found)
+        tasks = list(connection.tasks(wanted, limit=limit or None))
     if output is Format.JSON:
         print(out.as_json(*tasks, many=True))
     elif output is Format.NAME:
