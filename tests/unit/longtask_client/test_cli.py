@@ -1,14 +1,17 @@
+import importlib
 import json
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from longtask_client import errors, models
-from longtask_client.cli import commands, exit_codes, output
+from longtask_client.cli import commands, exit_codes, outcomes, output, program, terminal
 from longtask_crds import v1alpha1
 
 TASKS = "/api/v1/tasks"
@@ -27,9 +30,7 @@ def run(api: Any) -> Any:
 
     def invoke(*words: str, **environment: str) -> Any:
         variables = {"LONGTASK_URL": "http://longtask.test/base", "LONGTASK_TOKEN": "secret"}
-        return runner.invoke(
-            commands.app, list(words), obj=api.connect, env=variables | environment
-        )
+        return runner.invoke(program.app, list(words), obj=api.connect, env=variables | environment)
 
     return invoke
 
@@ -298,6 +299,23 @@ def test_ctrl_c_leaves_the_task_running(run: Any, api: Any) -> None:
     assert [request.method for request in api.requests] == ["GET"]
 
 
+def test_the_help_says_of_each_command_what_it_says_itself() -> None:
+    lines = {name: program.load(name).get_short_help_str(limit=100) for name in program.COMMANDS}
+    assert lines == {name: line for name, (_, line) in program.COMMANDS.items()}
+
+
+def test_every_command_of_every_module_is_in_the_help() -> None:
+    modules = {found.name for found in pkgutil.iter_modules(commands.__path__)}
+    had = {
+        (name, module)
+        for module in modules
+        for name in typer.main.get_group(
+            importlib.import_module(f"{commands.__name__}.{module}").app
+        ).commands
+    }
+    assert had == {(name, module) for name, (module, _) in program.COMMANDS.items()}
+
+
 def test_every_exit_code_is_in_the_help(run: Any) -> None:
     said = {
         int(code): text for code, text in re.findall(r"^ +(\d+) +(.+)$", run("-h").stdout, re.M)
@@ -313,15 +331,15 @@ def test_every_exit_code_is_in_the_readme() -> None:
 
 
 def test_every_end_and_every_error_has_an_exit_code() -> None:
-    codes = {phase: exit_codes.of_phase(phase) for phase in v1alpha1.Phase if phase.is_terminal}
+    codes = {phase: outcomes.of_phase(phase) for phase in v1alpha1.Phase if phase.is_terminal}
     assert codes == {
         "Succeeded": exit_codes.ExitCode.OK,
         "Failed": exit_codes.ExitCode.FAILED,
         "Cancelled": exit_codes.ExitCode.CANCELLED,
     }
     problem = models.Problem(type="x", title="x", status=409)
-    assert exit_codes.of_error(errors.NotStarted(problem)) is exit_codes.ExitCode.CONFLICT
-    assert exit_codes.of_error(errors.WaitTimeout("a", None)) is exit_codes.ExitCode.TIMEOUT
+    assert outcomes.of_error(errors.NotStarted(problem)) is exit_codes.ExitCode.CONFLICT
+    assert outcomes.of_error(errors.WaitTimeout("a", None)) is exit_codes.ExitCode.TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -333,4 +351,6 @@ def test_spans(seconds: float, text: str) -> None:
 
 
 def test_a_log_cannot_steer_the_terminal() -> None:
-    assert output.visible("a\tb\r\n\x1b]0;title\x07\u200b") == "a\tb\r\n\ufffd]0;title\ufffd\u200b"
+    assert (
+        terminal.visible("a\tb\r\n\x1b]0;title\x07\u200b") == "a\tb\r\n\ufffd]0;title\ufffd\u200b"
+    )

@@ -3,6 +3,6 @@
 
 def main() -> None:
     """Run the command with the words of the command line."""
-    from longtask_client.cli import commands
+    from longtask_client.cli import program
 
-    commands.app(prog_name="longtask")
+    program.app(prog_name="longtask")

@@ -1,10 +1,7 @@
 """How the command ends. Part of the API: scripts rely on it."""
 
 import enum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from longtask_client import errors
+from typing import Final
 
 
 class ExitCode(enum.IntEnum):
@@ -34,25 +31,3 @@ MEANING: Final = {
     ExitCode.CONFLICT: "the task's state, its name or its key forbids it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C; the task goes on",
 }
-
-
-def of_phase(phase: str) -> ExitCode:
-    """Return how the command ends for a task that ended in this phase."""
-    return {"Succeeded": ExitCode.OK, "Cancelled": ExitCode.CANCELLED}.get(phase, ExitCode.FAILED)
-
-
-def of_error(error: "errors.LongTaskError") -> ExitCode:
-    """Return how the command ends on an error."""
-    # Not above: `longtask --help` needs the table, and nothing that is slow to import.
-    from longtask_client import errors
-
-    # The first that fits counts.
-    table: tuple[tuple[type[errors.LongTaskError], ExitCode], ...] = (
-        (errors.InvalidRequest, ExitCode.USAGE),
-        (errors.WaitTimeout, ExitCode.TIMEOUT),
-        (errors.NotFound, ExitCode.NOT_FOUND),
-        (errors.Unauthorized, ExitCode.DENIED),
-        (errors.Conflict, ExitCode.CONFLICT),
-        (errors.LongTaskError, ExitCode.UNAVAILABLE),
-    )
-    return next(code for kind, code in table if isinstance(error, kind))

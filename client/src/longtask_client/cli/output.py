@@ -1,31 +1,14 @@
-"""Data on standard output, talk on standard error."""
+"""What the API answers, as text."""
 
 import json
-import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
 from longtask_client import models
+from longtask_client.cli import terminal
 from longtask_crds import v1alpha1
-
-
-def say(text: str) -> None:
-    """Tell the user something that is no data."""
-    print(plain(text), file=sys.stderr, flush=True)
-
-
-def plain(text: str) -> str:
-    """Return the text in one line, without what could steer a terminal: tasks' authors wrote it."""
-    return "".join("�" if unicodedata.category(c) in {"Cc", "Cf"} else c for c in _one_line(text))
-
-
-def visible(text: str) -> str:
-    """Return a log as a terminal may show it: lines, tabs and returns, but no control sequences."""
-    keep = "\n\r\t"
-    return "".join(c if c in keep or unicodedata.category(c) != "Cc" else "�" for c in text)
 
 
 def as_json(*items: BaseModel, many: bool = False) -> str:
@@ -36,7 +19,7 @@ def as_json(*items: BaseModel, many: bool = False) -> str:
 
 def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return rows under their heads, each column as wide as it must be."""
-    lines = [tuple(head), *(tuple(plain(cell) for cell in row) for row in rows)]
+    lines = [tuple(head), *(tuple(terminal.plain(cell) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -85,7 +68,7 @@ def details(task: models.TaskView, now: datetime) -> str:
         ("Callback", _delivery(task)),
         ("Result", _result(task)),
     ]
-    shown = [(name, plain(value)) for name, value in facts if value]
+    shown = [(name, terminal.plain(value)) for name, value in facts if value]
     width = max(len(name) for name, _ in shown) + 3
     return "\n".join(f"{name + ':':<{width}}{value}" for name, value in shown)
 
@@ -93,7 +76,7 @@ def details(task: models.TaskView, now: datetime) -> str:
 def type_details(one: models.TypeView) -> str:
     """Return all about one type."""
     schema = json.dumps(one.input_schema, ensure_ascii=False, indent=2)
-    return f"{one.name}: {plain(one.description or '-')}\nInput: {schema}"
+    return f"{one.name}: {terminal.plain(one.description or '-')}\nInput: {schema}"
 
 
 def ending(task: models.TaskView) -> str:
@@ -127,10 +110,6 @@ def now() -> datetime:
 
 def _code(attempt: v1alpha1.Attempt | None) -> str | None:
     return None if attempt is None or attempt.exit_code is None else str(attempt.exit_code)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _place(task: models.TaskView) -> str | None:

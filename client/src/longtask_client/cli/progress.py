@@ -2,18 +2,15 @@
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from longtask_client.cli import output
-
-if TYPE_CHECKING:
-    from longtask_client import models
+from longtask_client import models
+from longtask_client.cli import output, terminal
 
 #: Without a terminal, a line for each so many points is enough.
 _STEP = 10
 
 
-def show(task_id: str, states: "Iterator[models.TaskState]") -> None:
+def show(task_id: str, states: Iterator[models.TaskState]) -> None:
     """Show the states until there is none left."""
     if sys.stderr.isatty():
         _bar(task_id, states)
@@ -21,17 +18,17 @@ def show(task_id: str, states: "Iterator[models.TaskState]") -> None:
         _lines(task_id, states)
 
 
-def _lines(task_id: str, states: "Iterator[models.TaskState]") -> None:
+def _lines(task_id: str, states: Iterator[models.TaskState]) -> None:
     last_state, last_percent = None, 0
     for state in states:
         percent = state.percent or 0
         if state.state is not last_state or abs(percent - last_percent) >= _STEP:
             shown = f" {output.percent(state.percent)}" if state.percent is not None else ""
-            output.say(f"{task_id}: {state.state}{shown}")
+            terminal.say(f"{task_id}: {state.state}{shown}")
             last_state, last_percent = state.state, percent
 
 
-def _bar(task_id: str, states: "Iterator[models.TaskState]") -> None:
+def _bar(task_id: str, states: Iterator[models.TaskState]) -> None:
     # Rich is slow to import, and no other command needs it.
     from rich import progress
     from rich.console import Console

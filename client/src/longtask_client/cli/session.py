@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from longtask_client.cli import inputs
 
 if TYPE_CHECKING:
+    import typer
+
     from longtask_client import client
 
 #: How a client is made of URL and token: where tests put their own.
@@ -52,3 +54,9 @@ class Session:
         if not token.isascii() or not token.isprintable():
             raise inputs.BadWord("the token is no line of plain ASCII")
         return token or None
+
+
+def of(context: "typer.Context") -> Session:
+    """Return what was said before the command that runs."""
+    found: Session = context.obj
+    return found

@@ -1,0 +1,229 @@
+"""Commands about tasks."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from longtask_client import client, models
+from longtask_client.cli import (
+    inputs,
+    options,
+    orders,
+    outcomes,
+    output,
+    progress,
+    session,
+    terminal,
+)
+from longtask_crds import v1alpha1
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  longtask submit fibonacci n=100
+  longtask submit http-fetch --input '{"url": "https://example.com"}' --wait
+  longtask submit --image docker.io/library/busybox:1.37 -- sh -c 'echo hello'
+"""
+)
+def submit(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WORD",
+            help="A type and its input, or, after --, a program and its arguments.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="JSON|FILE|-", help="The whole input, instead of KEY=VALUE."
+        ),
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Run PROGRAM in this image.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", metavar="KEY=VALUE", help="With --image.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The task's id; made up when absent.")] = None,
+    queue: Annotated[str | None, typer.Option(help="The queue it waits in.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Minutes of head start in the queue.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="For finding it.")
+    ] = None,
+    callback: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where to send what becomes of it.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key and order again: the same task.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end; print the result.")
+    ] = False,
+    timeout: options.Timeout = None,
+    form: options.Output = options.Format.TABLE,
+) -> None:
+    """Hand over a task; print its id."""
+    order = orders.order(
+        words or [],
+        source=source,
+        image=image,
+        env=env or [],
+        name=name,
+        queue=queue,
+        priority=priority,
+        labels=label or [],
+        callback=callback,
+    )
+    with session.of(context).open() as connection:
+        task: models.TaskView = connection.submit(order, idempotency_key=idempotency_key)
+        if not wait:
+            place = f", place {task.queue_position}" if task.queue_position else ""
+            terminal.say(f"{task.id} is {task.phase} (queue {task.queue or 'default'}{place})")
+            terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
+            return
+        terminal.say(f"{task.id} is handed over")
+        task = _await(connection, task.id, timeout)
+        succeeded = task.phase is v1alpha1.Phase.SUCCEEDED
+        if form is options.Format.TABLE:
+            if succeeded:
+                terminal.show(connection.result_text(task.id))
+        else:
+            terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
+    raise typer.Exit(outcomes.of_phase(task.phase))
+
+
+@app.command()
+def wait(
+    context: typer.Context,
+    task_id: options.TaskId,
+    timeout: options.Timeout = None,
+    form: options.Output = options.Format.NAME,
+) -> None:
+    """Wait for the end of a task, in sight of its progress.
+
+    Ctrl-C leaves it running.
+    """
+    with session.of(context).open() as connection:
+        task = _await(connection, task_id, timeout)
+    _print_task(task, form)
+    raise typer.Exit(outcomes.of_phase(task.phase))
+
+
+@app.command()
+def get(
+    context: typer.Context, task_id: options.TaskId, form: options.Output = options.Format.TABLE
+) -> None:
+    """Look at a task."""
+    with session.of(context).open() as connection:
+        _print_task(connection.get(task_id), form)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    phase: Annotated[
+        list[str] | None, typer.Option(metavar="PHASE", help="In this phase; may be repeated.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="In this queue.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Of this type.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Of this owner.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", "-l", metavar="KEY=VALUE", help="With this label."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 100,
+    form: options.Output = options.Format.TABLE,
+) -> None:
+    """List tasks, the newest first."""
+    wanted = models.TaskFilter(
+        phases=orders.phases(phase or []),
+        queue=queue,
+        type=type_,
+        owner=owner,
+        labels=dict(inputs.pairs(label or [], what="label")),
+    )
+    with session.of(context).open() as connection:
+        tasks = list(connection.tasks(wanted, limit=limit or None))
+    if form is options.Format.JSON:
+        terminal.show(output.as_json(*tasks, many=True))
+    elif form is options.Format.NAME:
+        for task in tasks:
+            terminal.show(task.id)
+    elif tasks:
+        rows = (output.task_row(task, output.now()) for task in tasks)
+        terminal.show(output.columns(output.TASK_HEAD, rows))
+    else:
+        terminal.say("No tasks.")
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    task_id: options.TaskId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Of this attempt; the last.")] = None,
+) -> None:
+    """Print the log of a task.
+
+    Ctrl-C leaves it running.
+    """
+    # A terminal would obey what a log tells it to do.
+    shown = terminal.visible if sys.stdout.isatty() else str
+    with session.of(context).open() as connection:
+        for piece in connection.logs(task_id, follow=follow, attempt=attempt):
+            terminal.show(shown(piece), end="")
+
+
+@app.command()
+def result(context: typer.Context, task_id: options.TaskId) -> None:
+    """Print what a finished task brought, as JSON."""
+    with session.of(context).open() as connection:
+        text = connection.result_text(task_id)
+        # Null is also what a task without success has.
+        task = connection.get(task_id) if text == "null" else None
+    if task is not None and task.phase is not v1alpha1.Phase.SUCCEEDED:
+        terminal.say(output.ending(task))
+        raise typer.Exit(outcomes.of_phase(task.phase))
+    terminal.show(text)
+
+
+@app.command()
+def cancel(
+    context: typer.Context, task_id: options.TaskId, form: options.Output = options.Format.NAME
+) -> None:
+    """Ask a task to end; its record stays."""
+    with session.of(context).open() as connection:
+        _print_task(connection.cancel(task_id), form)
+
+
+@app.command()
+def delete(context: typer.Context, task_id: options.TaskId) -> None:
+    """Remove a task and everything of it; one that runs is ended."""
+    with session.of(context).open() as connection:
+        connection.delete(task_id)
+    terminal.show(task_id)
+
+
+def _await(connection: client.Client, task_id: str, timeout: float | None) -> models.TaskView:
+    """Wait with the progress in sight; tell how it ended."""
+    progress.show(task_id, connection.watch(task_id, timeout=timeout))
+    task = connection.get(task_id)
+    terminal.say(output.ending(task))
+    return task
+
+
+def _print_task(task: models.TaskView, form: options.Format) -> None:
+    match form:
+        case options.Format.JSON:
+            terminal.show(output.as_json(task))
+        case options.Format.NAME:
+            terminal.show(task.id)
+        case options.Format.TABLE:
+            terminal.show(output.details(task, output.now()))

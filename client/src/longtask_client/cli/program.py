@@ -1,0 +1,130 @@
+"""The command as a whole: what stands before a command, which commands there are, how errors end.
+
+What is slow to import comes with the command that needs it: `longtask --help` and completion are
+quick.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from longtask_client.cli import exit_codes, inputs, session, terminal
+
+#: Each command's module and its line in the help, in the help's order. The line is the command's
+#: docstring said again, so that the help need not load the command.
+COMMANDS: Final = {
+    "submit": ("tasks", "Hand over a task; print its id."),
+    "wait": ("tasks", "Wait for the end of a task, in sight of its progress."),
+    "get": ("tasks", "Look at a task."),
+    "list": ("tasks", "List tasks, the newest first."),
+    "logs": ("tasks", "Print the log of a task."),
+    "result": ("tasks", "Print what a finished task brought, as JSON."),
+    "cancel": ("tasks", "Ask a task to end; its record stays."),
+    "delete": ("tasks", "Remove a task and everything of it; one that runs is ended."),
+    "types": ("types", "List the types of tasks, or show one of them."),
+    "callback-key": ("account", "Print the key that signs your callbacks."),
+}
+
+
+class Commands(TyperGroup):
+    """The commands, each loaded when it is called; every error is told here, and only here."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, line) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Find the command that the words name, in its module."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and load(name), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; end as the table of exit codes says."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except inputs.BadWord as error:
+            _end(f"Error: {error}", exit_codes.ExitCode.USAGE)
+        except KeyboardInterrupt:
+            _end("Interrupted; tasks go on.", exit_codes.ExitCode.INTERRUPTED)
+        except BrokenPipeError:
+            # The reader has seen enough. Python would complain once more on its way out.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(exit_codes.ExitCode.OK) from None
+        except Exception as error:
+            from longtask_client import errors  # with the models, which are slow to import
+            from longtask_client.cli import outcomes
+
+            if not isinstance(error, errors.LongTaskError):
+                raise
+            lines = [f"Error: {error}"]
+            if isinstance(error, errors.ApiError):
+                lines += [f"- {wrong.pointer or '/'}: {wrong.detail}" for wrong in error.errors]
+            _end("\n".join(lines), outcomes.of_error(error))
+
+
+def load(name: str) -> Any:
+    """Return the command of that name, from its module."""
+    module = importlib.import_module(f"longtask_client.cli.commands.{COMMANDS[name][0]}")
+    return typer.main.get_group(module.app).commands[name]
+
+
+def _end(text: str, code: exit_codes.ExitCode) -> NoReturn:
+    for line in text.splitlines():
+        terminal.say(line)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    # \b keeps the lines as they are.
+    epilog="\b\nExit codes:\n"
+    + "\n".join(f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANING.items()),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata  # slow to import, and only asked for here
+
+        print(metadata.version("longtask-client"))
+        raise typer.Exit
+
+
+@app.callback()
+def longtask(
+    context: typer.Context,
+    url: Annotated[
+        str,
+        typer.Option(envvar="LONGTASK_URL", help="Where LongTask's API is.", show_default=False),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token, in place of LONGTASK_TOKEN.")
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Hand long-running tasks over to LongTask, and see what becomes of them.
+
+    Data goes to standard output, everything else to standard error. The token comes from the
+    variable LONGTASK_TOKEN or from --token-file, never from the command line, where others see it.
+    """
+    context.obj = session.Session(
+        url=url, token_file=token_file, connect=context.obj or session.connect
+    )

@@ -1,0 +1,27 @@
+"""Data on standard output, talk on standard error."""
+
+import sys
+import unicodedata
+
+
+def show(text: str, *, end: str = "\n") -> None:
+    """Print data."""
+    print(text, end=end, flush=True)
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no data."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def plain(text: str) -> str:
+    """Return the text in one line, without what could steer a terminal: tasks' authors wrote it."""
+    return "".join(
+        "�" if unicodedata.category(c) in {"Cc", "Cf"} else c for c in " ".join(text.split())
+    )
+
+
+def visible(text: str) -> str:
+    """Return a log as a terminal may show it: lines, tabs and returns, but no control sequences."""
+    keep = "\n\r\t"
+    return "".join(c if c in keep or unicodedata.category(c) != "Cc" else "�" for c in text)
