@@ -1,5 +1,6 @@
 """The command as a process, on a terminal, against a server on this host."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -20,6 +21,7 @@ class Api(http.server.BaseHTTPRequestHandler):
     looks = 0
     ends_after: int | None = 4
     task: dict[str, Any]
+    answers: dict[str, Any]
     seen = threading.Event()
 
     def do_GET(self) -> None:
@@ -27,9 +29,13 @@ class Api(http.server.BaseHTTPRequestHandler):
         cls.looks += 1
         ended = cls.ends_after is not None and cls.looks >= cls.ends_after
         state = {"state": "Succeeded" if ended else "Running", "percent": 100 if ended else 37}
-        body = json.dumps(state if self.path.endswith("/state") else cls.task).encode()
+        path = self.path.partition("?")[0]
+        answer = cls.answers.get(path, state if path.endswith("/state") else cls.task)
+        # Unescaped, as the API sends it: only below 0x20 JSON must be escaped.
+        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        body = text.encode()
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -41,7 +47,8 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(a_task: Any) -> Iterator[type[Api]]:
-    handler = type("Handler", (Api,), {"task": a_task("a", "Succeeded"), "seen": threading.Event()})
+    own = {"task": a_task("a", "Succeeded"), "answers": {}, "seen": threading.Event()}
+    handler = type("Handler", (Api,), own)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         handler.url = f"http://127.0.0.1:{running.server_port}"  # type: ignore[attr-defined]
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -59,31 +66,67 @@ runpy.run_module("longtask_client", run_name="__main__")
 """
 
 
-def start(server: Any, *words: str, stderr: int, **environment: str) -> subprocess.Popen[str]:
+def start(
+    server: Any,
+    *words: str,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    **environment: str,
+) -> subprocess.Popen[str]:
     variables = {"LONGTASK_URL": server.url, "TERM": "xterm", "COLUMNS": "100"}
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *words],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         text=True,
         env=os.environ | variables | environment,
     )
 
 
+def all_of(terminal: int) -> bytes:
+    """What comes to a terminal until its other side is closed."""
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    return shown
+
+
+TASKS = "/api/v1/tasks"
+EVIL = "red \x9b31m"  # a control sequence in one character above ASCII
+A_TYPE = {"name": "x", "description": EVIL, "inputSchema": {"title": EVIL}, "defaults": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "answer"),
+    [
+        pytest.param(["result", "a"], f"{TASKS}/a/result", f'"{EVIL}"', id="a-result"),
+        pytest.param(["logs", "a"], f"{TASKS}/a/logs", EVIL, id="a-log"),
+        pytest.param(["types", "x"], "/api/v1/types/x", A_TYPE, id="a-type"),
+        pytest.param(["types", "x", "-o", "json"], "/api/v1/types/x", A_TYPE, id="a-type-as-json"),
+    ],
+)
+def test_data_cannot_steer_a_terminal_and_is_whole_elsewhere(
+    server: type[Api], words: list[str], path: str, answer: object
+) -> None:
+    server.answers[path] = answer
+    ours, theirs = pty.openpty()
+    process = start(server, *words, stdout=theirs)
+    os.close(theirs)
+    shown = all_of(ours).decode()
+    assert (process.communicate(timeout=20)[1], process.returncode) == ("", 0)
+    assert "red \ufffd31m" in shown
+    assert "\x9b" not in shown
+    piped, _ = start(server, *words).communicate(timeout=20)
+    assert "red \x9b31m" in piped
+
+
 def test_a_terminal_gets_a_live_bar(server: type[Api]) -> None:
     ours, theirs = pty.openpty()
     process = start(server, "wait", "a", stderr=theirs, NO_COLOR="1")
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # the other side is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
+    shown = all_of(ours)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert out == "a\n"
@@ -95,7 +138,7 @@ def test_a_terminal_gets_a_live_bar(server: type[Api]) -> None:
 
 def test_an_interrupt_leaves_the_task_running(server: type[Api]) -> None:
     server.ends_after = None
-    process = start(server, "wait", "a", stderr=subprocess.PIPE)
+    process = start(server, "wait", "a")
     assert server.seen.wait(timeout=20)
     process.send_signal(signal.SIGINT)
     _, talk = process.communicate(timeout=20)
@@ -105,7 +148,7 @@ def test_an_interrupt_leaves_the_task_running(server: type[Api]) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(server: type[Api]) -> None:
-    process = start(server, "get", "a", stderr=subprocess.PIPE)
+    process = start(server, "get", "a")
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

@@ -5,8 +5,8 @@ import unicodedata
 
 
 def show(text: str, *, end: str = "\n") -> None:
-    """Print data."""
-    print(text, end=end, flush=True)
+    """Print data: as it is, but a terminal would obey what steers it, so there that is left out."""
+    print(visible(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
 def say(text: str) -> None:
@@ -22,6 +22,6 @@ def plain(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a log as a terminal may show it: lines, tabs and returns, but no control sequences."""
+    """Return data as a terminal may show it: lines, tabs and returns, but no control sequences."""
     keep = "\n\r\t"
     return "".join(c if c in keep or unicodedata.category(c) != "Cc" else "�" for c in text)

@@ -1,6 +1,5 @@
 """Commands about tasks."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -174,11 +173,9 @@ def logs(
 
     Ctrl-C leaves it running.
     """
-    # A terminal would obey what a log tells it to do.
-    shown = terminal.visible if sys.stdout.isatty() else str
     with session.of(context).open() as connection:
         for piece in connection.logs(task_id, follow=follow, attempt=attempt):
-            terminal.show(shown(piece), end="")
+            terminal.show(piece, end="")
 
 
 @app.command()
