@@ -42,8 +42,7 @@ def _watch(exit_code: int, patience: float) -> None:
 
 
 def _leftovers() -> str:
-    # A task without threads never imported it, and then an exit handler takes its time.
-    import threading  # the task has done so
+    import threading  # only now: most tasks have no threads
 
     left = [one for one in threading.enumerate() if not one.daemon]
     names = ", ".join(one.name for one in left if one is not threading.main_thread())

@@ -41,6 +41,7 @@ class Terminator:
         told, tell = os.pipe()
         os.set_blocking(tell, False)
         signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+        # A forked process shares the pipe, and its signals are its own.
         os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
         _thread.start_new_thread(_heed, (told, exit_code))
         # Nor may it have heard yet of what came before: this calls the handler, if it is due.

@@ -83,10 +83,19 @@ def forks() -> list[int]:
     os.read(ready, 1)
     os.kill(child, signal.SIGTERM)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
+
+@task
+def forks_late() -> int:
+    """Leaves a thread that ends a process of its own, when the task has long ended."""
+    def work():
+        threading.main_thread().join()
+        print("child:", forks())
+    threading.Thread(target=work).start()
+    return 7
 '''
 NAMES = [
     "greet", "fail", "permanent", "again", "leave", "huge", "resume", "linger", "obey", "forks",
-    "report", "leftover",
+    "report", "leftover", "forks_late",
 ]  # fmt: skip
 
 
@@ -215,6 +224,11 @@ def test_sigterm_ends_what_a_finished_task_left_with_its_outcome(probe) -> None:
         process.kill()
         process.wait()
     assert (process.returncode, err, probe.output.read_text()) == (0, "", "7")
+
+
+def test_a_leftover_threads_own_processes_do_not_end_the_wait_for_it(probe) -> None:
+    done = probe.run("forks_late")
+    assert (done.returncode, done.stdout) == (0, "child: [-15]\n"), done.stderr
 
 
 def test_a_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:
