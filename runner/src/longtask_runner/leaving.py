@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 10.0
 
 
-def bound(exit_code: int, *, patience: float = PATIENCE_SECONDS) -> None:
+def bound(exit_code: int, *, patience: float) -> None:
     """End the process in `patience` seconds, if its exit has not done so by then."""
     # No thread that `threading` knows of, so the interpreter does not wait for this one. Joining
     # the others here would wait for idle pools, which only the interpreter's own exit wakes.

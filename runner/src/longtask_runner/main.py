@@ -38,7 +38,7 @@ def main() -> None:
         # Threads of the task may not hold up the end that it was asked for.
         leaving.leave_at_once(end.exit_code)
     if "threading" in sys.modules:  # else there is no thread that the exit waits for
-        leaving.bound(end.exit_code)
+        leaving.bound(end.exit_code, patience=leaving.PATIENCE_SECONDS)
         terminator.release(end.exit_code)
     sys.exit(end.exit_code)
 

@@ -226,6 +226,22 @@ def test_sigterm_ends_what_a_finished_task_left_with_its_outcome(probe) -> None:
     assert (process.returncode, err, probe.output.read_text()) == (0, "", "7")
 
 
+def test_a_thread_that_never_ends_does_not_keep_a_finished_task(probe) -> None:
+    script = (
+        "from longtask_runner import leaving, main\nleaving.PATIENCE_SECONDS = 0.1\nmain.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=probe.env | {"LONGTASK_TYPE": "leftover"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, probe.output.read_text()) == (0, "7")
+    assert "left after waiting 0.1 s for threads: Thread-1" in done.stderr.splitlines()[-1]
+
+
 def test_a_leftover_threads_own_processes_do_not_end_the_wait_for_it(probe) -> None:
     done = probe.run("forks_late")
     assert (done.returncode, done.stdout) == (0, "child: [-15]\n"), done.stderr
