@@ -6,11 +6,9 @@ from typing import Any, NoReturn
 
 from longtask_api import errors
 from longtask_client import models
-from longtask_crds import json_values
+from longtask_crds import acceptance, json_values
 
 MAX_DEPTH = 64
-#: No more findings than a reader can use: one answer must not be larger than the request.
-MAX_FINDINGS = 50
 
 
 def loads(text: bytes) -> Any:
@@ -29,7 +27,8 @@ def loads(text: bytes) -> Any:
     except ValueError as error:
         raise errors.Malformed(f"The body is no JSON: {error}.") from error
     wrong = []
-    for path, flaw in itertools.islice(json_values.flaws(value, depth=MAX_DEPTH), MAX_FINDINGS):
+    flaws = json_values.flaws(value, depth=MAX_DEPTH)
+    for path, flaw in itertools.islice(flaws, acceptance.MAX_FINDINGS):
         if flaw is json_values.TOO_DEEP:
             raise errors.Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
         wrong.append(models.ProblemError(pointer=json_values.pointer(*path), detail=flaw))

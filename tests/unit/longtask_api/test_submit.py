@@ -135,6 +135,12 @@ async def test_a_given_name_is_the_lock(client, first_key, second_key, status):
             {"/container/env/0/name", "/container/env/1"},
             id="reserved-and-empty-variables",
         ),
+        pytest.param({"container": {"image": "a b"}}, {"/container/image"}, id="no-image"),
+        pytest.param(
+            ORDER | {"resources": {"limits": {"memory": 64, "cpu": 1}, "requests": {"cpu": "2"}}},
+            {"/resources/limits/memory", "/resources/requests/cpu"},
+            id="too-little-and-more-than-its-own-limit",
+        ),
         pytest.param(
             ORDER | {"resources": {"limits": {"memory": "2Gi"}, "requests": {"cpu": 3}}},
             {"/resources/limits/memory", "/resources/requests/cpu"},

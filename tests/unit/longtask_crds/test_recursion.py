@@ -8,7 +8,7 @@ import pytest
 
 PRELUDE = """
 import json, sys
-from longtask_crds import address_guard, effective, names, rules, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
 sys.setrecursionlimit(names.RECURSION_LIMIT)
 def deeper(levels, act):
     return act() if levels == 0 else deeper(levels - 1, act)
@@ -32,7 +32,7 @@ def deeper(levels, act):
             for schema in ({"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, {"items": {"$ref": "#"}}):
                 kind = v1alpha1.LongTaskTypeSpec(input_schema=schema)
                 spec = v1alpha1.LongTaskSpec(type="x", input=deep)
-                assert rules.violations(spec, kind, nothing, address_guard.Guard())
+                assert acceptance.violations(spec, kind, nothing, address_guard.Guard())
             """,
             id="a-schema-without-end-is-refused-and-overflows-no-stack",
         ),

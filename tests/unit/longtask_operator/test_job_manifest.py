@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import spec_corpus
 from longtask_crds import effective, names, runner_contract, v1alpha1
 from longtask_crds.testing import TASK_UID, a_task, a_type
 from longtask_operator.rules import job_manifest
@@ -147,7 +148,7 @@ ENV = st.lists(
     max_size=4,
 )
 CONTAINER = st.fixed_dictionaries(
-    {"image": st.text(min_size=1, max_size=30)},
+    {"image": st.sampled_from(spec_corpus.IMAGES)},
     optional={
         "command": st.lists(TEXT | HOSTILE, max_size=3),
         "args": st.lists(TEXT | HOSTILE, max_size=3),

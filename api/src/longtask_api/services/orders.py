@@ -1,6 +1,7 @@
 """From a request's body to the resource to store: pure, but for the dice of a made-up name."""
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,15 +11,9 @@ from pydantic import ValidationError
 
 from longtask_api import errors
 from longtask_client import models
-from longtask_crds import address_guard, effective, json_values, names, rules, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, json_values, names, v1alpha1
 from longtask_crds.json_values import pointer
 
-#: Headers that belong to the delivery itself; the CRD's own rule says the same in CEL.
-_RESERVED_HEADER = re.compile(
-    r"(?i)host|webhook-.*|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade"
-    r"|content-length|content-type"
-)
-_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SPEC_STRANGERS = ("name", "labels", "idempotencyKey")
@@ -49,7 +44,10 @@ def validation_errors(error: ValidationError) -> list[models.ProblemError]:
     """Return pydantic's findings with JSON Pointers."""
     return [
         models.ProblemError(pointer=pointer(*found["loc"]), detail=found["msg"])
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
+        for found in itertools.islice(
+            error.errors(include_url=False, include_input=False, include_context=False),
+            acceptance.MAX_FINDINGS,
+        )
     ]
 
 
@@ -76,28 +74,18 @@ def check(
     installation: effective.Installation,
     guard: address_guard.Guard,
 ) -> list[models.ProblemError]:
-    """Return everything that is wrong with the order, as far as it says so by itself."""
-    found = [*_work(order), *_labels(order.labels or {})]
-    if order.container:
-        found += _env(order.container.env or [])
-    if order.callback:
-        found += _headers(order.callback.headers or {})
-    found += [
-        problem(violation.pointer, violation.message)
-        for violation in rules.violations(order, task_type, installation, guard)
+    """Return what is wrong with the order, as far as it says so by itself."""
+    broken = [
+        *acceptance.breaches(order),
+        *acceptance.violations(order, task_type, installation, guard),
     ]
-    return found
+    found = [*_labels(order.labels or {}), *(problem(one.pointer, one.message) for one in broken)]
+    return found[: acceptance.MAX_FINDINGS]
 
 
 def problem(where: str, detail: str) -> models.ProblemError:
     """Return one finding."""
     return models.ProblemError(pointer=where, detail=detail)
-
-
-def _work(order: models.TaskOrder) -> Iterator[models.ProblemError]:
-    given = [order.type, order.container, order.steps]
-    if sum(part is not None for part in given) != 1:
-        yield problem("", "exactly one of type, container and steps is needed")
 
 
 def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
@@ -110,22 +98,6 @@ def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
             yield problem(where, f"labels of {names.GROUP} are reserved")
         if value and not _LABEL_NAME.fullmatch(value):
             yield problem(where, "not a label's value")
-
-
-def _env(env: list[v1alpha1.EnvVar]) -> Iterator[models.ProblemError]:
-    for index, variable in enumerate(env):
-        if variable.name.startswith("LONGTASK_"):
-            where = pointer("container", "env", index, "name")
-            yield problem(where, "names that begin with LONGTASK_ are reserved")
-        if (variable.value is None) == (variable.secret_ref is None):
-            where = pointer("container", "env", index)
-            yield problem(where, "exactly one of value and secretRef is needed")
-
-
-def _headers(headers: Mapping[str, str]) -> Iterator[models.ProblemError]:
-    for name in headers:
-        if not _HEADER_NAME.fullmatch(name) or _RESERVED_HEADER.fullmatch(name):
-            yield problem(pointer("callback", "headers", name), "this header cannot be set")
 
 
 def is_name(text: str) -> bool:

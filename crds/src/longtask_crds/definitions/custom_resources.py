@@ -19,10 +19,10 @@ def custom_resource_definition(of: facts.CrdFacts) -> dict[str, Any]:
     """Return the CustomResourceDefinition of one kind."""
     spec = schema.structural_schema(of.spec)
     status = schema.structural_schema(of.status)
-    _add_rules(spec, of.spec_rules)
-    _add_rules(status, of.status_rules)
     for path, rules in of.inner_rules:
         _add_rules(_at(spec, path), rules)
+    _add_rules(spec, of.spec_rules)
+    _add_rules(status, of.status_rules)
     conditions = status["properties"]["conditions"]
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     if of.default_status:
@@ -75,7 +75,7 @@ def custom_resource_definition(of: facts.CrdFacts) -> dict[str, Any]:
 
 
 def _at(node: dict[str, Any], path: str) -> dict[str, Any]:
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         node = node["properties"][part.removesuffix("[]")]
         if part.endswith("[]"):
             node = node["items"]
@@ -84,4 +84,4 @@ def _at(node: dict[str, Any], path: str) -> dict[str, Any]:
 
 def _add_rules(node: dict[str, Any], rules: tuple[facts.Rule, ...]) -> None:
     if rules:
-        node["x-kubernetes-validations"] = [rule.to_json() for rule in rules]
+        node.setdefault("x-kubernetes-validations", []).extend(rule.to_json() for rule in rules)

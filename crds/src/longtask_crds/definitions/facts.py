@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from longtask_crds import names
+from longtask_crds import acceptance, names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +51,10 @@ class CrdFacts:
     root_rules: tuple[Rule, ...] = ()
     spec_rules: tuple[Rule, ...] = ()
     status_rules: tuple[Rule, ...] = ()
-    #: Rules by the path of a part of the spec; `[]` goes into a list's items.
+    #: Rules by the path of a part of the spec; `[]` goes into a list's items, "" is all of it.
     inner_rules: tuple[tuple[str, tuple[Rule, ...]], ...] = ()
     selectable: tuple[str, ...] = ()
     default_status: dict[str, Any] | None = None
-
-
-ENV_RULES = (
-    Rule(
-        "!self.name.startsWith('LONGTASK_')",
-        "names that begin with LONGTASK_ are reserved",
-        ".name",
-    ),
-    Rule("has(self.value) != has(self.secretRef)", "exactly one of value and secretRef is needed"),
-)
-ONE_KIND_OF_WORK = Rule(
-    "[has(self.type), has(self.container), has(self.steps)].filter(x, x).size() == 1",
-    "exactly one of type, container and steps is needed",
-)
 
 
 def name_rules(most: int) -> tuple[Rule, ...]:
@@ -82,4 +68,26 @@ def name_rules(most: int) -> tuple[Rule, ...]:
             f"self.metadata.name.matches('{names.DNS_LABEL_PATTERN}')",
             "metadata.name: only lower-case letters, digits and '-', as in a DNS label",
         ),
+    )
+
+
+def static_rules(*rules: acceptance.Rule) -> tuple[Rule, ...]:
+    """Return rules that a spec can break by itself, as a definition has them."""
+    return tuple(
+        Rule(
+            f"self.all(name, {rule.cel})" if rule.for_keys else rule.cel,
+            rule.message,
+            # A name with a dash is no path that every version reads; the message names it too.
+            f".{rule.field}" if rule.field and "-" not in rule.field else None,
+        )
+        for rule in rules
+    )
+
+
+def rules_at(
+    place: str, rules: tuple[tuple[str, tuple[acceptance.Rule, ...]], ...]
+) -> tuple[tuple[str, tuple[Rule, ...]], ...]:
+    """Return the rules of parts of a spec that stands at a place in another."""
+    return tuple(
+        (".".join(filter(None, (place, part))), static_rules(*of_part)) for part, of_part in rules
     )

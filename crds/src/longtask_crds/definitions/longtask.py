@@ -1,6 +1,6 @@
 """The definition of LongTask."""
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import acceptance, names, v1alpha1
 from longtask_crds.definitions import facts
 
 
@@ -66,7 +66,6 @@ FACTS = facts.CrdFacts(
     ),
     root_rules=facts.name_rules(names.TASK_NAME_MAX),
     spec_rules=(
-        facts.ONE_KIND_OF_WORK,
         *(
             facts.Rule(
                 _unchanged(field), f"{field} cannot be changed once the task exists", f".{field}"
@@ -93,30 +92,7 @@ FACTS = facts.CrdFacts(
             "of a finished task's conditions only CallbackDelivered can be changed",
         ),
     ),
-    inner_rules=(
-        ("container.env[]", facts.ENV_RULES),
-        (
-            "steps[]",
-            (
-                facts.Rule(
-                    "has(self.type) != has(self.container)",
-                    "exactly one of type and container is needed",
-                ),
-            ),
-        ),
-        ("steps[].container.env[]", facts.ENV_RULES),
-        (
-            "callback.headers",
-            (
-                facts.Rule(
-                    "self.all(name, name.matches('^[A-Za-z0-9-]{1,64}$') && !name.matches("
-                    "'(?i)^(host|webhook-.*|connection|keep-alive|proxy-.*|te|trailer|"
-                    "transfer-encoding|upgrade|content-length|content-type)$'))",
-                    "Host, webhook-*, content and connection headers cannot be set",
-                ),
-            ),
-        ),
-    ),
+    inner_rules=facts.rules_at("", acceptance.TASK),
     selectable=(".spec.type", ".status.phase", ".status.queue"),
     default_status={"phase": "Pending"},
 )

@@ -1,6 +1,6 @@
 """The definition of LongTaskSchedule."""
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import acceptance, names, v1alpha1
 from longtask_crds.definitions import facts
 
 #: So that the names of the tasks it makes still fit.
@@ -26,11 +26,5 @@ FACTS = facts.CrdFacts(
             "exactly one of schedule and intervalSeconds is needed",
         ),
     ),
-    inner_rules=(
-        (
-            "taskTemplate.spec",
-            (facts.ONE_KIND_OF_WORK,),
-        ),
-        ("taskTemplate.spec.container.env[]", facts.ENV_RULES),
-    ),
+    inner_rules=facts.rules_at("taskTemplate.spec", acceptance.TASK),
 )

@@ -1,6 +1,6 @@
 """The definition of LongTaskType."""
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import acceptance, names, v1alpha1
 from longtask_crds.definitions import facts
 
 FACTS = facts.CrdFacts(
@@ -16,5 +16,8 @@ FACTS = facts.CrdFacts(
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
     ),
     root_rules=facts.name_rules(63),
-    inner_rules=(("container.env[]", facts.ENV_RULES),),
+    inner_rules=(
+        ("container.env[]", facts.static_rules(*acceptance.VARIABLE)),
+        *facts.rules_at("defaults", acceptance.RESOURCES),
+    ),
 )

@@ -11,9 +11,13 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from longtask_crds import names
 
@@ -68,6 +72,34 @@ Word = Annotated[str, StringConstraints(max_length=128)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
 Priority = Annotated[int, Field(ge=0, le=100)]
+_HOST = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+_PATH = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
+#: `[host[:port]/]path[:tag][@digest]`. A single word without a port is no host but a path, and
+#: paths are lower case: any other reference is one that no kubelet pulls.
+_IMAGE_PATTERN = (
+    rf"^((localhost|{_HOST}(\.{_HOST})+|\[[0-9a-fA-F:]+\])(:[0-9]{{1,5}})?/|{_HOST}:[0-9]{{1,5}}/)?"
+    rf"{_PATH}(/{_PATH})*"
+    r"(:[a-zA-Z0-9_][-a-zA-Z0-9_.]{0,127})?"
+    r"(@[a-z0-9]+([-+._][a-z0-9]+)*:[0-9a-fA-F]{32,128})?$"
+)
+
+
+def _told_in_words(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return check(value)
+    except ValidationError:
+        # The pattern says it too, but nobody can read it.
+        message = "an image is [host[:port]/]path[:tag][@digest], its path in lower case"
+        raise PydanticCustomError("image_reference", message) from None
+
+
+Image = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512, pattern=_IMAGE_PATTERN),
+    WrapValidator(_told_in_words),
+]
+"""A reference to an image, as `docker pull` takes it."""
+
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 
 Quantity = Annotated[

@@ -4,27 +4,35 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from longtask_crds.v1alpha1.fields import EnvName, Model, Quantity, Seconds, SecretKey, SecretName
+from longtask_crds.v1alpha1.fields import (
+    EnvName,
+    Image,
+    Model,
+    Quantity,
+    Seconds,
+    SecretKey,
+    SecretName,
+)
 
 
 class ResourceAmounts(Model):
     """Amounts of the three resources that a task may ask for."""
 
     cpu: Quantity | None = None
-    """Processor time: `500m` is half a core."""
+    """Processor time: `500m` is half a core. At least 1m."""
 
     memory: Quantity | None = None
-    """Memory, for example `256Mi`."""
+    """Memory, for example `256Mi`. At least 4Mi: with less no container starts."""
 
     ephemeral_storage: Quantity | None = Field(default=None, alias="ephemeral-storage")
-    """Disk space of the container's writable files, for example `1Gi`."""
+    """Disk space of the container's writable files and its log, for example `1Gi`. At least 1Mi."""
 
 
 class Resources(Model):
     """What the container gets at least, and what it may use at most."""
 
     requests: ResourceAmounts | None = None
-    """What is set aside for the container; the scheduler counts this."""
+    """What is set aside for the container; the scheduler counts this. Never above the limit."""
 
     limits: ResourceAmounts | None = None
     """What the container may use at most; more memory than this ends it."""
@@ -59,8 +67,9 @@ Argument = Annotated[str, StringConstraints(max_length=16_384)]
 class TypeContainer(Model):
     """The container of a type; without an image it is the installed runner image."""
 
-    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
-    """The image. Without one it is the installed runner image."""
+    image: Image | None = None
+    """The image: `[host[:port]/]path[:tag][@digest]`. Without one it is the installed runner
+    image."""
 
     command: Annotated[list[Argument], Field(max_length=64)] | None = None
     """The program in place of the image's entry point."""
@@ -75,8 +84,8 @@ class TypeContainer(Model):
 class Container(TypeContainer):
     """Any image with a program in it."""
 
-    image: Annotated[str, StringConstraints(min_length=1, max_length=512)]
-    """The image."""
+    image: Image
+    """The image: `[host[:port]/]path[:tag][@digest]`."""
 
 
 class Retry(Model):

@@ -1,6 +1,6 @@
 """Why a task can never run."""
 
-from longtask_crds import address_guard, effective, names, rules, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome
 
@@ -22,7 +22,7 @@ def refusal(
     if task.spec.type and task_type is None:
         message = f"there is no LongTaskType named {task.spec.type}"
         return outcome.failed(Reason.TYPE_NOT_FOUND, message)
-    found = rules.violations(task.spec, task_type, installation, guard)
+    found = acceptance.violations(task.spec, task_type, installation, guard)
     if not found:
         return None
     told = "; ".join(f"spec{v.pointer.replace('/', '.')}: {v.message}" for v in found)

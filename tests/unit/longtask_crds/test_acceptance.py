@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from longtask_crds import address_guard, effective, rules, v1alpha1
+import spec_corpus
+from longtask_crds import acceptance, address_guard, effective, json_values, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 
 INSTALLATION = effective.Installation(
@@ -19,10 +21,49 @@ SCHEMA = {
 }
 
 
+def broken(spec: dict[str, Any]) -> list[str]:
+    """Return where a spec breaks the contract by itself, by its schema or by a rule."""
+    try:
+        parsed = v1alpha1.LongTaskSpec.model_validate(spec)
+    except ValidationError as error:
+        return [json_values.pointer(*found["loc"]) for found in error.errors()]
+    return [breach.pointer for breach in acceptance.breaches(parsed)]
+
+
+@pytest.mark.parametrize("spec", spec_corpus.GOOD)
+def test_a_good_spec_breaks_nothing(spec: dict[str, Any]) -> None:
+    assert broken(spec) == []
+
+
+@pytest.mark.parametrize("case", spec_corpus.BROKEN)
+def test_a_broken_spec_is_told_where(case: spec_corpus.Broken) -> None:
+    assert broken(case.spec) == [case.pointer]
+
+
+@pytest.mark.parametrize("case", spec_corpus.BROKEN)
+def test_a_rule_says_the_same_in_both_tongues(case: spec_corpus.Broken) -> None:
+    try:
+        parsed = v1alpha1.LongTaskSpec.model_validate(case.spec)
+    except ValidationError:
+        assert case.told == "spec.container.image"  # the field's own pattern: it stands once
+    else:
+        (breach,) = acceptance.breaches(parsed)
+        assert case.told in breach.message
+
+
+def test_no_more_is_told_than_a_reader_can_use() -> None:
+    wrong = {"n": [2] * 10_000} | {f"x{number}": 1 for number in range(1_000)}
+    schema = {"properties": {"n": {"items": {"type": "string"}}}, "additionalProperties": False}
+    assert len(violations({"input": wrong}, schema)) == acceptance.MAX_FINDINGS
+    variables = [{"name": f"LONGTASK_{number}"} for number in range(64)]
+    spec = v1alpha1.LongTaskSpec.model_validate({"container": {"image": "a", "env": variables}})
+    assert len(acceptance.breaches(spec)) == acceptance.MAX_FINDINGS
+
+
 def violations(spec: dict[str, Any], schema: dict[str, Any] | None = None) -> list[Any]:
     kind = v1alpha1.LongTaskTypeSpec(input_schema=schema)
     parsed = v1alpha1.LongTaskSpec.model_validate({"type": "t", **spec})
-    found = rules.violations(parsed, kind, INSTALLATION, GUARD)
+    found = acceptance.violations(parsed, kind, INSTALLATION, GUARD)
     return [(violation.pointer, violation.reason) for violation in found]
 
 
@@ -92,5 +133,5 @@ def test_the_other_rules(spec: dict[str, Any], expected: list[Any]) -> None:
 
 def test_steps_are_refused_until_they_are_run() -> None:
     spec = v1alpha1.LongTaskSpec.model_validate({"steps": [{"name": "a", "type": "sleep"}]})
-    (found,) = rules.violations(spec, None, INSTALLATION, GUARD)
+    (found,) = acceptance.violations(spec, None, INSTALLATION, GUARD)
     assert (found.pointer, found.reason) == ("/steps", Reason.NOT_SUPPORTED)

@@ -1,0 +1,208 @@
+"""Specs of tasks, and where each breaks a rule of the contract: one corpus, two judges.
+
+The unit tests ask the Python side of `longtask_crds.acceptance`, the integration tests a real API
+server, which has the CEL side. A spec here breaks one rule in one place.
+"""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+SECRET = {"name": "s", "key": "k"}
+DIGEST = "@sha256:" + "0123456789abcdef" * 4
+
+IMAGES = (
+    "busybox",
+    "busybox:1.36",
+    "library/busybox",
+    "a.b/c",
+    "example.com/team/my_image__x:v1.2-rc.3",
+    "EXAMPLE.com/x",
+    "localhost/x",
+    "localhost:5000/x",
+    "registry:5000/x",
+    "127.0.0.1:5000/x:latest",
+    "[fd00::1]:5000/x",
+    "ghcr.io/a/b" + DIGEST,
+    "ghcr.io/a/b:tag" + DIGEST,
+    "x:" + "t" * 128,
+)
+NO_IMAGES = {
+    "a b": "a-space",
+    "UPPER/x": "capitals",
+    "example.com/Team/x": "capitals-inside",
+    "busybox:": "an-empty-tag",
+    "busybox:-x": "a-tag-that-begins-with-a-dash",
+    "x:" + "t" * 129: "a-long-tag",
+    "busybox@sha256:abc": "a-short-digest",
+    "busybox@" + "a" * 64: "a-digest-without-its-kind",
+    "/x": "no-path-at-first",
+    "x/": "no-path-at-last",
+    "a//b": "no-path-between",
+    "a..b": "two-dots",
+    "-x": "a-dash-at-first",
+    "x:y:z": "two-tags",
+    "example.com:99999999/x": "no-port",
+    "https://example.com/x": "a-url",
+    "busybox\n": "a-line-break",
+    "büsybox": "no-ascii",
+    "$(IMAGE)": "a-variable",
+}
+HEADERS = (
+    *("Host", "hOsT", "webhook-id", "Webhook-Signature", "Connection", "Te"),
+    *("Transfer-Encoding", "Content-Length", "content-type", "Upgrade", "Proxy-X"),
+    *("X Y", "X:Y", " ", "x" * 65),
+)
+
+
+def container(**more: Any) -> dict[str, Any]:
+    return {"container": {"image": "busybox"} | more}
+
+
+def env(**variable: Any) -> dict[str, Any]:
+    return container(env=[variable])
+
+
+def callback(**more: Any) -> dict[str, Any]:
+    return {"type": "sleep", "callback": {"url": "https://example.com/"} | more}
+
+
+def requests(**amounts: Any) -> dict[str, Any]:
+    return {"type": "x", "resources": {"requests": amounts}}
+
+
+def limits(**amounts: Any) -> dict[str, Any]:
+    return {"type": "x", "resources": {"limits": amounts}}
+
+
+def both(resource: str, request: Any, limit: Any) -> dict[str, Any]:
+    parts = {"requests": {resource: request}, "limits": {resource: limit}}
+    return {"type": "x", "resources": parts}
+
+
+GOOD = [
+    pytest.param({"type": "sleep"}, id="a-type"),
+    pytest.param(container(command=["sh"], args=["-c", "echo $HOME"]), id="a-container"),
+    pytest.param({"steps": [{"name": "a", "type": "x"}]}, id="steps"),
+    pytest.param({"steps": [{"name": "a", **container()}]}, id="a-step-with-a-container"),
+    pytest.param({"type": "x", "input": {"any": [1, None, {"deep": 2}]}}, id="any-input"),
+    pytest.param(env(name="A", value=""), id="an-empty-variable"),
+    pytest.param(env(name="A", secretRef=SECRET), id="a-variable-of-a-secret"),
+    pytest.param(callback(headers={"X-Team": "a b", "Authorization": "x"}), id="headers"),
+    pytest.param(callback(events=["failed"], secretRef=SECRET), id="a-callback"),
+    pytest.param({"type": "x", "cancel": True}, id="cancelled-from-the-start"),
+    pytest.param({"type": "x", "priority": 0, "ttlSecondsAfterFinished": 0}, id="zeros"),
+    pytest.param(requests(cpu=1), id="cpu-as-a-number"),
+    pytest.param(requests(cpu="1m"), id="the-least-cpu"),
+    pytest.param(limits(memory="1Gi"), id="memory"),
+    pytest.param(limits(memory="4Mi"), id="the-least-memory"),
+    pytest.param(limits(memory=4 * 2**20), id="the-least-memory-as-a-number"),
+    pytest.param(limits(memory="4194304000m"), id="the-least-memory-in-thousandths"),
+    pytest.param(requests(**{"ephemeral-storage": "1Mi"}), id="the-least-disk"),
+    pytest.param(both("cpu", 1, "1000m"), id="a-request-that-is-the-limit"),
+    pytest.param(both("memory", "4Mi", 2**30), id="a-request-below-a-limit-that-is-a-number"),
+    pytest.param(both("memory", "1023Mi", "1Gi"), id="a-request-below-the-limit-in-other-units"),
+    *(pytest.param(container(image=image), id=f"the-image-{image[:40]}") for image in IMAGES),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """A spec that breaks a rule, where, and what the API server says of it."""
+
+    spec: dict[str, Any]
+    pointer: str
+    told: str
+
+
+def _broken(spec: dict[str, Any], pointer: str, told: str, *, id: str) -> Any:  # noqa: A002
+    return pytest.param(Broken(spec, pointer, told), id=id)
+
+
+ONE_KIND = "exactly one of type, container and steps is needed"
+_ONE_VALUE = "exactly one of value and secretRef is needed"
+_OURS = "names that begin with LONGTASK_ are reserved"
+_HEADER = "Host, webhook-*, content and connection headers cannot be set"
+_STEP = {"name": "a", "type": "x"}
+_DISK = "ephemeral-storage"
+
+BROKEN = [
+    _broken({}, "", ONE_KIND, id="nothing-to-do"),
+    _broken({"type": "x"} | container(), "", ONE_KIND, id="a-type-and-a-container"),
+    _broken({"type": "x", "steps": [_STEP]}, "", ONE_KIND, id="a-type-and-steps"),
+    _broken(
+        {"steps": [_STEP, {"name": "b"}]},
+        "/steps/1",
+        "exactly one of type and container is needed",
+        id="a-step-of-nothing",
+    ),
+    _broken(env(name="LONGTASK_UID", value="x"), "/container/env/0/name", _OURS, id="our-names"),
+    _broken(
+        {"steps": [{"name": "a", **env(name="LONGTASK_X", value="x")}]},
+        "/steps/0/container/env/0/name",
+        _OURS,
+        id="our-names-in-a-step",
+    ),
+    _broken(env(name="A"), "/container/env/0", _ONE_VALUE, id="no-value"),
+    _broken(
+        env(name="A", value="x", secretRef=SECRET),
+        "/container/env/0",
+        _ONE_VALUE,
+        id="two-values",
+    ),
+    *(
+        _broken(
+            callback(headers={"X-Fine": "x", name: "x"}),
+            f"/callback/headers/{name}",
+            _HEADER,
+            id=f"the-header-{name.strip() or 'without-a-name'}",
+        )
+        for name in HEADERS
+    ),
+    *(
+        _broken(
+            container(image=image), "/container/image", "spec.container.image", id=f"image-{why}"
+        )
+        for image, why in NO_IMAGES.items()
+    ),
+    *(
+        _broken(
+            {"type": "x", "resources": {part: {resource: amount}}},
+            f"/resources/{part}/{resource}",
+            f"{resource}: at least {least}",
+            id=f"{part}-of-{amount}-of-{resource}",
+        )
+        for part in ("requests", "limits")
+        for resource, amount, least in (
+            ("cpu", 0, "1m"),
+            ("cpu", "0", "1m"),
+            ("cpu", "0.0009", "1m"),
+            ("memory", 0, "4Mi"),
+            ("memory", 64, "4Mi"),
+            ("memory", "64", "4Mi"),
+            ("memory", "64m", "4Mi"),
+            ("memory", "4M", "4Mi"),
+            ("memory", 4 * 2**20 - 1, "4Mi"),
+            (_DISK, 0, "1Mi"),
+            (_DISK, "1", "1Mi"),
+            (_DISK, "1023Ki", "1Mi"),
+        )
+    ),
+    *(
+        _broken(
+            both(resource, request, limit),
+            f"/resources/requests/{resource}",
+            f"{resource}: the request is above the limit",
+            id=f"a-request-of-{request}-above-a-limit-of-{limit}-of-{resource}",
+        )
+        for resource, request, limit in (
+            ("cpu", 2, 1),
+            ("cpu", "1001m", 1),
+            ("cpu", 1, "999m"),
+            ("memory", "1Gi", "1G"),
+            ("memory", 2**30, "512Mi"),
+            (_DISK, "2Gi", "1Gi"),
+        )
+    ),
+]
