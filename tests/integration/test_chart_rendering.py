@@ -1,33 +1,14 @@
 """The chart by helm: what it refuses, and what it makes."""
 
 import json
-import subprocess
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-CHART = Path(__file__).parents[2] / "charts" / "longtask"
+from chart_support import CHART, Object, helm, one, render, template
 
 
-def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["helm", *arguments], capture_output=True, text=True, check=False)
-
-
-def render(*settings: str) -> list[dict[str, Any]]:
-    flags = [part for setting in settings for part in ("--set", setting)]
-    out = helm("template", "longtask", str(CHART), "-n", "longtask", *flags)
-    assert out.returncode == 0, out.stderr
-    return [document for document in yaml.safe_load_all(out.stdout) if document]
-
-
-def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (found,) = (o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name)
-    return found
-
-
-def env(deployment: dict[str, Any]) -> dict[str, str]:
+def env(deployment: Object) -> dict[str, str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry["value"] for entry in container["env"]}
 
@@ -60,7 +41,7 @@ def test_lint_finds_nothing() -> None:
     ],
 )
 def test_wrong_values_are_refused(setting: str, where: str) -> None:
-    out = helm("template", "longtask", str(CHART), "--set", setting)
+    out = template("--set", setting)
     assert out.returncode != 0
     assert where in out.stderr
 
@@ -72,10 +53,37 @@ def test_both_components_are_told_the_same() -> None:
     shared = set(api) & set(operator)
     assert {name: api[name] for name in shared} == {name: operator[name] for name in shared}
     assert api["LONGTASK_CALLBACK_ALLOW"] == "10.1.2.3:8080,hooks.corp"
-    assert operator["LONGTASK_CALLBACK_DENY"] == "34.0.0.0/8"
+    assert api["LONGTASK_CALLBACK_DENY"] == "34.0.0.0/8"
     assert operator["LONGTASK_CALLBACK_SCHEDULE"].startswith("0,5,300,")
     assert operator["LONGTASK_RUNNER_API_URL"] == "http://longtask-api.longtask.svc:8081"
     assert json.loads(api["LONGTASK_RESOURCE_CAP"])["memory"] == "8Gi"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param((), {}, id="nothing-is-said-where-there-is-nothing-to-say"),
+        pytest.param(
+            ("types.httpFetchAllow={10.1.2.3,hooks.corp}",),
+            {"HTTP_FETCH_ALLOW": "10.1.2.3,hooks.corp"},
+            id="what-is-allowed-to-it-alone",
+        ),
+        pytest.param(
+            ("callbacks.deny={34.0.0.0/8,35.0.0.0/8}",),
+            {"HTTP_FETCH_DENY": "34.0.0.0/8,35.0.0.0/8"},
+            id="what-is-denied-to-callbacks-is-denied-to-it",
+        ),
+        pytest.param(
+            ("types.httpFetchAllow={34.1.2.3}", "callbacks.deny={34.0.0.0/8}"),
+            {"HTTP_FETCH_ALLOW": "34.1.2.3", "HTTP_FETCH_DENY": "34.0.0.0/8"},
+            id="both",
+        ),
+    ],
+)
+def test_what_http_fetch_may_reach(settings: tuple[str, ...], expected: dict[str, str]) -> None:
+    spec = one(render(*settings), "LongTaskType", "http-fetch")["spec"]
+    entries = spec.get("container", {}).get("env", [])
+    assert {entry["name"]: entry["value"] for entry in entries} == expected
 
 
 def test_without_a_token_none_is_mounted() -> None:

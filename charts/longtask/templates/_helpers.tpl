@@ -75,6 +75,8 @@ app.kubernetes.io/component: {{ .component }}
   value: {{ .Release.Namespace | quote }}
 - name: LONGTASK_CALLBACK_ALLOW
   value: {{ join "," .Values.callbacks.allow | quote }}
+- name: LONGTASK_CALLBACK_DENY
+  value: {{ join "," .Values.callbacks.deny | quote }}
 - name: LONGTASK_RUNNER_IMAGE
   value: {{ include "longtask.image" (dict "root" . "image" .Values.runner.image) | quote }}
 - name: LONGTASK_RESOURCES
