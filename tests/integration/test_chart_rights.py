@@ -20,16 +20,24 @@ KEYS = "secrets=longtask-callback-keys"
 TOKEN = "secrets=longtask-api-token"
 
 API_MAY: Rights = [
-    *((TASKS, "get list watch create update patch delete", f"{k}.longtask.dev") for k in KINDS),
+    (TASKS, "get list watch create patch delete", "longtasks.longtask.dev"),
+    (TASKS, "get list watch", "longtaskqueues.longtask.dev"),
+    (TASKS, "get list watch", "longtasktypes.longtask.dev"),
     (TASKS, "patch", "longtasks.longtask.dev/status"),
-    (TASKS, "get list watch", "pods"),
+    (TASKS, "get list", "pods"),
     (TASKS, "get", "pods/log"),
     (RELEASE, "get patch", KEYS),
     ("", "create", "tokenreviews.authentication.k8s.io"),
 ]
 API_MAY_NOT: Rights = [
     (TASKS, "get list create patch delete", "jobs.batch"),
-    (TASKS, "create update patch delete", "pods"),
+    (TASKS, "update deletecollection", "longtasks.longtask.dev"),
+    *(
+        (TASKS, "create update patch delete", f"{kind}.longtask.dev")
+        for kind in ("longtaskqueues", "longtasktypes", "longtaskschedules")
+    ),
+    (TASKS, "get list watch", "longtaskschedules.longtask.dev"),
+    (TASKS, "create update patch delete watch", "pods"),
     (TASKS, "create get", "pods/exec"),
     (TASKS, "get list watch", "secrets"),
     (RELEASE, "list watch", "secrets"),
@@ -45,13 +53,14 @@ API_MAY_NOT: Rights = [
     ("default", "list create", "longtasks.longtask.dev"),
 ]
 OPERATOR_MAY: Rights = [
-    *((TASKS, "get list watch", f"{k}.longtask.dev") for k in KINDS),
-    (TASKS, "patch", "longtasks.longtask.dev"),
+    (TASKS, "get list watch", "longtasks.longtask.dev"),
+    (TASKS, "get list watch", "longtasktypes.longtask.dev"),
+    (TASKS, "list watch", "longtaskqueues.longtask.dev"),
     (TASKS, "patch", "longtasks.longtask.dev/status"),
-    (TASKS, "get list watch create patch delete", "jobs.batch"),
-    (TASKS, "get list watch patch delete", "pods"),
-    (TASKS, "list create", "events"),
-    (TASKS, "list create", "events.events.k8s.io"),
+    (TASKS, "get list create patch delete", "jobs.batch"),
+    (TASKS, "list watch patch", "pods"),
+    (TASKS, "list", "events"),
+    (TASKS, "create", "events.events.k8s.io"),
     (TASKS, "get", "secrets"),
     (RELEASE, "get patch", KEYS),
 ]
@@ -59,13 +68,14 @@ OPERATOR_MAY_NOT: Rights = [
     (TASKS, "list watch create patch delete", "secrets"),
     (RELEASE, "list", "secrets"),
     (RELEASE, "get patch", TOKEN),
-    (TASKS, "create update", "pods"),
+    (TASKS, "create update delete", "pods"),
     (TASKS, "create get", "pods/exec"),
     (TASKS, "create", "roles.rbac.authorization.k8s.io"),
     (TASKS, "create", "rolebindings.rbac.authorization.k8s.io"),
     (TASKS, "create", "serviceaccounts/token"),
     (TASKS, "impersonate", "serviceaccounts"),
-    (TASKS, "delete", "longtasks.longtask.dev"),
+    (TASKS, "create update patch delete", "longtasks.longtask.dev"),
+    (TASKS, "get list watch", "longtaskschedules.longtask.dev"),
     (TASKS, "create patch delete", "longtasktypes.longtask.dev"),
     (TASKS, "create patch delete", "longtaskqueues.longtask.dev"),
     ("", "create", "tokenreviews.authentication.k8s.io"),

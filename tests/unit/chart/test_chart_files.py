@@ -95,7 +95,11 @@ def test_a_type_means_the_same_to_helm(path: Path) -> None:
         (signing_keys.KEYS_SECRET, "_helpers.tpl"),
         (names.OWNER_LABEL, "admission-policy.yaml"),
         (f"{names.GROUP}/egress", "networkpolicies.yaml"),
-        *((kind, "rbac.yaml") for kind in (names.LONGTASKS, names.LONGTASKSCHEDULES)),
+        *(
+            (kind, "rbac.yaml")
+            for kind in (names.LONGTASKS, names.LONGTASKQUEUES, names.LONGTASKTYPES)
+        ),
+        (names.LONGTASKSCHEDULES, "aggregated-roles.yaml"),
     ],
 )
 def test_names_of_the_contract_stand_in_the_templates(name: str, file: str) -> None:
