@@ -1,16 +1,29 @@
 """The chart by helm: what it refuses, and what it makes."""
 
 import json
+from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 import yaml
 
-from chart_support import CHART, Object, helm, one, render, template
+from chart_support import CHART, Object, helm, notes, one, render, template
 
 
 def env(deployment: Object) -> dict[str, str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def api_server_cidrs(objects: list[Object], component: str) -> list[str]:
+    """Return where the component's NetworkPolicy lets it reach the API server."""
+    policy = one(objects, "NetworkPolicy", f"longtask-{component}")
+    (rule,) = (
+        rule
+        for rule in policy["spec"]["egress"]
+        if {"protocol": "TCP", "port": 6443} in rule.get("ports", [])
+    )
+    return [to["ipBlock"]["cidr"] for to in rule["to"]]
 
 
 def test_lint_finds_nothing() -> None:
@@ -44,6 +57,101 @@ def test_wrong_values_are_refused(setting: str, where: str) -> None:
     out = template("--set", setting)
     assert out.returncode != 0
     assert where in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        pytest.param(
+            ("api.serviceAccount.create=false",),
+            "api.serviceAccount.name: needed",
+            id="an-account-that-nobody-made-or-named",
+        ),
+        pytest.param(
+            ("api.serviceAccount.create=false", "operator.serviceAccount.create=false"),
+            "serviceAccount.name: needed",
+            id="nor-for-both",
+        ),
+        pytest.param(
+            ("operator.serviceAccount.create=false", "operator.serviceAccount.name=default"),
+            "operator.serviceAccount.name: every pod",
+            id="the-account-that-every-pod-has",
+        ),
+        pytest.param(
+            ("api.serviceAccount.name=both", "operator.serviceAccount.name=both"),
+            "must differ",
+            id="one-account-for-both",
+        ),
+        pytest.param(
+            ("operator.serviceAccount.create=false", "operator.serviceAccount.name=longtask-api"),
+            "must differ",
+            id="the-others-made-account",
+        ),
+    ],
+)
+def test_api_and_operator_have_accounts_of_their_own(settings: tuple[str, ...], where: str) -> None:
+    out = template(*(part for setting in settings for part in ("--set", setting)))
+    assert out.returncode != 0
+    assert where in out.stderr
+
+
+def test_an_account_that_is_there_already_is_used() -> None:
+    objects = render("api.serviceAccount.create=false", "api.serviceAccount.name=mine")
+    pod = one(objects, "Deployment", "longtask-api")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "mine"
+    made = [o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount"]
+    assert made == ["longtask-operator", "longtask-task"]
+
+
+def test_a_guarded_install_warns_of_nothing() -> None:
+    assert "WARNING" not in notes("networkPolicy.apiServer.cidrs={10.0.0.8/32}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("api.insecure=true", "api.insecure is set"),
+        ("networkPolicy.enabled=false", "networkPolicy.enabled is off"),
+        ("admission.enabled=false", "admission.enabled is off"),
+        ("rbac.create=false", "rbac.create is off"),
+        ("tasks.createNamespaces=false", "tasks.createNamespaces is off"),
+        ("networkPolicy.apiServer.cidrs=null", "could not be looked up"),
+    ],
+)
+def test_a_missing_guard_is_told(setting: str, words: str) -> None:
+    told = notes("networkPolicy.apiServer.cidrs={10.0.0.8/32}", setting)
+    (warning,) = [line for line in told.split("\n\n") if line.startswith("WARNING: ")]
+    assert words in " ".join(warning.split())
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param((), ["0.0.0.0/0", "::/0"], id="everywhere-when-no-cluster-is-asked"),
+        pytest.param(
+            ("networkPolicy.apiServer.cidrs={10.0.0.8/32}",), ["10.0.0.8/32"], id="as-it-was-said"
+        ),
+    ],
+)
+@pytest.mark.parametrize("component", ["api", "operator"])
+def test_where_the_api_server_is(
+    settings: tuple[str, ...], expected: list[str], component: str
+) -> None:
+    assert api_server_cidrs(render(*settings), component) == expected
+
+
+def test_the_api_server_is_looked_up(kubectl: Callable[..., str]) -> None:
+    def found(kind: str) -> Object:
+        return json.loads(kubectl("get", kind, "kubernetes", "-n", "default", "-o", "json"))
+
+    addresses = [*found("service")["spec"]["clusterIPs"]]
+    for endpoint in found("endpointslice")["endpoints"]:
+        addresses += endpoint["addresses"]
+    out = template("--dry-run=server")
+    assert out.returncode == 0, out.stderr
+    objects = [document for document in yaml.safe_load_all(out.stdout) if document]
+    cidrs = api_server_cidrs(objects, "operator")
+    assert {ip_network(cidr) for cidr in cidrs} == {ip_network(address) for address in addresses}
 
 
 def test_both_components_are_told_the_same() -> None:

@@ -36,6 +36,14 @@ def render(*settings: str, values: Object | None = None) -> list[Object]:
     return [document for document in yaml.safe_load_all(out.stdout) if document]
 
 
+def notes(*settings: str) -> str:
+    """Return what an install that asks no cluster would tell."""
+    flags = [part for setting in settings for part in ("--set", setting)]
+    out = helm("install", RELEASE, str(CHART), "-n", RELEASE, "--dry-run=client", *flags)
+    assert out.returncode == 0, out.stderr
+    return out.stdout.split("\nNOTES:\n")[1]
+
+
 def one(objects: list[Object], kind: str, name: str) -> Object:
     """Return the only object of that kind and name."""
     (found,) = (o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name)

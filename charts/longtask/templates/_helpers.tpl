@@ -41,10 +41,24 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "longtask.operator.name" -}}{{ include "longtask.fullname" . }}-operator{{- end -}}
 
 {{- define "longtask.api.account" -}}
-{{- .Values.api.serviceAccount.name | default (ternary (include "longtask.api.name" .) "default" .Values.api.serviceAccount.create) -}}
+{{- include "longtask.account" (dict "root" . "component" "api") -}}
 {{- end -}}
 {{- define "longtask.operator.account" -}}
-{{- .Values.operator.serviceAccount.name | default (ternary (include "longtask.operator.name" .) "default" .Values.operator.serviceAccount.create) -}}
+{{- include "longtask.account" (dict "root" . "component" "operator") -}}
+{{- end -}}
+
+{{- /* Arguments: root, component. Rights and the admission policy know API and operator by their
+       accounts, so each needs one of its own, that no other pod has by default. */ -}}
+{{- define "longtask.account" -}}
+{{- $account := index .root.Values .component "serviceAccount" -}}
+{{- $made := ternary (include (printf "longtask.%s.name" .component) .root) "" $account.create -}}
+{{- $name := $account.name | default $made -}}
+{{- if not $name -}}
+{{- fail (printf "%s.serviceAccount.name: needed where %s.serviceAccount.create is false" .component .component) -}}
+{{- else if eq $name "default" -}}
+{{- fail (printf "%s.serviceAccount.name: every pod of the namespace runs as `default`; name another" .component) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "longtask.tokenSecret" -}}
@@ -155,9 +169,37 @@ v6: ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]
     - {protocol: TCP, port: 53}
 {{- end -}}
 
+{{- /* Where the API server is, as {cidrs, source}: as the values say (source: values), else as the
+       cluster says (cluster), else anywhere (nothing). Both its endpoints and the Service's own
+       addresses: network plugins differ in which of them they see. */ -}}
+{{- define "longtask.apiServer" -}}
+{{- $cidrs := .Values.networkPolicy.apiServer.cidrs -}}
+{{- $source := "values" -}}
+{{- if not $cidrs -}}
+{{- $source = "cluster" -}}
+{{- $slice := lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" | default dict -}}
+{{- $addresses := list -}}
+{{- range $slice.endpoints -}}
+{{- $addresses = concat $addresses .addresses -}}
+{{- end -}}
+{{- if $addresses -}}
+{{- $service := lookup "v1" "Service" "default" "kubernetes" | default dict -}}
+{{- $addresses = concat $addresses (dig "spec" "clusterIPs" list $service) -}}
+{{- end -}}
+{{- range $addresses | uniq | sortAlpha -}}
+{{- $cidrs = append $cidrs (printf "%s/%s" . (ternary "128" "32" (contains ":" .))) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $cidrs -}}
+{{- $source = "nothing" -}}
+{{- $cidrs = list "0.0.0.0/0" "::/0" -}}
+{{- end -}}
+{{- dict "cidrs" $cidrs "source" $source | toJson -}}
+{{- end -}}
+
 {{- define "longtask.apiServerEgress" -}}
 - to:
-    {{- range .Values.networkPolicy.apiServer.cidrs }}
+    {{- range (include "longtask.apiServer" . | fromJson).cidrs }}
     - ipBlock:
         cidr: {{ . | quote }}
     {{- end }}
