@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chart_support import CHART, Object, helm, notes, one, render, template
+from longtask_api import server
 
 
 def env(deployment: Object) -> dict[str, str]:
@@ -216,7 +217,42 @@ def test_every_pod_of_ours_is_restricted() -> None:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
-            assert container["resources"]["limits"]["memory"]
+            assert {"cpu", "memory", "ephemeral-storage"} == set(container["resources"]["requests"])
+            # No processor limit: an idle processor is for whoever has work.
+            assert {"memory", "ephemeral-storage"} == set(container["resources"]["limits"])
+
+
+def test_great_numbers_arrive_as_they_were_written() -> None:
+    # A template prints a float from one million on as 1e+06.
+    values = {
+        "callbacks": {"schedule": [0, 1_000_000, 31_536_000]},
+        "defaultQueue": {"maxRunning": 2_000_000},
+        "api": {"replicaCount": 1_000_000},
+        "tasks": {"resourceCap": {"memory": 16_000_000_000}},
+    }
+    objects = render(values=values)
+    api = one(objects, "Deployment", "longtask-api")
+    operator = one(objects, "Deployment", "longtask-operator")
+    assert env(operator)["LONGTASK_CALLBACK_SCHEDULE"] == "0,1000000,31536000"
+    assert (
+        env(operator)["LONGTASK_RESOURCE_CAP"]
+        == '{"cpu":"4","ephemeral-storage":"10Gi","memory":16000000000}'
+    )
+    queue = one(objects, "LongTaskQueue", "default")
+    for number in (api["spec"]["replicas"], queue["spec"]["maxRunning"]):
+        assert isinstance(number, int)
+    (limits,) = one(objects, "LimitRange", "longtask")["spec"]["limits"]
+    assert int(limits["max"]["memory"]) == 16_000_000_000
+
+
+def test_the_api_serves_on_until_nobody_sends_to_it() -> None:
+    pod = one(render(), "Deployment", "longtask-api")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    # The kubelet's own sleep: the image needs no shell for it.
+    seconds = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert seconds == 5
+    # What is open by then has `server._GRACE_SECONDS`, and the rest of the process a few more.
+    assert pod["terminationGracePeriodSeconds"] >= seconds + server._GRACE_SECONDS + 5
 
 
 def test_the_types_arrive_as_they_stand_in_their_files() -> None:

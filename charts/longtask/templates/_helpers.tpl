@@ -81,6 +81,14 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Numbers of a values file are floats, which a template prints from one million on as 1e+06. */ -}}
+{{- define "longtask.integers" -}}
+{{- range $index, $number := . -}}
+{{- if $index }},{{ end -}}
+{{- int64 $number -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What API and operator share, the same word for word. */ -}}
 {{- define "longtask.commonEnv" -}}
 - name: LONGTASK_NAMESPACE
@@ -107,6 +115,7 @@ serviceAccountName: {{ .account }}
 automountServiceAccountToken: true
 # The variables of a Service named longtask-api would begin with LONGTASK_API_.
 enableServiceLinks: false
+# Enough for the API: 5 s of preStop, 10 s for open answers, the rest to end in order.
 terminationGracePeriodSeconds: 30
 securityContext:
   {{- include "longtask.podSecurityContext" .values.podSecurityContext | nindent 2 }}
