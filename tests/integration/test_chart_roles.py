@@ -23,12 +23,12 @@ import longtask_api.errors
 import longtask_operator.cluster
 import longtask_operator.errors
 from longtask_api import ports
-from longtask_crds import callback, names
+from longtask_crds import names, signing_keys
+from longtask_crds.testing import NOW, a_task, with_status
 from longtask_operator import handlers, testing
-from longtask_operator.testing import NOW
 
 RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
-KEYS = callback.KEYS_SECRET
+KEYS = signing_keys.KEYS_SECRET
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -155,7 +155,7 @@ async def test_the_apis_rights(asked: tuple[client.ApiClient, set[Right]]) -> No
         ],
         "delete": [given(ports.TASKS, "a")],
         "get_pod": [given("a")],
-        "find_pod": [given({})],
+        "find_pods": [given({})],
         "pod_log": [given("a", container="runner", follow=True)],
         "review_token": [given("token", "audience")],
         "get_secret": [given(KEYS)],
@@ -172,13 +172,13 @@ async def test_the_apis_rights(asked: tuple[client.ApiClient, set[Right]]) -> No
 
 
 async def test_the_operators_rights(asked: tuple[client.ApiClient, set[Right]]) -> None:
-    task = testing.a_task()
+    task = a_task()
     secret = {"metadata": {"name": KEYS, "namespace": RELEASE, "resourceVersion": "1"}}
     ours = (names.LONGTASKS, names.LONGTASKQUEUES, names.LONGTASKTYPES)
     questions = {
         "get_task": [given("a")],
         "get_type": [given("a")],
-        "write_status": [given(task, testing.with_status(task, queue="default").status)],
+        "write_status": [given(task, with_status(task, queue="default").status)],
         "create_job": [given({"metadata": {"namespace": TASKS}}, now=NOW)],
         "get_job": [given("a", now=NOW)],
         "why_no_pod": [given(testing.a_job())],
