@@ -207,7 +207,7 @@ def violations(
         if getattr(spec, field):
             message = f"{field} are not supported by this version"
             found.append(Violation(f"/{field}", message, Reason.NOT_SUPPORTED))
-    value = {} if spec.input is None else spec.input
+    value = effective.input_of(spec)
     try:
         size = json_values.size(value)
     except RecursionError:

@@ -53,7 +53,6 @@ class EffectiveSpec:
     command: tuple[str, ...] | None
     args: tuple[str, ...] | None
     env: tuple[v1alpha1.EnvVar, ...]
-    input: Any
     queue: str
     priority: int
     resources: v1alpha1.Resources
@@ -82,7 +81,6 @@ def effective_spec(
         command=None if container.command is None else tuple(container.command),
         args=None if container.args is None else tuple(container.args),
         env=tuple(container.env or ()),
-        input={} if spec.input is None else spec.input,
         queue=queue_of(spec, defaults),
         priority=priority_of(spec, defaults),
         resources=_resources(spec.resources, defaults.resources, installation),
@@ -92,6 +90,11 @@ def effective_spec(
         writable_root=bool(security.writable_root),
         egress=task_type.egress or v1alpha1.Egress.NONE,
     )
+
+
+def input_of(spec: v1alpha1.LongTaskSpec) -> Any:
+    """Return what the program gets; no type has an input of its own."""
+    return {} if spec.input is None else spec.input
 
 
 def queue_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> str:

@@ -12,12 +12,12 @@ from longtask_crds.v1alpha1 import (
     Reason,
     conditions,
 )
+from longtask_crds.v1alpha1.conditions import Change
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=1)
-BEFORE = conditions.replaced(
-    (), ConditionType.STALLED, ConditionStatus.FALSE, Reason.AS_EXPECTED, now=NOON
-)
+AS_EXPECTED = Change(ConditionType.STALLED, ConditionStatus.FALSE, Reason.AS_EXPECTED)
+BEFORE = conditions.changed((), AS_EXPECTED, now=NOON)
 
 
 @pytest.mark.parametrize(
@@ -30,18 +30,18 @@ BEFORE = conditions.replaced(
         pytest.param(ConditionStatus.TRUE, Reason.POD_CANNOT_START, LATER, id="the-status-is-new"),
     ],
 )
-def test_replaced(status: ConditionStatus, reason: Reason, moved: datetime) -> None:
-    (after,) = conditions.replaced(BEFORE, ConditionType.STALLED, status, reason, "why", now=LATER)
+def test_changed(status: ConditionStatus, reason: Reason, moved: datetime) -> None:
+    stalled = Change(ConditionType.STALLED, status, reason, "why")
+    (after,) = conditions.changed(BEFORE, stalled, now=LATER)
     assert (after.status, after.reason, after.message) == (status, reason, "why")
     assert after.last_transition_time == moved
 
 
 def test_the_others_stay_as_they_are() -> None:
-    both = conditions.replaced(
-        BEFORE, ConditionType.FINISHED, ConditionStatus.TRUE, Reason.COMPLETED, now=LATER
-    )
+    finished = Change(ConditionType.FINISHED, ConditionStatus.TRUE, Reason.COMPLETED)
+    both = conditions.changed(BEFORE, finished, now=LATER)
     assert both[0] == BEFORE[0]
-    status = LongTaskStatus(conditions=list(both))
+    status = LongTaskStatus(conditions=both)
     assert status.is_true(ConditionType.FINISHED)
     assert not status.is_true(ConditionType.STALLED)
     assert not status.is_true(ConditionType.ACCEPTED)

@@ -54,7 +54,6 @@ def of(own: v1alpha1.LongTaskSpec, kind: v1alpha1.LongTaskTypeSpec | None) -> An
                 "run_as_user": 65532,
                 "writable_root": False,
                 "egress": v1alpha1.Egress.NONE,
-                "input": {},
                 "env": (),
             },
             id="where-nobody-says-anything-the-documented-defaults-hold",
@@ -76,14 +75,13 @@ def of(own: v1alpha1.LongTaskSpec, kind: v1alpha1.LongTaskTypeSpec | None) -> An
             id="the-type-says-what-the-task-does-not",
         ),
         pytest.param(
-            spec(queue="own", priority=0, timeouts={"startSeconds": 5}, input=[None]),
+            spec(queue="own", priority=0, timeouts={"startSeconds": 5}),
             TYPE,
             {
                 "queue": "own",
                 "priority": 0,
                 "start_seconds": 5,
                 "run_seconds": 60,
-                "input": [None],
             },
             id="the-task-wins-field-by-field-and-zero-is-a-word",
         ),
@@ -146,3 +144,15 @@ def test_what_is_over_the_cap_is_named() -> None:
         "/requests/ephemeral-storage",
         "/limits/cpu",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        pytest.param({}, {}, id="nothing-is-an-empty-object"),
+        pytest.param({"input": [None]}, [None], id="any-json"),
+        pytest.param({"input": 0}, 0, id="zero-is-a-word"),
+    ],
+)
+def test_input_of(given: dict[str, Any], got: Any) -> None:
+    assert effective.input_of(spec(**given)) == got

@@ -12,15 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.queueing import Counts, Entry, Index, Place, Standing
-from longtask_operator.testing import NOW, a_task, an_attempt, with_meta, with_status
+from longtask_crds.testing import FINISHED, NOW, a_task, an_attempt, with_meta, with_status
 
 QUEUE = ObjectKey("ns", "default")
-FINISHED = v1alpha1.Condition(
-    type="Finished",
-    status=v1alpha1.ConditionStatus.TRUE,
-    reason="Completed",
-    last_transition_time=NOW,
-)
 RUNS = with_status(a_task(), attempt=1, attempts=[an_attempt()], queue="lane")
 
 

@@ -31,7 +31,7 @@ def build(
     attempt: int,
     surroundings: Surroundings,
 ) -> dict[str, Any]:
-    """Return the Job of one attempt, for the namespace of its task."""
+    """Return the Job of one attempt, for the namespace of its task; the task is whole."""
     meta = task.metadata
     labels = {
         names.TASK_LABEL: meta.name,
@@ -77,7 +77,9 @@ def build(
                 "metadata": {
                     "labels": labels | {names.EGRESS_LABEL: spec.egress.value},
                     "annotations": {
-                        runner_contract.INPUT_ANNOTATION: json_values.compact(spec.input),
+                        runner_contract.INPUT_ANNOTATION: json_values.compact(
+                            effective.input_of(task.spec)
+                        ),
                         runner_contract.CHECKPOINT_ANNOTATION: "",
                     },
                 },
