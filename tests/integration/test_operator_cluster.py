@@ -1,6 +1,7 @@
 """The operator's door to Kubernetes, against a real API server."""
 
 import asyncio
+import dataclasses
 import json
 import sys
 import uuid
@@ -11,19 +12,16 @@ from typing import Any
 
 import pytest
 
+from longtask_adapters.kube import errors, informer, kinds, secrets
+from longtask_adapters.kube.cache import Cache
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_crds import effective, names, v1alpha1
+from longtask_crds.names import ObjectKey
 from longtask_crds.testing import FINISHED
-from longtask_crds.v1alpha1 import Reason
-from longtask_operator import (
-    cluster,
-    decision,
-    errors,
-    job_manifest,
-    outcome,
-    pods,
-    status,
-    testing,
-)
+from longtask_crds.v1alpha1 import EventReason, Reason
+from longtask_operator import cluster, testing
+from longtask_operator.rules import decisions, job_manifest, outcome, pods, status
 
 Kubectl = Callable[..., str]
 
@@ -33,10 +31,14 @@ def now() -> datetime:
 
 
 @pytest.fixture
-async def door(kubeconfig: Path, namespace: str) -> AsyncIterator[cluster.KubernetesCluster]:
-    found = await cluster.connect(namespace)
-    yield found
-    await found.close()
+async def connection(kubeconfig: Path) -> AsyncIterator[Connection]:
+    async with KubernetesTransport.connect(kubeconfig=kubeconfig) as transport:
+        yield Connection(transport, user_agent=cluster.USER_AGENT)
+
+
+@pytest.fixture
+def door(connection: Connection) -> cluster.Cluster:
+    return cluster.Cluster(connection)
 
 
 @pytest.fixture
@@ -48,12 +50,12 @@ def run(kubectl: Kubectl, namespace: str) -> Kubectl:
 
 
 @pytest.fixture
-def name(run: Kubectl) -> Iterator[str]:
-    """A task's name, and the task."""
-    found = f"t-{uuid.uuid4().hex[:8]}"
-    create(run, "LongTask", found, {"type": "sleep"})
+def key(run: Kubectl, namespace: str) -> Iterator[ObjectKey]:
+    """A task's key, and the task."""
+    found = ObjectKey(namespace, f"t-{uuid.uuid4().hex[:8]}")
+    create(run, "LongTask", found.name, {"type": "sleep"})
     yield found
-    run("delete", "longtask", found, "--ignore-not-found")
+    run("delete", "longtask", found.name, "--ignore-not-found")
 
 
 def create(run: Kubectl, kind: str, name: str, spec: dict[str, Any]) -> None:
@@ -78,54 +80,49 @@ def claimed(task: v1alpha1.LongTask, **values: Any) -> v1alpha1.LongTaskStatus:
 # --- tasks ---
 
 
-async def test_a_task_is_read_with_its_default(
-    door: cluster.KubernetesCluster, name: str, namespace: str
-) -> None:
-    task = await door.get_task(name)
-    assert (task.metadata.name, task.metadata.namespace) == (name, namespace)
+async def test_a_task_is_read_with_its_default(door: cluster.Cluster, key: ObjectKey) -> None:
+    task = await door.get_task(key)
+    assert (task.metadata.namespace, task.metadata.name) == key
     assert task.status.to_json() == {"phase": "Pending", "conditions": []}
     assert task.metadata.creation_timestamp is not None
 
 
-async def test_what_is_not_there_is_not_found(door: cluster.KubernetesCluster) -> None:
+async def test_what_is_not_there_is_not_found(door: cluster.Cluster, namespace: str) -> None:
+    nobody = ObjectKey(namespace, "nobody")
     with pytest.raises(errors.NotFound):
-        await door.get_task("nobody")
+        await door.get_task(nobody)
     with pytest.raises(errors.NotFound):
-        await door.get_type("nothing")
+        await door.get_type(nobody)
 
 
-async def test_a_type_is_read(door: cluster.KubernetesCluster, run: Kubectl) -> None:
+async def test_a_type_is_read(door: cluster.Cluster, run: Kubectl, namespace: str) -> None:
     create(run, "LongTaskType", "sleep", {"defaults": {"priority": 7}})
-    found = await door.get_type("sleep")
+    found = await door.get_type(ObjectKey(namespace, "sleep"))
     assert found.spec.defaults == v1alpha1.TypeDefaults(priority=7)
 
 
-async def test_a_status_is_written_and_comes_back(
-    door: cluster.KubernetesCluster, name: str
-) -> None:
-    task = await door.get_task(name)
+async def test_a_status_is_written_and_comes_back(door: cluster.Cluster, key: ObjectKey) -> None:
+    task = await door.get_task(key)
     value = {"n": None, "list": [None, {"x": None}], "large": 2**62, "text": "é"}
     after = claimed(task, waiting="w", result=v1alpha1.Result(value=value))
     written = await door.write_status(task, after)
     assert written.status == after
-    assert (await door.get_task(name)).status == after
+    assert (await door.get_task(key)).status == after
     gone = written.status.model_copy(update={"waiting": None})
     assert (await door.write_status(written, gone)).status.waiting is None
 
 
-async def test_a_stale_write_is_a_conflict(door: cluster.KubernetesCluster, name: str) -> None:
-    task = await door.get_task(name)
+async def test_a_stale_write_is_a_conflict(door: cluster.Cluster, key: ObjectKey) -> None:
+    task = await door.get_task(key)
     await door.write_status(task, claimed(task))
     with pytest.raises(errors.Conflict) as caught:
         await door.write_status(task, claimed(task, waiting="too late"))
     assert not isinstance(caught.value, errors.AlreadyExists)
-    assert (await door.get_task(name)).status.waiting is None
+    assert (await door.get_task(key)).status.waiting is None
 
 
-async def test_a_stale_removal_is_a_conflict_too(
-    door: cluster.KubernetesCluster, name: str
-) -> None:
-    task = await door.get_task(name)
+async def test_a_stale_removal_is_a_conflict_too(door: cluster.Cluster, key: ObjectKey) -> None:
+    task = await door.get_task(key)
     said = await door.write_status(task, claimed(task, waiting="w"))
     silent = said.status.model_copy(update={"waiting": None})
     await door.write_status(said, silent)
@@ -133,22 +130,22 @@ async def test_a_stale_removal_is_a_conflict_too(
         await door.write_status(said, silent)
 
 
-async def test_nothing_to_write_is_no_request(door: cluster.KubernetesCluster, name: str) -> None:
-    task = await door.get_task(name)
+async def test_nothing_to_write_is_no_request(door: cluster.Cluster, key: ObjectKey) -> None:
+    task = await door.get_task(key)
     assert await door.write_status(task, task.status) is task
 
 
 async def test_a_task_that_is_gone_is_not_found(
-    door: cluster.KubernetesCluster, run: Kubectl, name: str
+    door: cluster.Cluster, run: Kubectl, key: ObjectKey
 ) -> None:
-    task = await door.get_task(name)
-    run("delete", "longtask", name)
+    task = await door.get_task(key)
+    run("delete", "longtask", key.name)
     with pytest.raises(errors.NotFound):
         await door.write_status(task, claimed(task))
 
 
-async def test_a_finished_status_is_frozen(door: cluster.KubernetesCluster, name: str) -> None:
-    task = await door.get_task(name)
+async def test_a_finished_status_is_frozen(door: cluster.Cluster, key: ObjectKey) -> None:
+    task = await door.get_task(key)
     finished = await door.write_status(task, claimed(task, conditions=[FINISHED]))
     with pytest.raises(errors.Rejected, match="attempt of a finished task cannot be changed"):
         await door.write_status(finished, claimed(finished, attempt=2))
@@ -161,19 +158,17 @@ async def test_a_finished_status_is_frozen(door: cluster.KubernetesCluster, name
     assert told.status.callback == entry
 
 
-async def test_a_whole_story_is_taken_by_the_server(
-    door: cluster.KubernetesCluster, name: str
-) -> None:
+async def test_a_whole_story_is_taken_by_the_server(door: cluster.Cluster, key: ObjectKey) -> None:
     """Each status that `next_status` derives fits the schema."""
-    task = await door.get_task(name)
+    task = await door.get_task(key)
     pod = testing.an_ended_pod(1, "x" * 5000, node="node-1")
     failure = outcome.of_pod(pod, cancel_requested=False, run_seconds=1)
-    story: list[decision.Decision] = [
-        decision.Enqueue("there is no LongTaskQueue named q", Reason.QUEUE_NOT_FOUND),
-        decision.Claim(1, "a-job"),
-        decision.Explain("x" * 5000, Reason.POD_CANNOT_START, "job-1"),
-        decision.MarkRunning(testing.a_pod(started_at=now(), node="node-1")),
-        decision.Finish(failure, pod),
+    story: list[decisions.Write] = [
+        decisions.Enqueue("there is no LongTaskQueue named q", Reason.QUEUE_NOT_FOUND),
+        decisions.Claim(1, "a-job"),
+        decisions.Explain("x" * 5000, Reason.POD_CANNOT_START, "job-1"),
+        decisions.MarkRunning(testing.a_pod(started_at=now(), node="node-1")),
+        decisions.Finish(failure, pod),
     ]
     for decided in story:
         after = status.next_status(task, decided, queue="default", now=now())
@@ -182,33 +177,37 @@ async def test_a_whole_story_is_taken_by_the_server(
 
 
 async def test_lists_have_a_version_and_everything(
-    door: cluster.KubernetesCluster, run: Kubectl, name: str
+    connection: Connection, run: Kubectl, key: ObjectKey
 ) -> None:
-    version, items = await door.list_ours(names.LONGTASKS)
-    (raw,) = [item for item in items if item["metadata"]["name"] == name]
-    assert version >= int(raw["metadata"]["resourceVersion"])
-    run("delete", "longtask", name)
-    later, items = await door.list_ours(names.LONGTASKS)
-    assert later > version
-    assert name not in {item["metadata"]["name"] for item in items}
+    seen: Cache[v1alpha1.LongTask] = Cache()
+    first = await informer.relist(connection, kinds.TASKS, key.namespace, seen)
+    task = seen.get(key)
+    assert task is not None
+    assert first.version >= int(task.metadata.resource_version)
+    again = await informer.relist(connection, kinds.TASKS, key.namespace, seen, limit=1)
+    assert again.changes == []
+    run("delete", "longtask", key.name)
+    later = await informer.relist(connection, kinds.TASKS, key.namespace, seen)
+    assert later.version > first.version
+    assert seen.get(key) is None
 
 
 async def test_an_absurdly_deep_input_does_not_break_the_lists(
-    door: cluster.KubernetesCluster, run: Kubectl
+    connection: Connection, run: Kubectl, namespace: str
 ) -> None:
     deep: Any = 1
     for _ in range(9_900):
         deep = [deep]
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(names.RECURSION_LIMIT)
+    seen: Cache[v1alpha1.LongTask] = Cache()
     try:
         create(run, "LongTask", "deep", {"type": "sleep", "input": deep})
-        _, items = await door.list_ours(names.LONGTASKS)
-        (raw,) = [item for item in items if item["metadata"]["name"] == "deep"]
-        task = v1alpha1.LongTask.model_validate(raw)
+        await informer.relist(connection, kinds.TASKS, namespace, seen)
+        task = seen.get(ObjectKey(namespace, "deep"))
+        assert task is not None
         assert task.spec.input == deep
-        spec = effective.effective_spec(task.spec, None, testing.INSTALLATION)
-        job_manifest.build(task, spec, attempt=1, surroundings=testing.SURROUNDINGS)
+        a_manifest(task)
         run("delete", "longtask", "deep")
     finally:
         sys.setrecursionlimit(limit)
@@ -223,86 +222,76 @@ def a_manifest(task: v1alpha1.LongTask) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def job(door: cluster.KubernetesCluster, name: str) -> pods.Job:
+async def job(door: cluster.Cluster, key: ObjectKey) -> pods.Job:
     """The Job of the task; it gets no pod, as there is no such account here."""
-    return await door.create_job(a_manifest(await door.get_task(name)), now=now())
+    return await door.create_job(a_manifest(await door.get_task(key)), now=now())
 
 
 async def test_a_job_is_made_once_and_is_ours(
-    door: cluster.KubernetesCluster, name: str, job: pods.Job
+    door: cluster.Cluster, key: ObjectKey, job: pods.Job
 ) -> None:
-    task = await door.get_task(name)
+    task = await door.get_task(key)
     assert (job.owner_uid, job.is_released, job.is_finished) == (task.metadata.uid, False, False)
     with pytest.raises(errors.AlreadyExists):
         await door.create_job(a_manifest(task), now=now())
-    again = await door.get_job(job.name, now=job.checked_at)
+    again = await door.get_job(job.key, now=job.checked_at)
     assert again == job
 
 
-async def test_a_job_of_another_namespace_is_never_asked_for(
-    door: cluster.KubernetesCluster, name: str
-) -> None:
-    manifest = a_manifest(await door.get_task(name))
-    manifest["metadata"]["namespace"] = "default"
-    with pytest.raises(errors.Rejected):
-        await door.create_job(manifest, now=now())
-
-
 async def test_a_job_that_the_server_refuses_is_rejected_with_its_words(
-    door: cluster.KubernetesCluster, name: str
+    door: cluster.Cluster, key: ObjectKey
 ) -> None:
-    manifest = a_manifest(await door.get_task(name))
+    manifest = a_manifest(await door.get_task(key))
     manifest["spec"]["template"]["spec"]["restartPolicy"] = "Always"
     with pytest.raises(errors.Rejected, match="restartPolicy"):
         await door.create_job(manifest, now=now())
 
 
 async def test_a_job_that_is_not_there_is_known_to_be_absent(
-    door: cluster.KubernetesCluster,
+    door: cluster.Cluster, namespace: str
 ) -> None:
     at = now()
-    found = await door.get_job("nothing", now=at)
-    assert found == pods.Job(name="nothing", checked_at=at, exists=False)
+    found = await door.get_job(ObjectKey(namespace, "nothing"), now=at)
+    assert found == pods.Job(namespace, "nothing", checked_at=at, exists=False)
 
 
-async def test_the_events_say_why_there_is_no_pod(
-    door: cluster.KubernetesCluster, job: pods.Job
-) -> None:
+async def test_the_events_say_why_there_is_no_pod(door: cluster.Cluster, job: pods.Job) -> None:
     why = await eventually(lambda: door.why_no_pod(job), bool)
     assert "longtask-task" in why
 
 
-async def test_a_job_is_released(door: cluster.KubernetesCluster, job: pods.Job) -> None:
+async def test_a_job_is_released(door: cluster.Cluster, job: pods.Job) -> None:
     await door.release_job(job)
-    assert (await door.get_job(job.name, now=now())).is_released
+    assert (await door.get_job(job.key, now=now())).is_released
 
 
 async def test_a_job_goes_with_its_pods_and_going_twice_is_fine(
-    door: cluster.KubernetesCluster, job: pods.Job
+    door: cluster.Cluster, job: pods.Job
 ) -> None:
     await door.delete_job(job)
-    await eventually(lambda: door.get_job(job.name, now=now()), lambda found: not found.exists)
+    await eventually(lambda: door.get_job(job.key, now=now()), lambda found: not found.exists)
     await door.delete_job(job)
     await door.release_job(job)
 
 
 async def test_another_job_of_the_same_name_is_not_touched(
-    door: cluster.KubernetesCluster, job: pods.Job
+    door: cluster.Cluster, job: pods.Job
 ) -> None:
-    other = pods.Job(name=job.name, checked_at=now(), uid=str(uuid.uuid4()))
+    other = dataclasses.replace(job, uid=str(uuid.uuid4()))
     with pytest.raises(errors.Conflict):
         await door.delete_job(other)
     with pytest.raises(errors.Conflict):
         await door.release_job(other)
-    assert await door.get_job(job.name, now=job.checked_at) == job
+    assert await door.get_job(job.key, now=job.checked_at) == job
 
 
 # --- pods ---
 
 
 @pytest.fixture
-def pod(run: Kubectl, name: str) -> Iterator[dict[str, Any]]:
+def pod(run: Kubectl, key: ObjectKey) -> Iterator[dict[str, Any]]:
     """A pod of the task that no node takes."""
+    name = key.name
     labels = {names.TASK_LABEL: name, names.ATTEMPT_LABEL: "1"}
     document = {
         "apiVersion": "v1",
@@ -320,66 +309,68 @@ def pod(run: Kubectl, name: str) -> Iterator[dict[str, Any]]:
 
 
 async def test_the_pods_of_a_task_are_listed(
-    door: cluster.KubernetesCluster, name: str, pod: dict[str, Any]
+    door: cluster.Cluster, key: ObjectKey, pod: dict[str, Any]
 ) -> None:
-    task = await door.get_task(name)
-
     async def fetch() -> tuple[int, list[pods.Pod]]:
-        return await door.pods_of(task)
+        return await door.pods_of(key)
 
     version, (found,) = await eventually(fetch, lambda answer: answer[1][0].cannot_start)
-    assert (found.uid, found.task, found.attempt) == (pod["metadata"]["uid"], name, 1)
+    assert (found.uid, found.task) == (pod["metadata"]["uid"], key)
     assert "node" in (found.cannot_start or "")
     assert version >= found.version
-    _, listed = await door.list_labelled("pods")
-    assert found.uid in {raw["metadata"]["uid"] for raw in listed}
+    why = await eventually(lambda: door.why_no_start(found), bool)
+    assert "node" in why
 
 
 async def test_a_pod_is_stopped_and_no_other(
-    door: cluster.KubernetesCluster, name: str, pod: dict[str, Any]
+    door: cluster.Cluster, key: ObjectKey, pod: dict[str, Any]
 ) -> None:
-    task = await door.get_task(name)
-    _, (found,) = await door.pods_of(task)
-    other = testing.a_pod(name=found.name, uid=str(uuid.uuid4()))
+    _, (found,) = await door.pods_of(key)
+    other = dataclasses.replace(found, uid=str(uuid.uuid4()))
     with pytest.raises(errors.Conflict):
         await door.stop_pod(other)
     await door.stop_pod(found)
-    _, (stopped,) = await door.pods_of(task)
+    _, (stopped,) = await door.pods_of(key)
     assert (found.is_stopping, stopped.is_stopping) == (False, True)
 
 
-async def test_a_pod_that_is_gone_is_not_found(door: cluster.KubernetesCluster) -> None:
+async def test_a_pod_that_is_gone_is_not_found(door: cluster.Cluster, key: ObjectKey) -> None:
     with pytest.raises(errors.NotFound):
-        await door.stop_pod(testing.a_pod(name="gone"))
+        await door.stop_pod(testing.a_pod(name="gone", task=key))
 
 
 # --- Secrets and Events ---
 
 
-async def test_a_secret_is_read_and_added_to(
-    door: cluster.KubernetesCluster, run: Kubectl, namespace: str
+async def test_a_secret_is_read_and_written(
+    connection: Connection, run: Kubectl, namespace: str
 ) -> None:
     run("create", "secret", "generic", "keys", "--from-literal=a=hush")
     run("label", "secret", "keys", "longtask.dev/callback=true")
-    secret = await door.get_secret("keys")
+    place = ObjectKey(namespace, "keys")
+    secret = await secrets.read(connection, place)
     assert (secret.get("a"), secret.get("b")) == ("hush", None)
     assert secret.labels == {names.CALLBACK_SECRET_LABEL: "true"}
     assert "hush" not in f"{secret} {secret!r}"
-    after = await door.add_to_secret(secret, "b", "whsec_é")
+    after = await secrets.write(connection, secret, {"b": "whsec_é"})
     assert (after.get("a"), after.get("b")) == ("hush", "whsec_é")
     with pytest.raises(errors.Conflict):
-        await door.add_to_secret(secret, "b", "another")
-    elsewhere = await door.get_secret("keys", namespace=namespace)
-    assert elsewhere.get("b") == "whsec_é"
+        await secrets.write(connection, secret, {"b": "another"})
+
+    def another(stored: str) -> str | None:
+        return None if stored else "another"
+
+    assert await secrets.ensure(connection, place, "b", another) == "whsec_é"
+    assert await secrets.ensure(connection, place, "c", another) == "another"
     with pytest.raises(errors.NotFound):
-        await door.get_secret("none")
+        await secrets.read(connection, ObjectKey(namespace, "none"))
 
 
 async def test_a_warning_stands_at_the_task(
-    door: cluster.KubernetesCluster, run: Kubectl, name: str
+    door: cluster.Cluster, run: Kubectl, key: ObjectKey
 ) -> None:
-    task = await door.get_task(name)
-    await door.warn(task, "CallbackFailed", "x" * 5000)
+    task = await door.get_task(key)
+    await door.warn(task, EventReason.CALLBACK_FAILED, "x" * 5000, now=now())
     told = json.loads(run("get", "events", "-o", "json"))["items"]
     (event,) = [e for e in told if e["involvedObject"].get("uid") == task.metadata.uid]
     assert (event["type"], event["reason"]) == ("Warning", "CallbackFailed")
