@@ -14,6 +14,8 @@ from longtask_operator import metrics
 _RESYNC_AGE = 180
 #: How long the event loop may stand still, in seconds.
 _LAG = 30
+#: How often the event loop's heart beats, in seconds.
+_BEAT = 0.25
 
 
 @dataclasses.dataclass
@@ -23,6 +25,7 @@ class Health:
     resynced_at: float | None = None  #: the last complete resync
     deaf_since: float | None = None  #: since when the watches miss what the lists show
     beat_at: float = 0.0  #: the event loop's last heartbeat
+    longest_lag: float = 0.0  #: for how long the event loop stood still at most, in seconds
 
     def why_not_ready(self) -> str | None:
         """Return why no task would be worked on, or None."""
@@ -39,10 +42,12 @@ class Health:
         return None
 
     async def beat(self) -> None:
-        """Beat for ever, once a second."""
+        """Beat for ever, and measure by it how long the event loop stands still."""
+        self.beat_at = time.monotonic()
         while True:
-            self.beat_at = time.monotonic()
-            await asyncio.sleep(1)
+            await asyncio.sleep(_BEAT)
+            before, self.beat_at = self.beat_at, time.monotonic()
+            self.longest_lag = max(self.longest_lag, self.beat_at - before - _BEAT)
 
 
 class HealthServer:
@@ -79,6 +84,7 @@ class HealthServer:
 
     async def _numbers(self, _: web.Request) -> web.Response:
         self._metrics.working.set(self._depth())
+        self._metrics.lag.set(self._health.longest_lag)
         return web.Response(
             body=prometheus_client.generate_latest(self._metrics.registry),
             headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},

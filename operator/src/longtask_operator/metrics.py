@@ -37,6 +37,11 @@ class Metrics:
         self.tasks = Gauge(
             "longtask_operator_tasks", "Tasks in the operator's picture", registry=registry
         )
+        self.lag = Gauge(
+            "longtask_operator_loop_lag_seconds",
+            "For how long the event loop stood still at most",
+            registry=registry,
+        )
         self.working = Gauge(
             "longtask_operator_keys_in_work", "Tasks that are being worked on", registry=registry
         )
