@@ -175,8 +175,9 @@ class Applier:
             signing = await self._keys.keys_for(task, now=now)
         except keys.KeyUnavailable as unusable:
             made = delivery.Try(at=now, problem=delivery.Problem.SECRET_UNUSABLE)
-            after, reason = delivery.after(entry, made, schedule=self._schedule)
-            return status.Delivered(after, reason, str(unusable))
+            after, _ = delivery.after(entry, made, schedule=self._schedule)
+            # People can help, and are told at once, not after the last try.
+            return status.Delivered(after, v1alpha1.Reason.SECRET_UNUSABLE, str(unusable))
         made = await self._sender.send(
             to.url,
             webhook_id=entry.id,
