@@ -10,7 +10,7 @@ from longtask_adapters import webhooks
 from longtask_adapters.kube import errors, secrets
 from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import delivery, events, names, v1alpha1
+from longtask_crds import delivery, events, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import cluster, keys, mirror
 from longtask_operator.rules import decisions, job_manifest, pods, status
@@ -46,24 +46,24 @@ class Applier:
         self._keys = key_ring
         self._surroundings = surroundings
         self._schedule = schedule
-        self._claims: dict[str, _Claim] = {}  #: by the task's uid, the oldest first
+        self._claims: dict[str, _Claim] = {}  #: by the task's uid: what still needs its Job
         self._unwritten: dict[str, status.Delivered] = {}  #: likewise: sent, and not yet recorded
         seen.tasks.on_change(self._task_changed)
 
     def _task_changed(
         self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
     ) -> None:
-        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+        if before is None:
+            return
+        gone = after is None or after.metadata.uid != before.metadata.uid
+        if gone or (after is not None and not _needs_its_job(after)):
             self._claims.pop(before.metadata.uid, None)
+        if gone:
             self._unwritten.pop(before.metadata.uid, None)
 
     def note_claim(self, task: v1alpha1.LongTask) -> None:
         """Remember that the task's claim was just seen live; the task is whole."""
-        now = time.monotonic()
-        self._claims.pop(task.metadata.uid, None)
-        self._claims[task.metadata.uid] = _Claim(task, now)
-        while self._is_stale(next(iter(self._claims.values())), now):
-            del self._claims[next(iter(self._claims))]
+        self._claims[task.metadata.uid] = _Claim(task, time.monotonic())
 
     def note_written(self, task: v1alpha1.LongTask) -> None:
         """Forget what became of the task's callback: it is recorded."""
@@ -101,7 +101,7 @@ class Applier:
     async def _create_job(self, world: decisions.World, attempt: int, now: datetime) -> None:
         uid = world.task.metadata.uid
         claim = self._claims.get(uid)
-        if claim is None or self._is_stale(claim, time.monotonic()):
+        if claim is None or time.monotonic() - claim.seen_at > _CLAIM_FRESH_SECONDS:
             fresh = await self._cluster.get_task(key_of(world.task))
             self._mirror.tasks.put(fresh)
             if fresh.metadata.uid != uid or fresh.status != world.task.status:
@@ -188,9 +188,12 @@ class Applier:
         after, reason = delivery.after(entry, made, schedule=self._schedule)
         return status.Delivered(after, reason)
 
-    @staticmethod
-    def _is_stale(claim: _Claim, now: float) -> bool:
-        return now - claim.seen_at > _CLAIM_FRESH_SECONDS
+
+def _needs_its_job(task: v1alpha1.LongTask) -> bool:
+    """Tell whether it was claimed, and nothing was heard yet of the Job or its pod."""
+    if queueing.standing(task) is not queueing.Standing.HOLDING:
+        return False
+    return (task.status.attempts or [])[-1].job_uid is None
 
 
 def _refused(key: ObjectKey, message: str, now: datetime) -> pods.Job:
