@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Iterable
 from typing import Any
 
+from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_crds import address_guard, delivery, effective, signing_keys, v1alpha1
@@ -18,6 +19,8 @@ INSTALLATION = effective.Installation(
 SURROUNDINGS = job_manifest.Surroundings("http://api.example:8081", "longtask-task")
 #: The key of `a_task`.
 REPORT = ObjectKey(NAMESPACE, "report")
+#: Where the callback of a task goes that `Operator.submit` made.
+URL = "https://example.com/done"
 #: Who signs the callbacks of tasks without an owner.
 KEY = signing_keys.new_key()
 
@@ -126,6 +129,11 @@ class Operator:
         """Take over all that there is."""
         await self.resync.absorb()
 
+    async def submit(self, task: v1alpha1.LongTask | None = None) -> None:
+        """Store a task, by default one with a callback, and hear of it."""
+        self.kubernetes.add(task or a_task(container={"image": "x"}, callback={"url": URL}))
+        await self.hear()
+
     async def look(self, name: str = "report") -> float | None:
         """Pass after pass until the next is due later or never."""
         for _ in range(20):
@@ -133,3 +141,27 @@ class Operator:
             if again != 0.0:
                 return again
         raise AssertionError("it goes in circles")
+
+    async def start(self) -> str:
+        """Look until there is a Job, let its pod start, and hear of it; return the pod's name."""
+        await self.look()
+        pod = self.kubernetes.make_pod(self.job)
+        self.kubernetes.start_pod(pod)
+        await self.hear()
+        return pod
+
+    async def run_to_the_end(self, exit_code: int = 0, message: str = "7") -> None:
+        """Look until there is a Job, let its program run and end, and look at that."""
+        self.kubernetes.end_pod(await self.start(), exit_code, message)
+        await self.hear()
+        await self.look()
+
+    @property
+    def job(self) -> str:
+        """Return the name of the only Job."""
+        (key,) = self.kubernetes.objects("jobs")
+        return key.name
+
+    def status(self, name: str = "report") -> v1alpha1.LongTaskStatus:
+        """Return a task's status as it is stored."""
+        return kinds.TASKS.read(self.kubernetes.stored(kinds.TASKS.plural, name)).status

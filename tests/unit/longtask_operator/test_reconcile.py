@@ -1,93 +1,19 @@
-"""One pass after the other over a cluster in memory: effects, their order, and what goes wrong."""
+"""One pass after the other over a Kubernetes in memory: effects, their order, what goes wrong."""
 
 import datetime
+import gc
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from longtask_adapters import testing as twins
 from longtask_adapters.kube import errors
-from longtask_crds import address_guard, delivery, names, signing_keys, v1alpha1
+from longtask_crds import delivery, names, runner_contract, v1alpha1
 from longtask_crds.testing import NOW, a_queue, a_task, a_type
-from longtask_operator import keys, mirror, testing
-from longtask_operator.rules import pods
-from longtask_operator.tasks import apply, observe, reconcile
-
-URL = "https://example.com/done"
-KEY = signing_keys.new_key()
-
-
-class Operator:
-    """An operator without its loops: the test says when it looks and when it hears."""
-
-    def __init__(self, *answers: delivery.Try) -> None:
-        self.cluster = testing.MemoryCluster()
-        self.cluster.add(a_queue(maxRunning=1))
-        self.cluster.add_secret(signing_keys.KEYS_SECRET, {"default": KEY}, namespace="longtask")
-        self.sender = testing.MemorySender(*answers, clock=lambda: self.cluster.now)
-        self.woken: list[str] = []
-        self.restart()
-
-    def restart(self) -> None:
-        self.mirror = mirror.Mirror()
-        self.applier = apply.Applier(
-            self.mirror,
-            self.cluster,
-            self.sender,
-            keys.KeyRing(self.cluster, "longtask"),
-            testing.SURROUNDINGS,
-            (0, 5),
-        )
-        observer = observe.Observer(
-            self.mirror, self.cluster, testing.INSTALLATION, address_guard.Guard()
-        )
-        self.reconciler = reconcile.Reconciler(
-            self.mirror, self.cluster, observer, self.applier, lambda: self.cluster.now
-        )
-        self.reconciler.wake = self.woken.append
-
-    async def hear(self) -> None:
-        """Take over all that there is."""
-        lists: dict[str, Any] = {}
-        for kind in (names.LONGTASKS, names.LONGTASKTYPES, names.LONGTASKQUEUES):
-            lists[kind] = await self.cluster.list_ours(kind)
-        for kind in ("pods", "jobs"):
-            lists[kind] = await self.cluster.list_labelled(kind)
-        self.mirror.absorb_lists(lists, now=self.cluster.now)
-
-    async def look(self, name: str = "report") -> float | None:
-        """Pass after pass until the next is due later or never."""
-        for _ in range(20):
-            again = await self.reconciler.reconcile(name)
-            if again != 0.0:
-                return again
-        raise AssertionError("it goes in circles")
-
-    async def submit(self, task: v1alpha1.LongTask | None = None) -> None:
-        self.cluster.add(task or a_task(container={"image": "x"}, callback={"url": URL}))
-        await self.hear()
-
-    async def run_to_the_end(self, exit_code: int = 0, message: str = "7") -> None:
-        await self.look()
-        pod = self.make_pod()
-        self.cluster.start_pod(pod)
-        self.cluster.end_pod(pod, exit_code, message)
-        await self.hear()
-        await self.look()
-
-    def make_pod(self) -> str:
-        return self.cluster.make_pod(self.job_name)
-
-    @property
-    def job_name(self) -> str:
-        (name,) = self.cluster.jobs
-        return name
-
-    async def status(self, name: str = "report") -> v1alpha1.LongTaskStatus:
-        return (await self.cluster.get_task(name)).status
-
-    async def reason(self, name: str = "report") -> str:
-        status = await self.status(name)
-        return next(c.reason for c in status.conditions if c.type == "Succeeded")
+from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
+from longtask_operator.testing import KEY, URL, Operator
 
 
 @pytest.fixture
@@ -99,68 +25,111 @@ def seconds(number: float) -> datetime.timedelta:
     return datetime.timedelta(seconds=number)
 
 
+def condition(operator: Operator, kind: ConditionType) -> tuple[str, str, str]:
+    """Return what a condition of the task says: status, reason, message."""
+    found = conditions.find(operator.status().conditions, kind)
+    assert found is not None
+    return str(found.status), found.reason, found.message
+
+
+def reason(operator: Operator) -> str:
+    return condition(operator, ConditionType.SUCCEEDED)[1]
+
+
+def break_once(operator: Operator, write: str, moment: str, error: Exception) -> None:
+    """Let a write go wrong, before or after it is done, and no other one."""
+
+    def interrupt(what: str, at: str) -> None:
+        if (what, at) == (write, moment):
+            operator.kubernetes.interrupt = lambda _write, _moment: None
+            raise error
+
+    operator.kubernetes.interrupt = interrupt
+
+
 async def test_a_task_goes_its_whole_way(operator: Operator) -> None:
     await operator.submit()
     await operator.run_to_the_end()
-    status = await operator.status()
+    status = operator.status()
     assert status.phase is v1alpha1.Phase.SUCCEEDED
     assert status.result == v1alpha1.Result(value=7)
     assert status.callback is not None
     assert status.callback.state is v1alpha1.CallbackState.DELIVERED
     ((sent),) = operator.sender.sent
     assert (sent.url, sent.webhook_id, sent.keys) == (URL, status.callback.id, (KEY,))
-    assert operator.cluster.jobs[operator.job_name]["spec"]["ttlSecondsAfterFinished"] == 600
-    assert operator.cluster.warnings == []
+    job = operator.kubernetes.stored("jobs", operator.job)
+    assert job["spec"]["ttlSecondsAfterFinished"] == 600
+    assert operator.kubernetes.warnings == []
 
 
 async def test_the_happy_path_costs_five_writes(operator: Operator) -> None:
     await operator.submit()
     await operator.run_to_the_end()
     # Claim, Job, outcome, delivery, release.
-    assert operator.cluster.writes == 5
+    assert operator.kubernetes.writes == 5
     await operator.hear()
     assert await operator.look() is None
-    assert operator.cluster.writes == 5
+    assert operator.kubernetes.writes == 5
 
 
 async def test_an_unknown_task_is_nothing_to_do(operator: Operator) -> None:
-    assert await operator.reconciler.reconcile("nobody") is None
+    assert await operator.look("nobody") is None
 
 
 async def test_a_claim_is_made_on_what_is_true_now(operator: Operator) -> None:
     await operator.submit()
-    operator.cluster.cancel("report")
+    operator.kubernetes.cancel("report")
     await operator.look()
-    assert (await operator.status()).phase is v1alpha1.Phase.CANCELLED
-    assert operator.cluster.created_jobs == []
+    assert operator.status().phase is v1alpha1.Phase.CANCELLED
+    assert operator.kubernetes.created_jobs == []
 
 
 async def test_a_task_deleted_meanwhile_is_forgotten(operator: Operator) -> None:
     await operator.submit()
-    operator.cluster.remove_task("report")
+    operator.kubernetes.remove_task("report")
     assert await operator.look() is None
-    assert operator.mirror.tasks == {}
+    assert operator.mirror.tasks.values() == []
 
 
-async def test_only_so_many_run_and_an_end_wakes_the_next(operator: Operator) -> None:
+async def two_for_one_place(operator: Operator) -> None:
+    """Let one task have the only place, and another one wait for it."""
     await operator.submit()
     await operator.submit(a_task("second", uid="second", container={"image": "x"}))
     await operator.look()
     await operator.look("second")
-    assert (await operator.status("second")).phase is v1alpha1.Phase.QUEUED
-    await operator.run_to_the_end()
+    assert operator.status("second").phase is v1alpha1.Phase.QUEUED
+    operator.woken.clear()
+
+
+async def test_only_so_many_run_and_an_end_wakes_the_next(operator: Operator) -> None:
+    await two_for_one_place(operator)
+    pod = operator.kubernetes.make_pod(operator.job)
+    operator.kubernetes.start_pod(pod)
+    operator.kubernetes.end_pod(pod, 0, "7")
+    await operator.hear()
+    assert operator.woken == []
+    await operator.look()
     assert operator.woken == ["second"]
     await operator.look("second")
-    assert (await operator.status("second")).phase is v1alpha1.Phase.STARTING
+    assert operator.status("second").phase is v1alpha1.Phase.STARTING
+
+
+async def test_the_next_is_woken_too_when_only_a_look_finds_out_that_a_task_is_gone(
+    operator: Operator,
+) -> None:
+    await two_for_one_place(operator)
+    operator.kubernetes.remove_task("report")
+    operator.kubernetes.now += seconds(5)
+    assert await operator.look() is None
+    assert operator.woken == ["second"]
 
 
 async def test_a_type_made_just_before_is_found(operator: Operator) -> None:
     await operator.submit(a_task(type="late"))
-    operator.cluster.add(a_type("late", container={"image": "late:1"}))
+    operator.kubernetes.add(a_type("late", container={"image": "late:1"}))
     await operator.look()
-    (job,) = operator.cluster.jobs.values()
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "late:1"
+    pod = operator.kubernetes.stored("jobs", operator.job)["spec"]["template"]["spec"]
+    assert [container["image"] for container in pod["containers"]] == ["late:1"]
 
 
 @pytest.mark.parametrize(
@@ -187,141 +156,324 @@ async def test_what_can_never_run_is_refused_without_a_job(
 ) -> None:
     await operator.submit(a_task(**spec))
     await operator.look()
-    status = await operator.status()
-    assert status.phase is v1alpha1.Phase.FAILED
-    accepted = next(c for c in status.conditions if c.type == "Accepted")
-    assert (str(accepted.status), accepted.reason) == ("False", reason)
-    assert accepted.message.startswith("spec") or reason == "TypeNotFound"
-    assert operator.cluster.created_jobs == []
+    assert operator.status().phase is v1alpha1.Phase.FAILED
+    accepted = condition(operator, ConditionType.ACCEPTED)
+    assert accepted[:2] == ("False", reason)
+    assert accepted[2].startswith("spec") or reason == "TypeNotFound"
+    assert operator.kubernetes.created_jobs == []
+
+
+# --- the claim and its Job ---
 
 
 async def test_a_stale_claim_is_read_again_before_its_job_is_made(operator: Operator) -> None:
     await operator.submit()
-    await operator.reconciler.reconcile("report")
+    await operator.reconciler.reconcile(operator.kubernetes.key("report"))
     operator.restart()
     await operator.hear()
-    operator.cluster.report_progress("report", 5)  # any other status: it went on meanwhile
-    await operator.reconciler.reconcile("report")
-    assert operator.cluster.created_jobs == [], "it decides again first"
+    operator.kubernetes.report_progress("report", 5)  # any other status: it went on meanwhile
+    await operator.reconciler.reconcile(operator.kubernetes.key("report"))
+    assert operator.kubernetes.created_jobs == [], "it decides again first"
     await operator.look()
-    assert len(operator.cluster.created_jobs) == 1
+    assert len(operator.kubernetes.created_jobs) == 1
+
+
+INPUT = "an input that nobody else has"
+
+
+def inputs_kept() -> int:
+    """Count the tasks anywhere in this process that hold the input."""
+    gc.collect()
+    found = [o for o in gc.get_objects() if isinstance(o, v1alpha1.LongTask)]
+    return sum(INPUT in (task.spec.input or ()) for task in found)
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["at-once", "after-a-restart"])
+async def test_no_input_is_kept_and_the_job_has_it_all_the_same(
+    operator: Operator, restarts: bool
+) -> None:
+    await operator.submit(a_task(container={"image": "x"}, input=[INPUT]))
+    await operator.reconciler.reconcile(operator.kubernetes.key("report"))
+    assert operator.status().attempt == 1
+    assert operator.kubernetes.created_jobs == []
+    if restarts:
+        operator.restart()
+        await operator.hear()
+        assert inputs_kept() == 0, "the claim is read again when its Job is made"
+    await operator.look()
+    template = operator.kubernetes.stored("jobs", operator.job)["spec"]["template"]
+    written = template["metadata"]["annotations"][runner_contract.INPUT_ANNOTATION]
+    assert json.loads(written) == [INPUT]
+    assert inputs_kept() == 0
+
+
+async def test_a_task_that_waits_is_kept_without_its_input_once_it_was_looked_at(
+    operator: Operator,
+) -> None:
+    operator.kubernetes.add(a_queue(paused=True))
+    await operator.submit(a_task(container={"image": "x"}, input=[INPUT]))
+    assert inputs_kept() == 1, "the first look judges it"
+    await operator.look()
+    assert inputs_kept() == 0
+    await operator.hear()
+    assert inputs_kept() == 0
+
+
+def cancel(kubernetes: twins.MemoryKubernetes, name: str) -> None:
+    kubernetes.cancel(name)
+
+
+def delete(kubernetes: twins.MemoryKubernetes, name: str) -> None:
+    kubernetes.remove_task(name)
+
+
+def lose_the_answer(kubernetes: twins.MemoryKubernetes, name: str) -> None:
+    """Let the Job be made, and the answer be lost, so that its pod is the first that is heard."""
+    task = kubernetes.stored(names.LONGTASKS, name)
+    job = task["status"]["attempts"][0]["jobName"]
+    owner = {"uid": task["metadata"]["uid"], "controller": True}
+    template = {"metadata": {"labels": {names.TASK_LABEL: name}}, "spec": {}}
+    kubernetes.put("jobs", job, metadata={"ownerReferences": [owner]}, spec={"template": template})
+    kubernetes.start_pod(kubernetes.make_pod(job))
+    kubernetes.now += seconds(2)
+
+
+@pytest.mark.parametrize(
+    "happen",
+    [
+        pytest.param(cancel, id="cancelled"),
+        pytest.param(delete, id="deleted"),
+        pytest.param(lose_the_answer, id="made-and-not-told"),
+    ],
+)
+async def test_claims_that_never_got_their_job_leave_nothing_behind(
+    operator: Operator, happen: Callable[[twins.MemoryKubernetes, str], None]
+) -> None:
+    operator.kubernetes.add(a_queue())
+    operator.kubernetes.refuse_jobs = "not now"
+    tasks = [f"task-{number}" for number in range(200)]
+    for name in tasks:
+        operator.kubernetes.add(a_task(name, uid=name, container={"image": "x"}, input=[INPUT]))
+    await operator.hear()
+    for name in tasks:
+        await operator.look(name)
+    assert inputs_kept() == len(tasks), "they wait for their Jobs"
+    for name in tasks:
+        happen(operator.kubernetes, name)
+    await operator.hear()
+    for name in tasks:
+        await operator.look(name)
+    assert operator.kubernetes.created_jobs == []
+    assert inputs_kept() == 0
 
 
 async def test_a_job_that_is_there_already_is_adopted(operator: Operator) -> None:
     await operator.submit()
-    await operator.look()
-    operator.restart()
-    await operator.hear()
-    operator.mirror.jobs.clear()
-    await operator.look()
-    assert len(operator.cluster.created_jobs) == 1
+    break_once(operator, "create_job", "after", errors.Unavailable("the answer was lost"))
+    with pytest.raises(errors.Unavailable):
+        await operator.look()
     await operator.run_to_the_end()
-    assert (await operator.status()).phase is v1alpha1.Phase.SUCCEEDED
+    assert operator.status().phase is v1alpha1.Phase.SUCCEEDED
+    assert len(operator.kubernetes.created_jobs) == 1
 
 
 async def test_a_foreign_job_of_the_same_name_is_left_alone(operator: Operator) -> None:
     await operator.submit()
-    task = await operator.cluster.get_task("report")
-    name = names.job_name("report", task.metadata.uid, attempt=1)
-    foreign = {
-        "metadata": {"name": name, "uid": "f", "creationTimestamp": testing.stamp(NOW)},
-        "spec": {"template": {"metadata": {}, "spec": {}}},
-    }
-    operator.cluster.jobs[name] = foreign
+    uid = operator.kubernetes.stored(names.LONGTASKS, "report")["metadata"]["uid"]
+    name = names.job_name("report", uid, attempt=1)
+    foreign = operator.kubernetes.put("jobs", name)
     await operator.look()
-    assert await operator.reason() == "NameConflict"
-    assert operator.cluster.jobs == {name: foreign}
+    assert reason(operator) == "NameConflict"
+    assert list(operator.kubernetes.objects("jobs").values()) == [foreign]
 
 
 async def test_a_wiped_status_finds_its_job_again(operator: Operator) -> None:
     await operator.submit()
     await operator.look()
-    raw = operator.cluster.tasks["report"]
-    operator.cluster.tasks["report"] = raw | {"status": {"phase": "Pending"}}
-    operator.cluster.report_progress("report", 0)
+    status = operator.kubernetes.stored(names.LONGTASKS, "report")["status"]
+    wiped = dict.fromkeys(status) | {"phase": "Pending"}
+    operator.kubernetes.put(names.LONGTASKS, "report", status=wiped)
     await operator.hear()
     await operator.run_to_the_end()
-    assert (await operator.status()).phase is v1alpha1.Phase.SUCCEEDED
-    assert len(operator.cluster.created_jobs) == 1
+    assert operator.status().phase is v1alpha1.Phase.SUCCEEDED
+    assert len(operator.kubernetes.created_jobs) == 1
 
 
 async def test_a_refused_job_is_explained_and_tried_again(operator: Operator) -> None:
-    operator.cluster.refuse_jobs = "admission webhook denied the request"
+    operator.kubernetes.refuse_jobs = "admission webhook denied the request"
     await operator.submit()
     again = await operator.look()
-    status = await operator.status()
-    assert status.waiting == "the Job was refused: admission webhook denied the request"
-    assert operator.cluster.warnings == [
-        ("report", "Stalled", f"JobRefused: {status.waiting}"),
-    ]
+    waiting = operator.status().waiting or ""
+    assert waiting.startswith("the Job was refused: jobs")
+    assert waiting.endswith("admission webhook denied the request")
+    assert operator.kubernetes.warnings == [("report", "Stalled", f"JobRefused: {waiting}")]
     assert again == 10
-    operator.cluster.refuse_jobs = None
-    operator.cluster.now += seconds(10)
+    operator.kubernetes.refuse_jobs = None
+    operator.kubernetes.now += seconds(10)
     await operator.look()
-    assert len(operator.cluster.created_jobs) == 1
-
-
-async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator) -> None:
-    task = a_task(container={"image": "x"}, timeouts={"startSeconds": 20})
-    await operator.submit(task)
-    await operator.look()
-    operator.cluster.no_pod_because[operator.job_name] = "exceeded quota"
-    for _ in range(8):
-        operator.cluster.now += seconds(5)
-        await operator.look()
-    status = await operator.status()
-    assert await operator.reason() == "StartTimeout"
-    assert operator.cluster.jobs == {}, "nothing may start it any more"
-    assert len([w for w in operator.cluster.warnings if w[1] == "Stalled"]) == 1
-    assert status.waiting is None
+    assert len(operator.kubernetes.created_jobs) == 1
 
 
 @pytest.mark.parametrize(
-    ("secret", "cause"),
+    ("refusal", "error"),
     [
-        pytest.param(None, "there is no Secret db", id="missing"),
-        pytest.param({}, 'the Secret db has no label longtask.dev/env: "true"', id="unlabelled"),
+        pytest.param(
+            twins.Refusal(
+                409,
+                "Conflict",
+                'Operation cannot be fulfilled on resourcequotas "all": the object has been '
+                "modified; please apply your changes to the latest version and try again",
+            ),
+            errors.Unavailable,
+            id="a-quota-that-somebody-else-just-wrote",
+        ),
+        pytest.param(
+            twins.Refusal(
+                403,
+                "Forbidden",
+                'jobs.batch is forbidden: User "operator" cannot create resource "jobs" in API '
+                'group "batch" in the namespace "longtasks"',
+            ),
+            errors.NoRight,
+            id="a-right-that-the-operator-lacks",
+        ),
+    ],
+)
+async def test_what_is_no_fault_of_the_tasks_is_tried_again_and_not_told(
+    operator: Operator, refusal: twins.Refusal, error: type[Exception]
+) -> None:
+    await operator.submit()
+    break_once(operator, "create_job", "before", refusal)
+    with pytest.raises(error):
+        await operator.look()
+    assert operator.status().waiting is None
+    await operator.look()
+    assert len(operator.kubernetes.created_jobs) == 1
+    assert operator.kubernetes.warnings == []
+
+
+async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator) -> None:
+    await operator.submit(a_task(container={"image": "x"}, timeouts={"startSeconds": 20}))
+    await operator.look()
+    operator.kubernetes.no_pod_because(operator.job, "exceeded quota")
+    for _ in range(8):
+        operator.kubernetes.now += seconds(5)
+        await operator.look()
+    assert reason(operator) == "StartTimeout"
+    assert operator.kubernetes.objects("jobs") == {}, "nothing may start it any more"
+    assert operator.kubernetes.warnings == [("report", "Stalled", "PodNotCreated: exceeded quota")]
+    assert operator.status().waiting is None
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param(None, id="missing"),
+        pytest.param({}, id="unlabelled"),
+        pytest.param({names.CALLBACK_SECRET_LABEL: "true"}, id="labelled-for-callbacks"),
     ],
 )
 async def test_only_labelled_secrets_come_into_the_environment(
-    operator: Operator, secret: dict[str, str] | None, cause: str
+    operator: Operator, labels: dict[str, str] | None
 ) -> None:
-    if secret is not None:
-        operator.cluster.add_secret("db", {"password": "hush"}, labels=secret)
+    if labels is not None:
+        operator.kubernetes.add_secret("db", {"password": "hush"}, labels=labels)
     variable = {"name": "PW", "secretRef": {"name": "db", "key": "password"}}
     await operator.submit(a_task(container={"image": "x", "env": [variable]}))
     await operator.look()
-    assert (await operator.status()).waiting == f"the Job was refused: {cause}"
-    assert operator.cluster.created_jobs == []
-    operator.cluster.add_secret("db", {"password": "hush"}, labels={names.ENV_SECRET_LABEL: "true"})
-    operator.cluster.now += seconds(10)
+    # The same words for all: nobody learns here which Secrets there are.
+    cause = 'there is no Secret db with the label longtask.dev/env: "true"'
+    assert operator.status().waiting == f"the Job was refused: {cause}"
+    assert operator.kubernetes.created_jobs == []
+    operator.kubernetes.add_secret(
+        "db", {"password": "hush"}, labels={names.ENV_SECRET_LABEL: "true"}
+    )
+    operator.kubernetes.now += seconds(10)
     await operator.look()
-    assert len(operator.cluster.created_jobs) == 1
-    assert "hush" not in str(operator.cluster.jobs)
+    assert len(operator.kubernetes.created_jobs) == 1
+    assert "hush" not in str(operator.kubernetes.objects("jobs"))
+
+
+# --- the pod ---
+
+
+def an_event_of(operator: Operator, uid: str, message: str, kind: str = "Warning") -> None:
+    """Let the kubelet say something of a pod."""
+    operator.kubernetes.put(
+        "events",
+        f"event-{operator.kubernetes.made}",
+        involvedObject={"kind": "Pod", "uid": uid},
+        type=kind,
+        reason="FailedMount",
+        message=message,
+    )
+
+
+async def test_what_keeps_a_container_from_starting_is_told(operator: Operator) -> None:
+    """A volume that cannot be mounted shows in Events only, not in the pod's status."""
+    await operator.submit()
+    await operator.look()
+    pod = operator.kubernetes.make_pod(operator.job)
+    uid = operator.kubernetes.stored("pods", pod)["metadata"]["uid"]
+    an_event_of(operator, uid, "MountVolume.SetUp failed")
+    an_event_of(operator, uid, "Pulling image", kind="Normal")
+    await operator.hear()
+    assert await operator.look() == 5
+    assert operator.status().waiting is None, "it may just take its time"
+    operator.kubernetes.now += seconds(5)
+    assert await operator.look() == 595, "until it had its time to start"
+    assert operator.status().waiting == "MountVolume.SetUp failed"
+    told = ("True", "PodCannotStart", "MountVolume.SetUp failed")
+    assert condition(operator, ConditionType.STALLED) == told
+    assert operator.kubernetes.warnings == [
+        ("report", "Stalled", "PodCannotStart: MountVolume.SetUp failed")
+    ]
+    operator.kubernetes.start_pod(pod)
+    await operator.hear()
+    await operator.look()
+    operator.kubernetes.now += seconds(5)
+    await operator.look()
+    assert operator.status().phase is v1alpha1.Phase.RUNNING
+    assert operator.status().waiting is None
+    assert condition(operator, ConditionType.STALLED)[0] == "False"
+
+
+async def test_the_events_of_a_pod_that_takes_its_time_are_read_now_and_then(
+    operator: Operator,
+) -> None:
+    await operator.submit()
+    await operator.look()
+    operator.kubernetes.make_pod(operator.job)
+    an_event_of(operator, "another-pod", "MountVolume.SetUp failed")
+    read = []
+    for after, due in [(0, 5), (4, 1), (1, 15), (14, 1), (1, 15), (5, 10)]:
+        operator.kubernetes.now += seconds(after)
+        await operator.hear()  # the same pod again is no reason to ask sooner
+        assert await operator.look() == due
+        read.append(operator.kubernetes.calls.count("list events"))
+    assert read == [0, 0, 1, 1, 2, 2]
+    assert operator.status().waiting is None
 
 
 async def test_a_conflict_is_looked_at_again(operator: Operator) -> None:
     await operator.submit()
-    await operator.look()
-    pod = operator.make_pod()
-    operator.cluster.start_pod(pod)
-    operator.cluster.end_pod(pod, 0, "7")
+    operator.kubernetes.end_pod(await operator.start(), 0, "7")
     await operator.hear()
-    operator.cluster.report_progress("report", 99)
+    operator.kubernetes.report_progress("report", 99)
     await operator.look()
-    assert (await operator.status()).phase is v1alpha1.Phase.SUCCEEDED
+    assert operator.status().phase is v1alpha1.Phase.SUCCEEDED
 
 
 async def test_an_outcome_is_never_given_on_the_mirrors_word_alone(operator: Operator) -> None:
     """The watch of pods is deaf for a while: the program ended, and nobody told us."""
     await operator.submit()
     await operator.look()
-    pod = operator.make_pod()
-    operator.cluster.start_pod(pod)
-    operator.cluster.end_pod(pod, 0, "7")
-    operator.cluster.now += seconds(5)
+    pod = operator.kubernetes.make_pod(operator.job)
+    operator.kubernetes.start_pod(pod)
+    operator.kubernetes.end_pod(pod, 0, "7")
+    operator.kubernetes.now += seconds(5)
     await operator.look()
-    status = await operator.status()
+    status = operator.status()
     assert status.phase is v1alpha1.Phase.SUCCEEDED
     assert status.result == v1alpha1.Result(value=7)
 
@@ -331,84 +483,93 @@ async def test_a_program_that_runs_does_not_time_out_while_the_watch_is_deaf(
 ) -> None:
     await operator.submit()
     await operator.look()
-    operator.cluster.start_pod(operator.make_pod())
-    operator.cluster.now += seconds(600)
+    operator.kubernetes.start_pod(operator.kubernetes.make_pod(operator.job))
+    operator.kubernetes.now += seconds(600)
     await operator.look()
-    assert (await operator.status()).phase is v1alpha1.Phase.RUNNING
+    assert operator.status().phase is v1alpha1.Phase.RUNNING
 
 
 async def test_a_running_program_is_stopped_and_its_end_awaited(operator: Operator) -> None:
     await operator.submit()
-    await operator.look()
-    pod = operator.make_pod()
-    operator.cluster.start_pod(pod)
-    operator.cluster.cancel("report")
+    pod = await operator.start()
+    operator.kubernetes.cancel("report")
     await operator.hear()
     assert await operator.look() is None
-    assert operator.cluster.all_pods[pod]["spec"]["activeDeadlineSeconds"] == 1
-    assert (await operator.status()).phase is v1alpha1.Phase.STARTING
-    operator.cluster.end_pod(pod, 143)
+    assert operator.kubernetes.stored("pods", pod)["spec"]["activeDeadlineSeconds"] == 1
+    assert operator.status().phase is v1alpha1.Phase.STARTING
+    operator.kubernetes.end_pod(pod, 143)
     await operator.hear()
     await operator.look()
-    assert (await operator.status()).phase is v1alpha1.Phase.CANCELLED
+    assert operator.status().phase is v1alpha1.Phase.CANCELLED
+
+
+async def run_for_a_while(operator: Operator) -> str:
+    """Let a program run until it is recorded as running; return its pod's name."""
+    await operator.submit()
+    pod = await operator.start()
+    operator.kubernetes.now += seconds(5)
+    await operator.look()
+    assert operator.status().phase is v1alpha1.Phase.RUNNING
+    return pod
 
 
 async def test_an_orphaned_pod_is_followed_to_its_end(operator: Operator) -> None:
     """`kubectl delete job --cascade=orphan` while it runs."""
-    await operator.submit()
-    await operator.look()
-    pod = operator.make_pod()
-    operator.cluster.start_pod(pod)
-    await operator.hear()
-    operator.cluster.now += seconds(5)
-    await operator.look()
-    raw = operator.cluster.all_pods[pod]
-    operator.cluster.all_pods[pod] = raw | {
-        "metadata": raw["metadata"] | {"ownerReferences": [], "resourceVersion": "99"}
-    }
-    del operator.cluster.jobs[operator.job_name]
-    operator.cluster.version = 100
+    pod = await run_for_a_while(operator)
+    uid = operator.kubernetes.stored("jobs", operator.job)["metadata"]["uid"]
+    operator.kubernetes.remove("jobs", operator.job, orphans=True)
     await operator.hear()
     await operator.look()
-    assert (await operator.status()).phase is v1alpha1.Phase.RUNNING
-    operator.cluster.end_pod(pod, 0, "7")
+    assert operator.status().phase is v1alpha1.Phase.RUNNING
+    operator.kubernetes.end_pod(pod, 0, "7")
     await operator.hear()
     await operator.look()
-    status = await operator.status()
+    status = operator.status()
     assert status.phase is v1alpha1.Phase.SUCCEEDED
-    assert (status.attempts or [])[-1].job_uid == "uid-1"
+    assert (status.attempts or [])[-1].job_uid == uid
 
 
 async def test_a_deleted_job_is_lost(operator: Operator) -> None:
-    await operator.submit()
-    await operator.look()
-    operator.cluster.start_pod(operator.make_pod())
-    await operator.hear()
-    operator.cluster.now += seconds(5)
-    await operator.look()
-    operator.cluster.remove_job(operator.job_name)
+    await run_for_a_while(operator)
+    operator.kubernetes.remove_job(operator.job)
     await operator.hear()
     await operator.look()
-    assert await operator.reason() == "JobLost"
-    assert len(operator.cluster.created_jobs) == 1
+    assert reason(operator) == "JobLost"
+    assert len(operator.kubernetes.created_jobs) == 1
 
 
-async def test_another_job_in_its_place_is_not_deleted_for_ever() -> None:
-    operator = Operator()
+async def test_another_job_in_its_place_is_not_deleted_for_ever(operator: Operator) -> None:
     await operator.submit()
     await operator.look()
-    operator.cluster.cancel("report")
+    operator.kubernetes.cancel("report")
     await operator.hear()
-    await operator.reconciler.reconcile("report")
-    raw = operator.cluster.jobs[operator.job_name]
-    meta = raw["metadata"] | {"uid": "another", "ownerReferences": []}
-    operator.cluster.jobs[operator.job_name] = raw | {"metadata": meta}
+    await operator.reconciler.reconcile(operator.kubernetes.key("report"))
+    another = {"uid": "another", "ownerReferences": []}
+    stored = operator.kubernetes.put("jobs", operator.job, metadata=another)
     await operator.look()
-    assert operator.cluster.jobs[operator.job_name]["metadata"]["uid"] == "another"
-    assert (await operator.status()).phase is v1alpha1.Phase.CANCELLED
+    assert operator.kubernetes.stored("jobs", operator.job) == stored
+    assert operator.status().phase is v1alpha1.Phase.CANCELLED
+
+
+async def test_a_pod_that_is_gone_cannot_be_stopped(operator: Operator) -> None:
+    await operator.submit()
+    pod = await operator.start()
+    operator.kubernetes.cancel("report")
+    await operator.hear()
+    operator.kubernetes.remove_pod(pod)
+    with pytest.raises(errors.NotFound):
+        await operator.look()
+    assert operator.mirror.job(operator.kubernetes.key(operator.job)) is not None
 
 
 # --- the callback ---
+
+
+def delivered(operator: Operator) -> tuple[str, int]:
+    """Return what is recorded of the callback: where it stands, after how many tries."""
+    callback = operator.status().callback
+    assert callback is not None
+    return str(callback.state), callback.tries
 
 
 async def test_a_callback_is_sent_again_as_the_schedule_says() -> None:
@@ -417,67 +578,110 @@ async def test_a_callback_is_sent_again_as_the_schedule_says() -> None:
     await operator.run_to_the_end()
     assert len(operator.sender.sent) == 1
     assert await operator.look() == 5
-    operator.cluster.now += seconds(5)
+    operator.kubernetes.now += seconds(5)
     await operator.look()
     first, second = operator.sender.sent
     assert first == second, "the same id and the same bytes"
-    status = await operator.status()
-    assert status.callback is not None
-    assert (status.callback.state, status.callback.tries) == ("Delivered", 2)
-    assert operator.cluster.warnings == []
+    assert delivered(operator) == ("Delivered", 2)
+    assert operator.kubernetes.warnings == []
 
 
 async def test_a_callback_given_up_is_told_to_people() -> None:
     operator = Operator(delivery.Try(at=NOW, code=410))
     await operator.submit()
     await operator.run_to_the_end(1)
-    assert (await operator.status()).phase is v1alpha1.Phase.FAILED
-    assert operator.cluster.warnings == [
+    assert operator.status().phase is v1alpha1.Phase.FAILED
+    assert operator.kubernetes.warnings == [
         ("report", "CallbackFailed", "Gone: try 1 was answered with 410")
     ]
 
 
 async def test_a_secret_that_cannot_sign_uses_up_tries_and_is_told(operator: Operator) -> None:
+    operator.kubernetes.add_secret("mine", {"signing": KEY})
     ref = {"name": "mine", "key": "signing"}
-    task = a_task(container={"image": "x"}, callback={"url": URL, "secretRef": ref})
-    await operator.submit(task)
+    await operator.submit(a_task(container={"image": "x"}, callback={"url": URL, "secretRef": ref}))
     await operator.run_to_the_end()
     assert operator.sender.sent == []
-    status = await operator.status()
-    assert status.callback is not None
-    assert (status.callback.tries, status.callback.last_error) == (1, "SecretUnusable")
-    assert [w[1] for w in operator.cluster.warnings] == ["CallbackFailed"]
+    callback = operator.status().callback
+    assert callback is not None
+    assert (callback.tries, callback.last_error) == (1, "SecretUnusable")
+    cause = 'there is no Secret mine with the label longtask.dev/callback: "true"'
+    assert condition(operator, ConditionType.CALLBACK_DELIVERED) == (
+        *("False", Reason.SECRET_UNUSABLE, cause),
+    )
+    assert operator.kubernetes.warnings == [
+        ("report", "CallbackFailed", f"SecretUnusable: {cause}")
+    ]
+    operator.kubernetes.add_secret(
+        "mine", {"signing": KEY}, labels={names.CALLBACK_SECRET_LABEL: "true"}
+    )
+    operator.kubernetes.now += seconds(5)
+    await operator.look()
+    assert delivered(operator) == ("Delivered", 2)
 
 
 async def test_a_callback_waits_while_the_keys_cannot_be_read(operator: Operator) -> None:
     await operator.submit()
-    operator.cluster.secrets.clear()
+    operator.kubernetes.objects("secrets").clear()
     with pytest.raises(errors.NotFound):
         await operator.run_to_the_end()
-    status = await operator.status()
-    assert status.callback is not None
-    assert status.callback.tries == 0
+    assert delivered(operator) == ("Pending", 0)
 
 
-async def test_a_lost_answer_to_the_record_of_a_delivery_repeats_it_once(
+def no_record_once_it_was_sent(operator: Operator, moment: str) -> None:
+    """Let each record of a delivery go wrong: before it is stored, or after that."""
+
+    def interrupt(write: str, at: str) -> None:
+        if (write, at) == ("status", moment) and operator.sender.sent:
+            raise errors.Unavailable("nobody knows what became of it")
+
+    operator.kubernetes.interrupt = interrupt
+
+
+def the_api_server_is_well(operator: Operator) -> None:
+    operator.kubernetes.interrupt = lambda _write, _moment: None
+
+
+async def test_what_was_sent_and_could_not_be_recorded_is_sent_once(operator: Operator) -> None:
+    await operator.submit()
+    no_record_once_it_was_sent(operator, "before")
+    with pytest.raises(errors.Unavailable):
+        await operator.run_to_the_end()
+    for _ in range(3):
+        await operator.hear()
+        with pytest.raises(errors.Unavailable):
+            await operator.look()
+    the_api_server_is_well(operator)
+    await operator.look()
+    assert len(operator.sender.sent) == 1
+    assert delivered(operator) == ("Delivered", 1)
+
+
+async def test_a_lost_answer_to_the_record_of_a_delivery_repeats_nothing(
     operator: Operator,
 ) -> None:
     await operator.submit()
-
-    def lose(write: str, moment: str) -> None:
-        if (write, moment) == ("status", "after") and operator.sender.sent:
-            operator.cluster.interrupt = lambda _write, _moment: None
-            raise errors.Unavailable("the answer was lost")
-
-    operator.cluster.interrupt = lose
+    no_record_once_it_was_sent(operator, "after")
     with pytest.raises(errors.Unavailable):
         await operator.run_to_the_end()
+    the_api_server_is_well(operator)
     await operator.look()
-    assert len({sent.webhook_id for sent in operator.sender.sent}) == 1
-    assert len(operator.sender.sent) == 2
-    status = await operator.status()
-    assert status.callback is not None
-    assert (status.callback.state, status.callback.tries) == ("Delivered", 1)
+    assert len(operator.sender.sent) == 1
+    assert delivered(operator) == ("Delivered", 1)
+
+
+async def test_a_crash_between_sending_and_recording_sends_it_again(operator: Operator) -> None:
+    await operator.submit()
+    no_record_once_it_was_sent(operator, "before")
+    with pytest.raises(errors.Unavailable):
+        await operator.run_to_the_end()
+    the_api_server_is_well(operator)
+    operator.restart()
+    await operator.hear()
+    await operator.look()
+    first, second = operator.sender.sent
+    assert first == second, "the same id and the same bytes"
+    assert delivered(operator) == ("Delivered", 1)
 
 
 async def test_a_write_in_between_does_not_make_a_callback_go_twice(operator: Operator) -> None:
@@ -485,41 +689,29 @@ async def test_a_write_in_between_does_not_make_a_callback_go_twice(operator: Op
 
     def label(write: str, moment: str) -> None:
         if (write, moment) == ("status", "before") and operator.sender.sent:
-            operator.cluster.interrupt = lambda _write, _moment: None
-            raw = operator.cluster.tasks["report"]
-            meta = raw["metadata"] | {"resourceVersion": str(operator.cluster.version + 1)}
-            operator.cluster.version += 1
-            operator.cluster.tasks["report"] = raw | {"metadata": meta}
+            the_api_server_is_well(operator)
+            operator.kubernetes.put(names.LONGTASKS, "report", metadata={"labels": {"a": "b"}})
 
-    operator.cluster.interrupt = label
+    operator.kubernetes.interrupt = label
     await operator.run_to_the_end()
     assert len(operator.sender.sent) == 1
-    status = await operator.status()
-    assert status.callback is not None
-    assert status.callback.state is v1alpha1.CallbackState.DELIVERED
+    assert delivered(operator) == ("Delivered", 1)
 
 
-async def test_people_are_not_told_when_that_fails(operator: Operator) -> None:
-    operator.cluster.refuse_jobs = "no"
-
-    def no_events(write: str, _moment: str) -> None:
-        if write == "warn":
-            raise errors.Rejected("events are forbidden")
-
-    operator.cluster.interrupt = no_events
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(errors.Unavailable("away"), id="nobody-answers"),
+        pytest.param(
+            twins.Refusal(403, "Forbidden", 'events is forbidden: User "a" cannot create resource'),
+            id="a-right-is-missing",
+        ),
+    ],
+)
+async def test_people_are_not_told_when_that_fails(operator: Operator, error: Exception) -> None:
+    operator.kubernetes.refuse_jobs = "no"
+    break_once(operator, "warn", "before", error)
     await operator.submit()
-    await operator.look()
-    assert (await operator.status()).waiting == "the Job was refused: no"
-
-
-async def test_a_pod_that_is_gone_cannot_be_stopped(operator: Operator) -> None:
-    await operator.submit()
-    await operator.look()
-    pod = operator.make_pod()
-    operator.cluster.start_pod(pod)
-    operator.cluster.cancel("report")
-    await operator.hear()
-    operator.cluster.remove_pod(pod)
-    with pytest.raises(errors.NotFound):
-        await operator.look()
-    assert isinstance(operator.mirror.jobs[operator.job_name], pods.Job)
+    assert await operator.look() == 10
+    assert condition(operator, ConditionType.STALLED)[:2] == ("True", "JobRefused")
+    assert operator.kubernetes.warnings == []
