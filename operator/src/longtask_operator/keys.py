@@ -37,7 +37,10 @@ class KeyRing:
         if ref is not None:
             return [await self._own_key(key_of(task).sibling(ref.name), ref.key)]
         owner = signing_keys.owner_of(task.metadata.labels)
-        stored = signing_keys.OwnerKeys.parse(await self._stored(owner))
+        try:
+            stored = signing_keys.OwnerKeys.parse(await self._stored(owner))
+        except ValueError as error:
+            raise KeyUnavailable(f"of {owner}'s keys none is usable: they are no text") from error
         if active := stored.active(now):
             return active
         if stored.ignored:
