@@ -1,12 +1,25 @@
 """Handlers remember and enqueue, and do nothing else."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from longtask_crds import names, v1alpha1
-from longtask_crds.testing import NOW, a_queue, a_task, an_attempt, with_meta, with_status
-from longtask_operator import handlers, mirror
+from longtask_crds.names import ObjectKey
+from longtask_crds.testing import (
+    NAMESPACE,
+    a_queue,
+    a_task,
+    a_type,
+    an_attempt,
+    with_meta,
+    with_status,
+)
+from longtask_operator import handlers, mirror, resync
+
+QUEUE = ObjectKey(NAMESPACE, "default")
+SLEEP = ObjectKey(NAMESPACE, "sleep")
 
 
 @pytest.fixture
@@ -16,32 +29,56 @@ def added() -> list[str]:
 
 @pytest.fixture
 def memo(added: list[str]) -> handlers.Memo:
-    return handlers.Memo(mirror=mirror.Mirror(), add=added.append)
+    def add(key: ObjectKey) -> None:
+        added.append(key.name)
+
+    def wake(keys: Iterable[ObjectKey]) -> None:
+        added.extend(key.name for key in keys)
+
+    return handlers.Memo(mirror=mirror.Mirror(wake), hearing=resync.Hearing(), add=add)
 
 
-def event(kind: str, resource: v1alpha1.Resource) -> Any:
-    raw = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"type": kind, "object": raw}
+def event(kind: str | None, resource: v1alpha1.Resource, *, version: int = 1) -> Any:
+    resource = with_meta(resource, resource_version=str(version))
+    return {"type": kind, "object": resource.model_dump(mode="json", by_alias=True)}
 
 
 def a_raw_pod(phase: str = "Running", *, version: int = 5, **labels: str) -> dict[str, Any]:
     return {
         "metadata": {
             "name": "p",
+            "namespace": NAMESPACE,
             "uid": "pod-1",
             "resourceVersion": str(version),
             "creationTimestamp": "2026-01-02T03:04:05Z",
             "labels": {names.TASK_LABEL: "report", names.ATTEMPT_LABEL: "1"} | labels,
+            "ownerReferences": [
+                {"kind": "Job", "name": an_attempt().job_name, "uid": "job-1", "controller": True}
+            ],
         },
         "status": {"phase": phase},
     }
+
+
+def is_heard(memo: handlers.Memo, uid: str, version: int) -> bool:
+    """Tell whether lists that show this version find the watches deaf."""
+    return not any(memo.hearing.is_deaf({uid: version}, version) for _ in range(2))
 
 
 async def test_a_task_is_taken_over_once(memo: handlers.Memo, added: list[str]) -> None:
     for kind in (None, "MODIFIED"):
         await handlers.on_task(event=event(kind, a_task()), memo=memo)
     assert added == ["report"]
-    assert memo.mirror.watched == {a_task().metadata.uid: 1}
+    assert is_heard(memo, a_task().metadata.uid, 1)
+
+
+async def test_the_echo_of_our_own_write_is_heard_and_no_news(
+    memo: handlers.Memo, added: list[str]
+) -> None:
+    memo.mirror.tasks.put(with_meta(a_task(), resource_version="7"))
+    await handlers.on_task(event=event("MODIFIED", a_task(), version=7), memo=memo)
+    assert added == []
+    assert is_heard(memo, a_task().metadata.uid, 7)
 
 
 async def test_an_unreadable_task_is_heard_but_not_taken_over(
@@ -50,38 +87,47 @@ async def test_an_unreadable_task_is_heard_but_not_taken_over(
     poison = event("ADDED", a_task())
     poison["object"]["spec"] = {"type": 7}
     await handlers.on_task(event=poison, memo=memo)
-    assert (memo.mirror.tasks, added) == ({}, [])
-    assert memo.mirror.watched == {a_task().metadata.uid: 1}
+    assert (memo.mirror.tasks.values(), added) == ([], [])
+    assert is_heard(memo, a_task().metadata.uid, 1)
 
 
 async def test_the_end_of_a_task_wakes_who_may_start_now(
     memo: handlers.Memo, added: list[str]
 ) -> None:
-    memo.mirror.queues["default"] = a_queue(maxRunning=1)
-    runs = with_status(a_task("first", uid="1"), attempt=1, queue="default")
+    memo.mirror.queues.put(a_queue(maxRunning=1))
+    runs = with_status(a_task("first", uid="1"), attempts=[an_attempt()], queue="default")
     for task in (runs, a_task("second", uid="2"), a_task("third", uid="3")):
-        memo.mirror.put_task(task)
+        memo.mirror.tasks.put(task)
     await handlers.on_task(event=event("DELETED", runs), memo=memo)
     assert added == ["second"]
-    assert "first" not in memo.mirror.tasks
+    assert {task.metadata.name for task in memo.mirror.tasks.values()} == {"second", "third"}
+
+
+# --- pods ---
+
+
+def pods_kept(memo: handlers.Memo) -> list[bool]:
+    """Tell of the pod that counts for the task whether it is over; nothing if there is none."""
+    pod = memo.mirror.pod_of(with_status(a_task(), attempts=[an_attempt()]))
+    return [] if pod is None else [pod.is_over]
 
 
 async def test_a_pod_is_taken_over(memo: handlers.Memo, added: list[str]) -> None:
     await handlers.on_pod(event={"type": "ADDED", "object": a_raw_pod()}, memo=memo)
-    assert added == ["report"]
-    assert memo.mirror.watched == {"pod-1": 5}
+    assert (pods_kept(memo), added) == ([False], ["report"])
+    assert is_heard(memo, "pod-1", 5)
 
 
 async def test_a_pod_with_a_strange_label_is_heard(memo: handlers.Memo) -> None:
     raw = a_raw_pod(**{names.ATTEMPT_LABEL: "first"})
     await handlers.on_pod(event={"type": "ADDED", "object": raw}, memo=memo)
-    assert memo.mirror.watched == {"pod-1": 5}
+    assert is_heard(memo, "pod-1", 5)
 
 
 async def test_a_deleted_pod_is_forgotten(memo: handlers.Memo, added: list[str]) -> None:
     await handlers.on_pod(event={"type": "ADDED", "object": a_raw_pod()}, memo=memo)
     await handlers.on_pod(event={"type": "DELETED", "object": a_raw_pod()}, memo=memo)
-    assert memo.mirror.pods == {}
+    assert pods_kept(memo) == []
     assert added == ["report", "report"]
 
 
@@ -89,34 +135,73 @@ async def test_last_words_that_come_with_the_deletion_are_heard(memo: handlers.M
     await handlers.on_pod(event={"type": "ADDED", "object": a_raw_pod()}, memo=memo)
     last = a_raw_pod("Succeeded", version=6)
     await handlers.on_pod(event={"type": "DELETED", "object": last}, memo=memo)
-    (pod,) = memo.mirror.pods["report"].values()
-    assert pod.is_over
+    assert pods_kept(memo) == [True]
 
 
-async def test_a_queue_wakes_those_who_wait(memo: handlers.Memo, added: list[str]) -> None:
-    memo.mirror.put_task(a_task())
-    memo.mirror.put_task(with_status(a_task("other", uid="2"), attempts=[an_attempt()]))
-    await handlers.on_queue(event=event("MODIFIED", a_queue(paused=True)), memo=memo)
-    assert memo.mirror.queues["default"].spec.paused
-    assert added == ["report"]
-    await handlers.on_queue(event=event("DELETED", a_queue()), memo=memo)
-    assert memo.mirror.queues == {}
+# --- queues and types ---
 
 
-async def test_an_unreadable_queue_is_as_good_as_none(memo: handlers.Memo) -> None:
-    memo.mirror.queues["default"] = a_queue()
-    poison = event("MODIFIED", a_queue())
+def three_wait(memo: handlers.Memo, added: list[str]) -> None:
+    for nth, name in enumerate(("first", "second", "third")):
+        memo.mirror.tasks.put(a_task(name, uid=str(nth)))
+    claimed = with_status(a_task("runs", uid="4"), queue="default", attempts=[an_attempt()])
+    memo.mirror.tasks.put(claimed)
+    added.clear()
+
+
+async def test_a_queue_that_comes_or_goes_wakes_all_who_wait(
+    memo: handlers.Memo, added: list[str]
+) -> None:
+    three_wait(memo, added)
+    await handlers.on_queue(event=event("ADDED", a_queue(paused=True)), memo=memo)
+    assert added == ["first", "second", "third"]
+    added.clear()
+    await handlers.on_queue(event=event("DELETED", a_queue(), version=2), memo=memo)
+    assert added == ["first", "second", "third"]
+    assert memo.mirror.queues.get(QUEUE) is None
+
+
+async def test_a_queue_that_changes_wakes_who_may_start(
+    memo: handlers.Memo, added: list[str]
+) -> None:
+    memo.mirror.queues.put(a_queue(paused=True))
+    three_wait(memo, added)
+    for version, spec in enumerate(({"maxRunning": 1}, {"maxRunning": 3}), start=2):
+        await handlers.on_queue(
+            event=event("MODIFIED", a_queue(**spec), version=version), memo=memo
+        )
+    assert added == ["first", "second"], "one place is taken"
+
+
+async def test_of_an_unreadable_queue_the_last_readable_state_stays(memo: handlers.Memo) -> None:
+    memo.mirror.queues.put(a_queue(maxRunning=1))
+    poison = event("MODIFIED", a_queue(), version=2)
     poison["object"]["spec"] = {"maxRunning": "many"}
     await handlers.on_queue(event=poison, memo=memo)
-    assert memo.mirror.queues == {}
+    kept = memo.mirror.queues.get(QUEUE)
+    assert kept is not None
+    assert kept.spec.max_running == 1
+    await handlers.on_queue(event=poison | {"type": "DELETED"}, memo=memo)
+    assert memo.mirror.queues.get(QUEUE) is None
 
 
-async def test_a_type_wakes_those_who_wait(memo: handlers.Memo, added: list[str]) -> None:
-    memo.mirror.put_task(with_meta(a_task(), creation_timestamp=NOW))
-    raw = {"metadata": {"name": "sleep", "uid": "t", "resourceVersion": "3"}, "spec": {}}
-    await handlers.on_type(event={"type": "ADDED", "object": raw}, memo=memo)
-    assert list(memo.mirror.types) == ["sleep"]
-    assert added == ["report"]
+async def test_a_type_wakes_those_whom_its_defaults_moved(
+    memo: handlers.Memo, added: list[str]
+) -> None:
+    memo.mirror.tasks.put(a_task(type="sleep"))
+    memo.mirror.tasks.put(a_task("own", uid="2", type="sleep", queue="mine"))
+    memo.mirror.tasks.put(a_task("other", uid="3"))
+    changes = [
+        ("ADDED", a_type("sleep"), []),
+        ("MODIFIED", a_type("sleep", container={"image": "new"}), []),
+        ("MODIFIED", a_type("sleep", defaults={"queue": "big"}), ["report"]),
+        ("DELETED", a_type("sleep"), ["report"]),
+    ]
+    for version, (kind, resource, moved) in enumerate(changes, start=1):
+        added.clear()
+        await handlers.on_type(event=event(kind, resource, version=version), memo=memo)
+        assert added == moved
+        assert (memo.mirror.types.get(SLEEP) is None) == (kind == "DELETED")
 
 
 def test_the_pauses_of_a_watch_grow_to_a_cap_and_never_run_out() -> None:
