@@ -1,17 +1,25 @@
-"""The API's door to Kubernetes, and that its twin in memory behaves as the real one."""
+"""The API's door to Kubernetes, and that the twin in memory behaves as the real one."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from longtask_api import errors, ports, testing
-from longtask_api.cluster import KubernetesCluster
+from longtask_adapters.kube import errors, kinds
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.transport import KubernetesTransport, Transport
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_api.cluster import Cluster
+from longtask_api.http import problems
 from longtask_crds import names
+from longtask_crds.names import ObjectKey
+
+Kubectl = Callable[..., str]
 
 
-def a_task(name, **spec):
+def a_task(name: str, **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": names.API_VERSION,
         "kind": "LongTask",
@@ -21,81 +29,114 @@ def a_task(name, **spec):
 
 
 @pytest.fixture
-async def real(kubeconfig, namespace) -> AsyncIterator[KubernetesCluster]:
-    async with KubernetesCluster.connect(
-        kubeconfig=kubeconfig, namespace=namespace, secrets_namespace=namespace
-    ) as connected:
-        yield connected
+async def real(kubeconfig: Path) -> AsyncIterator[Transport]:
+    async with KubernetesTransport.connect(kubeconfig=kubeconfig) as transport:
+        yield transport
 
 
 @pytest.fixture(params=["memory", "kubernetes"])
-def cluster(request):
+def cluster(request: pytest.FixtureRequest, namespace: str) -> Cluster:
+    transport: Transport
     if request.param == "memory":
-        return testing.MemoryCluster()
-    return request.getfixturevalue("real")
+        transport = MemoryKubernetes(namespace=namespace)
+    else:
+        transport = request.getfixturevalue("real")
+    return Cluster(Connection(transport, user_agent="longtask-api"))
 
 
-async def test_a_life_is_seen_by_a_watch(cluster):
-    listing = await cluster.list(ports.TASKS)
-    async with contextlib.aclosing(cluster.watch(ports.TASKS, listing.resource_version)) as events:
-        assert (await anext(events)).change is ports.Change.PROGRESS
-        made = await cluster.create(ports.TASKS, a_task("life"))
-        assert made.status.phase == "Pending"
-        patched = await cluster.patch(
-            ports.TASKS, "life", {"status": {"progress": {"percent": 5}}}, subresource="status"
-        )
-        assert patched.status.progress.percent == 5
-        assert (await cluster.get(ports.TASKS, "life")) == patched
-        with pytest.raises(errors.AlreadyExists):
-            await cluster.create(ports.TASKS, a_task("life"))
-        await cluster.delete(ports.TASKS, "life")
-        seen = [await anext(events) for _ in range(3)]
-        assert [event.change for event in seen] == [
-            ports.Change.PRESENT,
-            ports.Change.PRESENT,
-            ports.Change.ABSENT,
-        ]
-        assert seen[0].resource == made
-        assert seen[1].resource == patched
-        assert seen[2].resource.metadata.uid == made.metadata.uid
-        versions = [int(event.resource_version) for event in seen]
-        assert versions == sorted(set(versions))
+async def test_a_task_from_its_birth_to_its_end(cluster: Cluster, namespace: str) -> None:
+    key = ObjectKey(namespace, "life")
+    given = [None, {"a": None}]
+    made = await cluster.create(kinds.TASKS, namespace, a_task("life", input=given))
+    assert (made.status.phase, made.spec.input) == ("Pending", given)
+    uid = made.metadata.uid
+    with pytest.raises(errors.AlreadyExists):
+        await cluster.create(kinds.TASKS, namespace, a_task("life"))
+    for percent in (5, 6):
+        written = await cluster.write_progress(key, {"percent": percent}, uid=uid)
+        assert (written.status.phase, written.status.progress.percent) == ("Pending", percent)
+    patched = await cluster.patch(kinds.TASKS, key, {"spec": {"cancel": True}}, uid=uid)
+    assert await cluster.get(kinds.TASKS, key) == patched
+    assert (patched.spec.input, patched.status.progress.percent) == (given, 6)
+    assert await cluster.delete(kinds.TASKS, key, uid=uid)
+
+
+@pytest.mark.parametrize(
+    ("write", "refusal"),
+    [
+        pytest.param(
+            lambda c, key: c.patch(kinds.TASKS, key, {"spec": {"cancel": True}}, uid="other"),
+            errors.Conflict,
+            id="patch",
+        ),
+        pytest.param(
+            lambda c, key: c.write_progress(key, {"percent": 1}, uid="other"),
+            errors.Rejected,
+            id="progress",
+        ),
+        pytest.param(
+            lambda c, key: c.delete(kinds.TASKS, key, uid="other"), errors.Conflict, id="delete"
+        ),
+    ],
+)
+async def test_nothing_is_written_to_another_of_the_same_name(
+    cluster: Cluster,
+    namespace: str,
+    write: Callable[[Cluster, ObjectKey], Awaitable[object]],
+    refusal: type[errors.ClusterError],
+) -> None:
+    key = ObjectKey(namespace, "another")
+    made = await cluster.create(kinds.TASKS, namespace, a_task("another"))
+    with pytest.raises(refusal):
+        await write(cluster, key)
+    assert await cluster.get(kinds.TASKS, key) == made
+    await cluster.delete(kinds.TASKS, key, uid=made.metadata.uid)
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param(lambda c: c.get(ports.TASKS, "nothing"), id="get"),
-        pytest.param(lambda c: c.patch(ports.TASKS, "nothing", {"spec": {}}), id="patch"),
-        pytest.param(lambda c: c.delete(ports.TASKS, "nothing"), id="delete"),
-        pytest.param(lambda c: c.get_pod("nothing"), id="pod"),
-        pytest.param(lambda c: c.get_secret("nothing"), id="secret"),
+        pytest.param(lambda c, key: c.get(kinds.TASKS, key), id="get"),
+        pytest.param(lambda c, key: c.patch(kinds.TASKS, key, {"spec": {}}, uid="u"), id="patch"),
+        pytest.param(lambda c, key: c.write_progress(key, {}, uid="u"), id="progress"),
+        pytest.param(lambda c, key: c.delete(kinds.TASKS, key, uid="u"), id="delete"),
+        pytest.param(lambda c, key: c.get_pod(key), id="pod"),
+        pytest.param(lambda c, key: c.ensure_in_secret(key, "a", lambda _: "b"), id="secret"),
     ],
 )
-async def test_what_is_not_there(cluster, call):
+async def test_what_is_not_there(
+    cluster: Cluster, namespace: str, call: Callable[[Cluster, ObjectKey], Awaitable[object]]
+) -> None:
     with pytest.raises(errors.NotFound):
-        await call(cluster)
+        await call(cluster, ObjectKey(namespace, "nothing"))
 
 
-async def test_unknown_tokens_and_pods(cluster):
+async def test_unknown_tokens_and_pods(cluster: Cluster, namespace: str) -> None:
     assert await cluster.review_token("no-token", "longtask-report") is None
-    assert await cluster.find_pods({names.TASK_LABEL: "nothing"}) == []
+    assert await cluster.find_pods(namespace, {names.TASK_LABEL: "nothing"}) == []
 
 
-async def test_the_log_of_a_pod_that_is_gone(cluster):
-    opening = cluster.pod_log("nothing", container="runner", follow=True)
+async def test_the_log_of_a_pod_that_is_gone(cluster: Cluster, namespace: str) -> None:
+    key = ObjectKey(namespace, "nothing")
+    opening = cluster.pod_log(key, container="runner", follow=True)
     with pytest.raises(errors.NotFound):
         await contextlib.AsyncExitStack().enter_async_context(opening)
 
 
-async def test_a_secret_is_written_only_on_top_of_what_was_read(real, namespace, kubectl):
+async def test_a_key_is_made_but_once(real: Transport, namespace: str, kubectl: Kubectl) -> None:
     kubectl("-n", namespace, "create", "secret", "generic", "keys")
-    read = await real.get_secret("keys")
-    assert read.values == {}
-    await real.patch_secret("keys", {"a": "1"}, resource_version=read.resource_version)
-    with pytest.raises(errors.Conflict):
-        await real.patch_secret("keys", {"a": "2"}, resource_version=read.resource_version)
-    assert (await real.get_secret("keys")).values == {"a": "1"}
+    cluster = Cluster(Connection(real, user_agent="longtask-api"))
+    made = []
+
+    def make(value: str) -> str | None:
+        if value:
+            return None
+        made.append("first")
+        return made[-1]
+
+    for _ in range(2):
+        assert await cluster.ensure_in_secret(ObjectKey(namespace, "keys"), "me", make) == "first"
+    assert made == ["first"]
 
 
 @pytest.mark.parametrize(
@@ -110,27 +151,10 @@ async def test_a_secret_is_written_only_on_top_of_what_was_read(real, namespace,
         ),
     ],
 )
-async def test_the_field_that_kubernetes_refuses_is_named(real, spec, pointer):
+async def test_the_field_that_kubernetes_refuses_is_named(
+    real: Transport, namespace: str, spec: dict[str, Any], pointer: str
+) -> None:
+    cluster = Cluster(Connection(real, user_agent="longtask-api"))
     with pytest.raises(errors.Rejected) as refused:
-        await real.create(ports.TASKS, a_task("refused", **spec))
-    assert pointer in {error.pointer for error in refused.value.errors}
-
-
-async def test_a_place_that_is_long_gone(real):
-    # Too small a version is either compacted or older than the watch cache.
-    async with contextlib.aclosing(real.watch(ports.TASKS, "1")) as events:
-        with pytest.raises(errors.Expired):
-            [event async for event in events]
-
-
-async def test_a_cluster_that_is_not_there(kubeconfig, tmp_path):
-    config = yaml.safe_load(kubeconfig.read_text())
-    for entry in config["clusters"]:
-        entry["cluster"]["server"] = "https://127.0.0.1:1"
-    nowhere = tmp_path / "kubeconfig"
-    nowhere.write_text(yaml.safe_dump(config))
-    async with KubernetesCluster.connect(
-        kubeconfig=nowhere, namespace="a", secrets_namespace="a"
-    ) as away:
-        with pytest.raises(errors.Unavailable):
-            await away.list(ports.TASKS)
+        await cluster.create(kinds.TASKS, namespace, a_task("refused", **spec))
+    assert pointer in {error.pointer for error in problems.of_cluster(refused.value).errors}

@@ -1,14 +1,17 @@
 """The whole API on a real cluster: what it accepts is there, and tokens are judged there."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
-from longtask_api import app, backend, runner_port, settings
-from longtask_api.cluster import KubernetesCluster
+from longtask_adapters.kube.transport import KubernetesTransport
+from longtask_api import app, settings, wiring
 from longtask_crds import names, signing_keys
+
+Kubectl = Callable[..., str]
 
 FIBONACCI = {
     "apiVersion": names.API_VERSION,
@@ -27,37 +30,36 @@ ORDER = {"type": "fibonacci", "input": {"n": 10, "none": [None]}}
 
 
 @pytest.fixture(scope="module")
-def prepared(kubectl, namespace) -> str:
+def prepared(kubectl: Kubectl, namespace: str) -> str:
     for document in (FIBONACCI, QUEUE, KEYS):
         kubectl("-n", namespace, "apply", "-f", "-", document=document)
     return namespace
 
 
 @pytest.fixture
-async def behind(kubeconfig, prepared) -> AsyncIterator[backend.Backend]:
+async def services(kubeconfig: Path, prepared: str) -> AsyncIterator[wiring.Services]:
     configured = settings.Settings(
         insecure=True, namespace=prepared, secrets_namespace=prepared, token_file=None
     )
-    async with KubernetesCluster.connect(
-        kubeconfig=kubeconfig, namespace=prepared, secrets_namespace=prepared
-    ) as cluster:
-        yield backend.Backend(cluster, configured)
-
-
-@pytest.fixture
-async def client(behind) -> AsyncIterator[httpx.AsyncClient]:
-    application = app.create_app(behind)
     async with (
-        application.router.lifespan_context(application),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(application), base_url="http://api.test"
-        ) as made,
+        KubernetesTransport.connect(kubeconfig=kubeconfig) as transport,
+        wiring.running(transport, configured) as made,
     ):
-        await behind.synced()
+        await made.health.synced()
         yield made
 
 
-async def test_what_is_accepted_is_there(client, kubectl, prepared):
+@pytest.fixture
+async def client(services: wiring.Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app.for_users(services)), base_url="http://api.test"
+    ) as made:
+        yield made
+
+
+async def test_what_is_accepted_is_there(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> None:
     key = {"Idempotency-Key": "k"}
     answer = await client.post("/api/v1/tasks", json=ORDER, headers=key)
     assert answer.status_code == 202
@@ -70,8 +72,8 @@ async def test_what_is_accepted_is_there(client, kubectl, prepared):
 
 
 async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(
-    client, behind, kubectl, prepared
-):
+    client: httpx.AsyncClient, services: wiring.Services, kubectl: Kubectl, prepared: str
+) -> None:
     task = {
         "apiVersion": names.API_VERSION,
         "kind": "LongTask",
@@ -79,7 +81,8 @@ async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(
         "spec": ORDER,
     }
     kubectl("-n", prepared, "apply", "-f", "-", document=task)
-    assert await behind.tasks.cache.wait_for("by-kubectl", lambda t: t is not None, within=10)
+    key = names.ObjectKey(prepared, "by-kubectl")
+    assert await services.resources.wait_for(key, lambda t: t is not None, within=10)
     listed = (await client.get("/api/v1/tasks")).json()["items"]
     assert "by-kubectl" in {item["id"] for item in listed}
     assert (await client.post("/api/v1/tasks/by-kubectl:cancel")).status_code == 202
@@ -89,7 +92,9 @@ async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(
     assert (await client.get("/api/v1/tasks/by-kubectl")).status_code == 404
 
 
-async def test_the_callback_key_is_kept_in_the_secret(client, kubectl, prepared):
+async def test_the_callback_key_is_kept_in_the_secret(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> None:
     key = (await client.get("/api/v1/me/callback-key")).json()["key"]
     template = "go-template={{.data.default|base64decode}}"
     stored = kubectl("-n", prepared, "get", "secret", signing_keys.KEYS_SECRET, "-o", template)
@@ -97,7 +102,9 @@ async def test_the_callback_key_is_kept_in_the_secret(client, kubectl, prepared)
 
 
 @pytest.fixture
-async def pod_token(client, kubectl, prepared):
+async def pod_token(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> tuple[str, Callable[..., str]]:
     """Make a task with a claimed attempt, and return how to get tokens of its pod."""
     name = (await client.post("/api/v1/tasks", json=ORDER)).json()["id"]
     # A Job that starts nothing stands in for the attempt's; the pod is made by hand.
@@ -148,11 +155,17 @@ async def pod_token(client, kubectl, prepared):
     return name, token
 
 
-async def test_only_the_attempts_own_pod_may_report(client, behind, pod_token, prepared):
+async def test_only_the_attempts_own_pod_may_report(
+    client: httpx.AsyncClient,
+    services: wiring.Services,
+    pod_token: tuple[str, Callable[..., str]],
+    prepared: str,
+) -> None:
     name, token = pod_token
-    await behind.tasks.cache.wait_for(name, lambda t: t and t.status.attempt == 1, within=10)
+    key = names.ObjectKey(prepared, name)
+    await services.resources.wait_for(key, lambda t: t and t.status.attempt == 1, within=10)
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(runner_port.create_app(behind)),
+        transport=httpx.ASGITransport(app.for_tasks(services)),
         base_url="http://runner.test",
     ) as runner:
 
@@ -167,8 +180,8 @@ async def test_only_the_attempts_own_pod_may_report(client, behind, pod_token, p
         assert await report(token(audience="https://kubernetes.default.svc"), 2) == 401
         assert await report(token(bound=False), 3) == 401
         assert await report(token(), 40) == 200
-        task = await behind.tasks.cache.wait_for(
-            name, lambda t: t and t.status.progress is not None, within=10
+        task = await services.resources.wait_for(
+            key, lambda t: t and t.status.progress is not None, within=10
         )
         assert task.status.progress.percent == 40
         assert (await client.get(f"/api/v1/tasks/{name}")).json()["percent"] == 40

@@ -1,19 +1,30 @@
 """Starts the API: `python -m longtask_api`."""
 
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import uvloop
+from asgi_correlation_id import correlation_id
 
-from longtask_api import logs, server, settings
+from longtask_adapters import logs
+from longtask_api import server, settings
 from longtask_crds import names
 
 
 def main() -> None:
     """Read the configuration, once, and serve."""
     configured = settings.Settings()
-    logs.configure(configured.log_level)
+    # Uvicorn's lines tell of sockets; what is served is told by `server`.
+    logs.configure(configured.log_level, _add_request_id, quiet=["uvicorn"])
     sys.setrecursionlimit(names.RECURSION_LIMIT)
     uvloop.run(server.serve(configured))
+
+
+def _add_request_id(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (request_id := correlation_id.get()) is not None:
+        event["request_id"] = request_id
+    return event
 
 
 if __name__ == "__main__":

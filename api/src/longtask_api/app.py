@@ -1,42 +1,39 @@
-"""The application that users talk to."""
+"""The two applications: the one that users talk to, and the one that running tasks report to."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from importlib import metadata
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
-from longtask_api import auth, backend, dependencies, middleware, openapi, problems
-from longtask_api.routes import docs, me, service, tasks, types
+from longtask_api import dependencies, wiring
+from longtask_api.http import middleware, openapi
+from longtask_api.routes import docs, me, reports, service, tasks, types
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
 see where it stands, and be told at a URL of yours when it is done."""
 
 
-def create_app(behind: backend.Backend) -> FastAPI:
-    """Build the application on the backend, which runs as long as the application does."""
+def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
+    """Build the application that users talk to.
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with behind.running():
-            yield
-
+    Args:
+        services: What it stands on; something else runs them.
+        path_prefix: The path under which it is published.
+    """
     app = openapi.Described(
         title="LongTask",
         version=metadata.version("longtask-api"),
         description=_DESCRIPTION,
-        root_path=behind.settings.path_prefix,
-        lifespan=lifespan,
+        root_path=path_prefix,
         docs_url=None,
         redoc_url=None,
     )
-    app.state.backend = behind
+    app.state.services = services
     # Everything here asks for the token: a new router is guarded because it is here.
     guarded = APIRouter(
         prefix="/api/v1",
-        dependencies=[Depends(auth.require_token), Depends(dependencies.require_synced)],
+        dependencies=[Depends(dependencies.get_caller), Depends(dependencies.require_synced)],
         responses=openapi.problems(401, 422, 500, 503),
     )
     for module in (tasks, types, me):
@@ -45,15 +42,16 @@ def create_app(behind: backend.Backend) -> FastAPI:
     # And this is the whole public rest.
     app.include_router(service.router)
     app.include_router(docs.router)
-    harden(app)
-    Instrumentator(registry=behind.metrics.registry).instrument(app)
+    middleware.harden(app)
+    Instrumentator(registry=services.metrics.registry).instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
     return app
 
 
-def harden(app: FastAPI) -> None:
-    """Put before the application what every port needs; what is added last comes first."""
-    problems.install(app)
-    app.add_middleware(middleware.LastResort)
-    app.add_middleware(middleware.BodyLimit)
-    app.add_middleware(middleware.SecurityHeaders)
+def for_tasks(services: wiring.Services) -> FastAPI:
+    """Build the application that running tasks report to."""
+    app = FastAPI(title="LongTask runner port", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.services = services
+    app.include_router(reports.router)
+    middleware.harden(app)
+    return app

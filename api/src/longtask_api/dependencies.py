@@ -1,30 +1,64 @@
 """What endpoints get handed."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from longtask_api import backend, errors, json_text
+from longtask_api import errors, json_text, wiring
+from longtask_api.auth import callers
+from longtask_api.services import callback_keys, health, progress, task_logs, tasks, types
+from longtask_crds import v1alpha1
 
 _BODY_SECONDS = 60.0
 
+bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="The installation's token.")
 
-def get_backend(request: Request) -> backend.Backend:
+
+async def get_services(request: Request) -> wiring.Services:
     """Return what the application was built on."""
-    found: backend.Backend = request.app.state.backend
-    return found
+    services: wiring.Services = request.app.state.services
+    return services
 
 
-BackendDep = Annotated[backend.Backend, Depends(get_backend)]
+_Services = Annotated[wiring.Services, Depends(get_services)]
 
 
-async def require_synced(found: BackendDep) -> None:
+async def get_bearer_token(
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> str | None:
+    """Return the token that the request carries, or None."""
+    return given.credentials if given else None
+
+
+_Token = Annotated[str | None, Depends(get_bearer_token)]
+
+
+async def get_caller(services: _Services, token: _Token) -> callers.Caller:
+    """Return who asks; raise Unauthenticated for anybody who may not."""
+    return services.credentials.caller(token)
+
+
+async def require_synced(services: _Services) -> None:
     """Answer only from caches that have been filled."""
-    found.check_synced()
+    services.health.check_synced()
 
 
-async def json_body(request: Request) -> Any:
+async def get_reporting_task(services: _Services, token: _Token) -> v1alpha1.LongTask:
+    """Return the task whose pod reports.
+
+    Raises:
+        Unauthenticated: There is no token, or not one of a task's pod.
+    """
+    if token is None:
+        raise errors.Unauthenticated
+    services.health.check_synced()
+    return await services.reporters.task_of(token)
+
+
+async def get_json_body(request: Request) -> Any:
     """Return the JSON that the request brings.
 
     Raises:
@@ -43,4 +77,23 @@ async def json_body(request: Request) -> Any:
     return json_text.loads(body)
 
 
-JsonBody = Annotated[Any, Depends(json_body)]
+def _of(choose: Callable[[wiring.Services], Any]) -> Any:
+    """Return what hands over one of the services."""
+
+    # Not a plain function: for those FastAPI asks a thread each time.
+    async def get(services: _Services) -> Any:
+        return choose(services)
+
+    return Depends(get)
+
+
+CallerDep = Annotated[callers.Caller, Depends(get_caller)]
+ReportingTaskDep = Annotated[v1alpha1.LongTask, Depends(get_reporting_task)]
+JsonBodyDep = Annotated[Any, Depends(get_json_body)]
+
+HealthDep = Annotated[health.Health, _of(lambda services: services.health)]
+KeysDep = Annotated[callback_keys.CallbackKeys, _of(lambda services: services.keys)]
+LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
+ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
+TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
+TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

@@ -3,28 +3,27 @@
 ApiError
  +- Malformed           400  the body is no JSON, or a parameter cannot be read
  +- Unauthenticated     401  no token, or a wrong one
+ +- Forbidden           403  a rule of the cluster refuses it
  +- Missing             404  there is no such thing
  +- SlowBody            408  the body took too long to arrive
  +- Clash               409  the task's state, its name or its key forbids it
  +- TooLarge            413  more bytes than are taken
  +- UnsupportedMedia    415  the body is not JSON
  +- Invalid             422  fields or parameters are wrong; `errors` says which
+ +- TooManyRequests     429  Kubernetes is busy
  +- NotKept             501  a result that this version cannot read
- +- ClusterError             what Kubernetes says
-     +- NotFound        404
-     +- AlreadyExists   409
-     +- Conflict        409  somebody wrote first
-     +- Rejected        422  CEL or admission refuses the object
-     +- Forbidden       403  admission or a quota refuses the object
-     +- TooManyRequests 429
-     +- Expired         503  the place in the watch is too old: list again
-     +- Unavailable     503  Kubernetes does not answer, or not as it should
+ +- Unavailable         503  what it takes is away for now
+
+What Kubernetes says is not among them: `http.problems` has the table that makes these of it.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+import pydantic
+
 from longtask_client import models
+from longtask_crds import acceptance, json_values
 
 
 class ApiError(Exception):
@@ -71,6 +70,13 @@ class Unauthenticated(ApiError):
         super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="longtask"'})
 
 
+class Forbidden(ApiError):
+    """A rule of the cluster forbids the task."""
+
+    status = 403
+    kind = "forbidden"
+
+
 class Missing(ApiError):
     """There is no such thing."""
 
@@ -113,53 +119,7 @@ class Invalid(ApiError):
     kind = "invalid-request"
 
 
-class NotKept(ApiError):
-    """This version cannot do that yet."""
-
-    status = 501
-    kind = "not-supported"
-
-
-class ClusterError(ApiError):
-    """Kubernetes refused."""
-
-
-class NotFound(ClusterError):
-    """There is no such resource."""
-
-    status = 404
-    kind = "not-found"
-
-
-class AlreadyExists(ClusterError):
-    """A resource of that name exists."""
-
-    status = 409
-    kind = "conflict"
-
-
-class Conflict(ClusterError):
-    """Somebody else wrote first."""
-
-    status = 409
-    kind = "conflict"
-
-
-class Rejected(ClusterError):
-    """Kubernetes does not accept the task."""
-
-    status = 422
-    kind = "invalid-request"
-
-
-class Forbidden(ClusterError):
-    """A rule of the cluster forbids the task."""
-
-    status = 403
-    kind = "forbidden"
-
-
-class TooManyRequests(ClusterError):
+class TooManyRequests(ApiError):
     """Kubernetes is busy."""
 
     status = 429
@@ -167,16 +127,30 @@ class TooManyRequests(ClusterError):
     retry_after = 1
 
 
-class Expired(ClusterError):
-    """The cluster no longer knows that place."""
+class NotKept(ApiError):
+    """This version cannot do that yet."""
 
-    status = 503
-    kind = "unavailable"
+    status = 501
+    kind = "not-supported"
 
 
-class Unavailable(ClusterError):
-    """Kubernetes is away."""
+class Unavailable(ApiError):
+    """The service is not available for now."""
 
     status = 503
     kind = "unavailable"
     retry_after = 5
+
+
+def finding(pointer: str, detail: str) -> models.ProblemError:
+    """Return one thing that is wrong: where it stands, and why."""
+    return models.ProblemError(pointer=pointer, detail=detail)
+
+
+def findings(error: pydantic.ValidationError) -> list[models.ProblemError]:
+    """Return what pydantic found first, with JSON Pointers, and nothing of what was given."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return [
+        finding(json_values.pointer(*one["loc"]), one["msg"])
+        for one in found[: acceptance.MAX_FINDINGS]
+    ]

@@ -1,6 +1,6 @@
 """What is counted. No task's name ever is a label."""
 
-from collections.abc import Callable
+from typing import Any
 
 import prometheus_client
 from prometheus_client import Counter, Gauge, platform_collector, process_collector
@@ -8,6 +8,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from longtask_adapters.kube.informer import Informer
 
 
 class Metrics:
@@ -40,13 +42,19 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self._unforeseen = Gauge(
+            "longtask_api_cache_unforeseen_failures",
+            "Failures of the watch since the start that no error of Kubernetes explains.",
+            ["kind"],
+            registry=self.registry,
+        )
 
-    def watch_cache(
-        self, kind: str, *, objects: Callable[[], float], silence: Callable[[], float]
-    ) -> None:
+    def watch_cache(self, informer: Informer[Any]) -> None:
         """Show how a cache is doing whenever somebody asks."""
-        self._objects.labels(kind).set_function(objects)
-        self._silence.labels(kind).set_function(silence)
+        kind = informer.kind.plural
+        self._objects.labels(kind).set_function(informer.cache.__len__)
+        self._silence.labels(kind).set_function(informer.silent_for)
+        self._unforeseen.labels(kind).set_function(lambda: informer.unforeseen)
 
     def app(self) -> Starlette:
         """Return the application of the metrics port."""

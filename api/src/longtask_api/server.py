@@ -9,14 +9,19 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from longtask_api import app, backend, runner_port
-from longtask_api.cluster import KubernetesCluster
+from longtask_adapters.kube.transport import KubernetesTransport
+from longtask_api import app, wiring
 from longtask_api.settings import Settings
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 #: How long followed logs and long polls may still go on at the end.
 _GRACE_SECONDS = 10
+#: Longer than the 60 s of usual ingresses: whoever closes an idle connection, it must not be us, or
+#: a request that is on its way meets a closed one.
+_KEEP_ALIVE_SECONDS = 75
+#: Watches and followed logs hold theirs for long.
+_CONNECTIONS_TO_KUBERNETES = 1000
 
 
 class _Server(uvicorn.Server):
@@ -30,37 +35,39 @@ class _Server(uvicorn.Server):
 
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
-    async with KubernetesCluster.connect(
-        kubeconfig=settings.kubeconfig,
-        namespace=settings.namespace,
-        secrets_namespace=settings.secrets_namespace,
-    ) as cluster:
-        behind = backend.Backend(cluster, settings)
-        if behind.token is None:
-            log.warning("Serving without a token: everybody is let in")
+    if settings.insecure and settings.token_file is None:
+        _logger.warning("Serving without a token: everybody is let in")
+    async with (
+        KubernetesTransport.connect(
+            kubeconfig=settings.kubeconfig, pool_size=_CONNECTIONS_TO_KUBERNETES
+        ) as transport,
+        wiring.running(transport, settings) as services,
+    ):
+        users = app.for_users(services, path_prefix=settings.path_prefix)
         servers = [
-            _server(app.create_app(behind), settings.host, settings.public_port, lifespan=True),
-            _server(runner_port.create_app(behind), settings.host, settings.runner_port),
-            _server(behind.metrics.app(), settings.host, settings.metrics_port),
+            _server(users, settings.host, settings.public_port),
+            _server(app.for_tasks(services), settings.host, settings.runner_port),
+            _server(services.metrics.app(), settings.host, settings.metrics_port),
         ]
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, _stop, servers)
-        log.info("Serving on ports %s", [server.config.port for server in servers])
+        _logger.info("Serving", extra={"ports": [server.config.port for server in servers]})
         await asyncio.gather(*(server.serve() for server in servers))
 
 
-def _server(application: ASGIApp, host: str, port: int, *, lifespan: bool = False) -> _Server:
+def _server(application: ASGIApp, host: str, port: int) -> _Server:
     return _Server(
         uvicorn.Config(
             application,
             host=host,
             port=port,
             http="httptools",
-            lifespan="on" if lifespan else "off",
+            lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )

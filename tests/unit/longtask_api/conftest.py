@@ -1,11 +1,15 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from longtask_api import app, backend, ports, runner_port, settings, testing
+from api_support import TOKEN
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_api import app, settings, wiring
+from longtask_crds import names
+from longtask_crds.testing import NOW
 
-TOKEN = "correct-horse"
 FIBONACCI = {
     "description": "The n-th Fibonacci number",
     "inputSchema": {
@@ -18,50 +22,51 @@ FIBONACCI = {
 
 
 @pytest.fixture
-async def cluster() -> testing.MemoryCluster:
-    made = testing.MemoryCluster()
-    await made.put(ports.QUEUES, "default", spec={"maxRunning": 2})
-    await made.put(ports.TYPES, "fibonacci", spec=FIBONACCI)
+def kubernetes() -> MemoryKubernetes:
+    made = MemoryKubernetes()
+    made.put(names.LONGTASKQUEUES, "default", spec={"maxRunning": 2})
+    made.put(names.LONGTASKTYPES, "fibonacci", spec=FIBONACCI)
     return made
 
 
 @pytest.fixture
-def configured(tmp_path) -> settings.Settings:
+def configured(tmp_path: Path) -> settings.Settings:
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN + "\n")
     return settings.Settings(
         token_file=token_file,
         callback_allow=("hooks.test:9000",),
+        callback_deny=("34.0.0.0/8",),
         resource_cap={"cpu": "2", "memory": "1Gi"},
     )
 
 
 @pytest.fixture
-def behind(cluster: testing.MemoryCluster, configured: settings.Settings) -> backend.Backend:
-    return backend.Backend(cluster, configured, clock=lambda: testing.NOW, start_patience=0.05)
-
-
-@pytest.fixture
-async def client(behind: backend.Backend) -> AsyncIterator[httpx.AsyncClient]:
-    application = app.create_app(behind)
-    async with (
-        application.router.lifespan_context(application),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(application),
-            base_url="http://api.test",
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        ) as made,
-    ):
-        await behind.synced()
+async def services(
+    kubernetes: MemoryKubernetes, configured: settings.Settings
+) -> AsyncIterator[wiring.Services]:
+    async with wiring.running(
+        kubernetes, configured, clock=lambda: NOW, start_patience=0.05
+    ) as made:
+        await made.health.synced()
+        kubernetes.requests.clear()
         yield made
 
 
 @pytest.fixture
-async def runner(
-    behind: backend.Backend, client: httpx.AsyncClient
-) -> AsyncIterator[httpx.AsyncClient]:
+async def client(services: wiring.Services) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(runner_port.create_app(behind)),
+        transport=httpx.ASGITransport(app.for_users(services)),
+        base_url="http://api.test",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+async def runner(services: wiring.Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app.for_tasks(services)),
         base_url="http://runner.test",
         headers={"Authorization": "Bearer pod-token"},
     ) as made:

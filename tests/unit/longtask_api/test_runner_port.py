@@ -1,7 +1,16 @@
+from collections.abc import Callable
+from typing import Any
+
+import httpx
 import pytest
 
-from longtask_api import errors, ports
+from api_support import key, put_pod, put_task
+from longtask_adapters.kube import connection
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_api import errors, wiring
+from longtask_api.cluster import Cluster
 from longtask_api.services import reporters
+from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED
 
 RUNNING = {
@@ -10,62 +19,85 @@ RUNNING = {
     "attempts": [{"number": 1, "jobName": "a-job", "podName": "a-pod", "podUid": "uid-of-a-pod"}],
 }
 CLAIMED = {"attempt": 1, "attempts": [{"number": 1, "jobName": "a-job"}]}
+
+
+def recorded(pod: str, *, job: str = "a-job", uid: str | None = None) -> dict[str, Any]:
+    """Return the status of a task whose recorded pod is another than `a-pod`."""
+    attempt = {"number": 1, "jobName": job, "podName": pod, "podUid": uid or f"uid-of-{pod}"}
+    return {"attempt": 1, "attempts": [attempt]}
+
+
 FAILED = RUNNING | {"phase": "Failed", "conditions": [FINISHED.to_json()]}
 
 
 def an_identity(
     *,
-    pod="a-pod",
-    username="system:serviceaccount:longtasks:default",
-    audiences=("longtask-report",),
-    bound=True,
-):
+    pod: str = "a-pod",
+    username: str = "system:serviceaccount:longtasks:default",
+    audiences: tuple[str, ...] = ("longtask-report",),
+    bound: bool = True,
+) -> dict[str, Any]:
     extra = {
-        "authentication.kubernetes.io/pod-name": (pod,),
-        "authentication.kubernetes.io/pod-uid": (f"uid-of-{pod}",),
+        "authentication.kubernetes.io/pod-name": [pod],
+        "authentication.kubernetes.io/pod-uid": [f"uid-of-{pod}"],
     }
-    return ports.TokenIdentity(username, audiences, extra if bound else {})
+    user = {"username": username, "extra": extra if bound else {}}
+    return {"authenticated": True, "user": user, "audiences": list(audiences)}
 
 
 @pytest.fixture
-async def running(client, cluster):
-    await cluster.put(ports.TASKS, "a", spec={"type": "fibonacci"}, status=RUNNING)
+async def running(client: httpx.AsyncClient, kubernetes: MemoryKubernetes) -> None:
+    put_task(kubernetes, status=RUNNING)
     await client.get("/api/v1/tasks/a")
-    cluster.tokens["pod-token"] = an_identity()
+    kubernetes.tokens["pod-token"] = an_identity()
 
 
-async def report(runner, **said):
+async def report(runner: httpx.AsyncClient, **said: Any) -> httpx.Response:
     return await runner.post("/runner/v1/progress", json=said)
 
 
-async def progress_of(client, behind, done):
-    task = await behind.tasks.cache.wait_for(
-        "a", lambda task: task and task.status.progress and done(task.status.progress), within=10
+async def progress_of(
+    services: wiring.Services, done: Callable[[v1alpha1.Progress], bool]
+) -> v1alpha1.Progress:
+    task = await services.resources.wait_for(
+        key("a"),
+        lambda task: bool(task and task.status.progress and done(task.status.progress)),
+        within=10,
     )
+    assert task is not None
+    assert task.status.progress is not None
     return task.status.progress
 
 
-async def test_progress_is_shown(runner, client, behind, running):
+async def test_progress_is_shown(
+    runner: httpx.AsyncClient, client: httpx.AsyncClient, services: wiring.Services, running: None
+) -> None:
     answer = await report(runner, percent=40, message="almost half")
     assert (answer.status_code, answer.json()) == (200, {"cancelRequested": False})
-    await progress_of(client, behind, lambda progress: progress.percent == 40)
+    await progress_of(services, lambda progress: progress.percent == 40)
     view = (await client.get("/api/v1/tasks/a")).json()
     assert (view["percent"], view["message"]) == (40, "almost half")
 
 
 async def test_only_progress_is_written_and_without_a_version(
-    runner, client, behind, cluster, running
-):
-    before = cluster.stored(ports.TASKS, "a")
+    runner: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    services: wiring.Services,
+    kubernetes: MemoryKubernetes,
+    running: None,
+) -> None:
+    before = kubernetes.stored(names.LONGTASKS, "a")
     await report(runner, percent=1)
-    await progress_of(client, behind, lambda progress: progress.percent == 1)
-    after = cluster.stored(ports.TASKS, "a")
+    await progress_of(services, lambda progress: progress.percent == 1)
+    after = kubernetes.stored(names.LONGTASKS, "a")
     progress = after["status"].pop("progress")
     assert set(progress) == {"percent", "updatedAt"}
     assert after["status"] == before["status"]
 
 
-async def test_a_report_hears_of_the_cancellation(runner, client, running):
+async def test_a_report_hears_of_the_cancellation(
+    runner: httpx.AsyncClient, client: httpx.AsyncClient, running: None
+) -> None:
     await client.post("/api/v1/tasks/a:cancel")
     assert (await report(runner)).json() == {"cancelRequested": True}
 
@@ -98,56 +130,125 @@ async def test_a_report_hears_of_the_cancellation(runner, client, running):
             409,
             id="of-another-job-with-its-name",
         ),
+        pytest.param(an_identity(), recorded("alive"), 409, id="another-pod-is-recorded"),
+        pytest.param(an_identity(), recorded("ended"), 200, id="the-recorded-pod-has-ended"),
+        pytest.param(an_identity(), recorded("gone"), 200, id="the-recorded-pod-is-gone"),
         pytest.param(
             an_identity(),
-            {"attempts": [RUNNING["attempts"][0] | {"podName": "b", "podUid": "uid-of-b"}]},
+            recorded("alive", uid="uid-of-its-predecessor"),
+            200,
+            id="another-has-the-recorded-pods-name",
+        ),
+        pytest.param(
+            an_identity(),
+            recorded("gone", job="b-job"),
             409,
-            id="another-pod-is-recorded",
+            id="the-recorded-pod-is-gone-but-of-another-job",
         ),
         pytest.param(an_identity(pod="vanished"), CLAIMED, 409, id="a-pod-that-is-gone"),
         pytest.param(an_identity(pod="of-nothing"), CLAIMED, 409, id="a-pod-of-no-task"),
         pytest.param(an_identity(), {}, 409, id="nothing-is-claimed"),
     ],
 )
-async def test_who_may_report(runner, client, cluster, identity, status, code):
-    await cluster.put(ports.TASKS, "a", spec={"type": "fibonacci"}, status=status)
+async def test_who_may_report(
+    runner: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    kubernetes: MemoryKubernetes,
+    identity: dict[str, Any] | None,
+    status: dict[str, Any],
+    code: int,
+) -> None:
+    put_task(kubernetes, status=status)
     await client.get("/api/v1/tasks/a")
-    cluster.add_pod("a-pod", task="a", attempt=1, job="a-job")
-    cluster.add_pod("of-nothing", task="nothing", attempt=1, job="a-job")
+    put_pod(kubernetes, "a-pod", task="a", job="a-job")
+    put_pod(kubernetes, "of-nothing", task="nothing")
+    put_pod(kubernetes, "ended", phase="Failed")
+    put_pod(kubernetes, "alive")
     if identity is not None:
-        cluster.tokens["pod-token"] = identity
+        kubernetes.tokens["pod-token"] = identity
     answer = await report(runner, percent=1)
     assert answer.status_code == code
     if code != 200:
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_without_a_token_nobody_is_asked(runner, cluster, running):
+async def test_without_a_token_nobody_is_asked(
+    runner: httpx.AsyncClient, kubernetes: MemoryKubernetes, running: None
+) -> None:
     del runner.headers["Authorization"]
-    cluster.calls.clear()
+    kubernetes.requests.clear()
     assert (await report(runner)).status_code == 401
-    assert cluster.calls == []
+    assert kubernetes.calls == []
 
 
 async def test_the_pod_of_an_older_attempt_is_not_heard_any_more(
-    runner, client, cluster, behind, running
-):
+    runner: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    kubernetes: MemoryKubernetes,
+    services: wiring.Services,
+    running: None,
+) -> None:
     assert (await report(runner)).status_code == 200
     second = {"number": 2, "jobName": "b-job"}
-    await cluster.put(
-        ports.TASKS, "a", status={"attempt": 2, "attempts": [*RUNNING["attempts"], second]}
+    put_task(kubernetes, status={"attempt": 2, "attempts": [*RUNNING["attempts"], second]})
+    await services.resources.wait_for(
+        key("a"), lambda task: task is not None and task.status.attempt == 2, within=10
     )
-    await behind.tasks.cache.wait_for("a", lambda task: task.status.attempt == 2, within=10)
     assert (await report(runner)).status_code == 409
 
 
-async def test_reports_cost_one_review_in_ten_seconds(client, cluster, behind, running):
-    now = 1000.0
-    asked = reporters.Reporters(cluster, behind.tasks, namespace="longtasks", clock=lambda: now)
-    cluster.calls.clear()
-    for now in (1000.0, 1005.0, 1009.9, 1010.0):  # noqa: B007 - the clock reads it
+@pytest.fixture
+def at() -> list[float]:
+    """Return what the clock of `asked` says, in a list of one."""
+    return [1000.0]
+
+
+@pytest.fixture
+def asked(
+    services: wiring.Services, kubernetes: MemoryKubernetes, at: list[float]
+) -> reporters.Reporters:
+    cluster = Cluster(connection.Connection(kubernetes, user_agent="longtask-api"))
+    return reporters.Reporters(
+        services.resources, cluster, namespace="longtasks", clock=lambda: at[0]
+    )
+
+
+@pytest.mark.usefixtures("running")
+async def test_reports_cost_one_review_in_ten_seconds(
+    asked: reporters.Reporters, kubernetes: MemoryKubernetes, at: list[float]
+) -> None:
+    kubernetes.requests.clear()
+    for at[0] in (1000.0, 1005.0, 1009.9, 1010.0):
         await asked.task_of("pod-token")
-    assert cluster.calls == ["create tokenreviews"] * 2
+    assert kubernetes.calls == ["create tokenreviews"] * 2
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_refusal_costs_one_look_in_two_seconds(
+    asked: reporters.Reporters, kubernetes: MemoryKubernetes, at: list[float]
+) -> None:
+    put_pod(kubernetes, "stray", task="b")
+    kubernetes.tokens["stray-token"] = an_identity(pod="stray")
+    kubernetes.requests.clear()
+    for at[0] in (1000.0, 1001.0, 1001.9, 1002.0):
+        with pytest.raises(errors.Clash):
+            await asked.task_of("stray-token")
+    looks = ["get pods stray", "get longtasks b"]
+    assert kubernetes.calls == ["create tokenreviews", *looks, *looks]
+
+
+async def test_a_new_pod_goes_on_reporting_once_it_is_recorded(
+    runner: httpx.AsyncClient, kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    put_task(kubernetes, status=recorded("gone"))
+    put_pod(kubernetes)
+    kubernetes.tokens["pod-token"] = an_identity()
+    assert (await report(runner)).status_code == 200
+    put_task(kubernetes, status=RUNNING)
+    await services.resources.wait_for(
+        key("a"), lambda task: bool(task and task.status.attempts[0].pod_name == "a-pod"), within=10
+    )
+    assert (await report(runner)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -162,29 +263,35 @@ async def test_reports_cost_one_review_in_ten_seconds(client, cluster, behind, r
         pytest.param({"percent": None, "checkpoint": None}, 200, None, id="nothing-said"),
     ],
 )
-async def test_reports_are_checked(runner, running, said, code, pointer):
+async def test_reports_are_checked(
+    runner: httpx.AsyncClient, running: None, said: dict[str, Any], code: int, pointer: str | None
+) -> None:
     answer = await report(runner, **said)
     assert answer.status_code == code
     if pointer:
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-async def test_larger_results_are_refused_by_name(runner, running):
+async def test_larger_results_are_refused_by_name(runner: httpx.AsyncClient, running: None) -> None:
     answer = await runner.put("/runner/v1/result", json={"a": 1})
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:longtask:problem:too-large")
 
 
-async def test_the_runner_port_shows_nothing_else(runner):
+async def test_the_runner_port_shows_nothing_else(runner: httpx.AsyncClient) -> None:
     for path in ("/api/v1/tasks", "/docs", "/openapi.json", "/metrics"):
         assert (await runner.get(path)).status_code == 404
 
 
 async def test_a_report_while_kubernetes_is_away_is_not_lost(
-    runner, client, behind, cluster, running
-):
+    runner: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    services: wiring.Services,
+    kubernetes: MemoryKubernetes,
+    running: None,
+) -> None:
     assert (await report(runner)).status_code == 200  # the token is known now
-    cluster.failure = errors.Unavailable()
+    kubernetes.go_away()
     assert (await report(runner, percent=7)).status_code == 200
-    cluster.failure = None
-    progress = await progress_of(client, behind, lambda progress: True)
+    kubernetes.come_back()
+    progress = await progress_of(services, lambda progress: True)
     assert progress.percent == 7

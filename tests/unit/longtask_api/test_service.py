@@ -1,18 +1,30 @@
+import dataclasses
 import hashlib
 import re
 from importlib import resources
 
 import httpx
 import pytest
-from pydantic import ValidationError
+from fastapi import FastAPI
 
-from longtask_api import app, errors, ports, settings, testing
-from longtask_crds import signing_keys
+from api_support import CALLER, TOKEN, put_task
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_api import app, settings, wiring
+from longtask_api.services.health import Health
+from longtask_crds import names, signing_keys
 
 PUBLIC = {"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/docs/{name}"}
 
 
-def routes(application):
+def a_client(application: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(application),
+        base_url="http://api.test",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+
+
+def routes(application: FastAPI) -> set[tuple[str, str]]:
     """Return method and path of every route, as users reach them."""
     return {
         (method, path)
@@ -33,8 +45,10 @@ def routes(application):
         pytest.param({"Authorization": "correct-horse"}, id="without-its-scheme"),
     ],
 )
-async def test_every_route_but_the_public_ones_asks_for_the_token(behind, client, given):
-    application = app.create_app(behind)
+async def test_every_route_but_the_public_ones_asks_for_the_token(
+    services: wiring.Services, client: httpx.AsyncClient, given: dict[str, str]
+) -> None:
+    application = app.for_users(services)
     guarded = {r for r in routes(application) if r[1] not in PUBLIC}
     assert len(guarded) >= 11
     async with httpx.AsyncClient(
@@ -47,7 +61,7 @@ async def test_every_route_but_the_public_ones_asks_for_the_token(behind, client
             assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_public_routes(client):
+async def test_public_routes(client: httpx.AsyncClient) -> None:
     client.headers.clear()
     for path in sorted(PUBLIC - {"/docs/{name}"}):
         assert (await client.get(path)).status_code == 200, path
@@ -62,16 +76,19 @@ async def test_public_routes(client):
         pytest.param("GET", "/docs/LICENSE", 404, id="not-even-a-neighbour"),
     ],
 )
-async def test_the_routers_own_errors_are_problems_too(client, method, path, status):
+async def test_the_routers_own_errors_are_problems_too(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
     answer = await client.request(method, path)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["status"] == status
 
 
-async def test_what_nobody_foresaw_tells_nothing(client, behind):
-    behind.keys = None  # breaks one endpoint
-    answer = await client.get("/api/v1/me/callback-key")
+async def test_what_nobody_foresaw_tells_nothing(services: wiring.Services) -> None:
+    broken = dataclasses.replace(services, keys=None)  # type: ignore[arg-type]
+    async with a_client(app.for_users(broken)) as client:
+        answer = await client.get("/api/v1/me/callback-key")
     assert answer.status_code == 500
     assert answer.json() == {
         "type": "urn:longtask:problem:internal-error",
@@ -83,16 +100,13 @@ async def test_what_nobody_foresaw_tells_nothing(client, behind):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_replica_is_not_ready_before_it_has_read_everything(behind, cluster):
-    cluster.failure = errors.Unavailable()
-    application = app.create_app(behind)
+async def test_a_replica_is_not_ready_before_it_has_read_everything(
+    kubernetes: MemoryKubernetes, configured: settings.Settings
+) -> None:
+    kubernetes.go_away()
     async with (
-        application.router.lifespan_context(application),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(application),
-            base_url="http://api.test",
-            headers={"Authorization": "Bearer correct-horse"},
-        ) as client,
+        wiring.running(kubernetes, configured) as services,
+        a_client(app.for_users(services)) as client,
     ):
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 503
@@ -100,34 +114,52 @@ async def test_a_replica_is_not_ready_before_it_has_read_everything(behind, clus
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
-async def test_the_callback_key_is_made_once(client, cluster):
+async def test_a_replica_without_all_its_loops_is_not_alive(services: wiring.Services) -> None:
+    health = Health([], ended=lambda: ["the watch of longtasks"])
+    lame = dataclasses.replace(services, health=health)
+    async with a_client(app.for_users(lame)) as client:
+        for path in ("/healthz", "/readyz"):
+            answer = await client.get(path)
+            assert answer.status_code == 503
+            assert answer.json()["detail"] == "the watch of longtasks has ended"
+
+
+async def test_the_callback_key_is_made_once(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
     assert (await client.get("/api/v1/me/callback-key")).status_code == 503  # no Secret
-    cluster.secrets[signing_keys.KEYS_SECRET] = testing.ports.SecretData({}, "1")
+    kubernetes.add_secret(signing_keys.KEYS_SECRET, namespace="longtask")
     key = (await client.get("/api/v1/me/callback-key")).json()["key"]
     assert signing_keys.check_key(key) == key
     assert (await client.get("/api/v1/me/callback-key")).json()["key"] == key
-    assert cluster.calls.count(f"patch secrets {signing_keys.KEYS_SECRET}") == 1
+    assert kubernetes.calls.count(f"patch secrets {signing_keys.KEYS_SECRET}") == 1
 
 
-async def test_a_spoilt_callback_key_is_told_and_left_to_be_mended(client, cluster):
+async def test_a_spoilt_callback_key_is_told_and_left_to_be_mended(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
     spoilt = {signing_keys.DEFAULT_OWNER: "whsec_abc"}
-    cluster.secrets[signing_keys.KEYS_SECRET] = testing.ports.SecretData(spoilt, "1")
+    kubernetes.add_secret(signing_keys.KEYS_SECRET, spoilt, namespace="longtask")
+    secret = names.ObjectKey("longtask", signing_keys.KEYS_SECRET)
+    before = kubernetes.stored("secrets", secret)
     answer = await client.get("/api/v1/me/callback-key")
     assert answer.status_code == 503
     assert "line 1: " in answer.json()["detail"]
-    assert cluster.secrets[signing_keys.KEYS_SECRET].values == spoilt
+    assert kubernetes.stored("secrets", secret) == before
 
 
-async def test_request_ids_come_back(client):
+async def test_request_ids_come_back(client: httpx.AsyncClient) -> None:
     given = "0123456789abcdef0123456789abcdef"
     answer = await client.get("/healthz", headers={"X-Request-ID": given})
     assert answer.headers["X-Request-ID"] == given
 
 
-async def test_metrics_name_routes_and_never_tasks(behind, client):
+async def test_metrics_name_routes_and_never_tasks(
+    services: wiring.Services, client: httpx.AsyncClient
+) -> None:
     await client.get("/api/v1/tasks/secret-name")
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(behind.metrics.app()), base_url="http://metrics.test"
+        transport=httpx.ASGITransport(services.metrics.app()), base_url="http://metrics.test"
     ) as scraper:
         text = (await scraper.get("/metrics")).text
     assert 'handler="/api/v1/tasks/{task_id}"' in text
@@ -135,7 +167,7 @@ async def test_metrics_name_routes_and_never_tasks(behind, client):
     assert "secret-name" not in text
 
 
-async def test_the_description(client):
+async def test_the_description(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     post = document["paths"]["/api/v1/tasks"]["post"]
     operations = [operation for path in document["paths"].values() for operation in path.values()]
@@ -154,7 +186,7 @@ async def test_the_description(client):
     assert set(re.findall(r"#/components/schemas/([A-Za-z]+)", text)) <= set(known)
 
 
-async def test_the_docs_need_nothing_from_elsewhere(client):
+async def test_the_docs_need_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'; script-src 'self';" in policy
@@ -165,7 +197,7 @@ async def test_the_docs_need_nothing_from_elsewhere(client):
         assert asset.headers["Content-Type"].startswith("text/")
 
 
-def test_vendored_files_are_the_listed_ones():
+def test_vendored_files_are_the_listed_ones() -> None:
     vendor = resources.files("longtask_api") / "ui" / "vendor"
     listed = re.findall(r"`(\S+)` \| `([0-9a-f]{64})`", (vendor / "VENDORED.md").read_text())
     assert listed
@@ -173,30 +205,11 @@ def test_vendored_files_are_the_listed_ones():
         assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest
 
 
-async def test_links_carry_the_prefix_of_the_public_url(cluster, configured):
+async def test_links_carry_the_prefix_of_the_public_url(
+    kubernetes: MemoryKubernetes, configured: settings.Settings
+) -> None:
+    put_task(kubernetes)
     prefixed = configured.model_copy(update={"public_url": "https://a.test/longtask/"})
-    behind = app.backend.Backend(cluster, prefixed)
-    await cluster.put(ports.TASKS, "a", spec={"type": "fibonacci"})
-    task = await cluster.get(ports.TASKS, "a")
-    assert behind.tasks.view(task).links["self"] == "/longtask/api/v1/tasks/a"
-
-
-@pytest.mark.parametrize(
-    ("environment", "allowed"),
-    [
-        pytest.param("", (), id="nothing"),
-        pytest.param("a.test:80, 10.0.0.0/8", ("a.test:80", "10.0.0.0/8"), id="commas"),
-        pytest.param('["a.test:80", "fd00::/8"]', ("a.test:80", "fd00::/8"), id="json"),
-    ],
-)
-def test_the_allow_list(environment, allowed):
-    assert settings.Settings(insecure=True, callback_allow=environment).callback_allow == allowed
-
-
-def test_there_is_no_way_in_without_a_token_but_an_explicit_one(tmp_path):
-    with pytest.raises(ValidationError, match="LONGTASK_INSECURE"):
-        settings.Settings()
-    empty = tmp_path / "token"
-    empty.touch()
-    with pytest.raises(ValueError, match="holds no token"):
-        settings.Settings(token_file=empty).token()
+    async with wiring.running(kubernetes, prefixed) as services:
+        task = await services.tasks.get(CALLER, "a")
+        assert services.tasks.view(task).links["self"] == "/longtask/api/v1/tasks/a"

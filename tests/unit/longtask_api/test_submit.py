@@ -1,16 +1,20 @@
 import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
 
-from longtask_api import errors, ports, testing
+from api_support import put_task
+from longtask_adapters.testing import MemoryKubernetes, Refusal
+from longtask_api import app, settings, wiring
 from longtask_client import models
 from longtask_crds import names
 
 ORDER = {"type": "fibonacci", "input": {"n": 10}}
 
 
-async def post(client: httpx.AsyncClient, order, **headers: str) -> httpx.Response:
+async def post(client: httpx.AsyncClient, order: Any, **headers: str) -> httpx.Response:
     return await client.post("/api/v1/tasks", json=order, headers=headers)
 
 
@@ -19,7 +23,9 @@ def pointers(answer: httpx.Response) -> set[str]:
     return {error["pointer"] for error in answer.json()["errors"]}
 
 
-async def test_a_task_is_stored_before_it_is_accepted(client, cluster):
+async def test_a_task_is_stored_before_it_is_accepted(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
     answer = await post(client, ORDER | {"labels": {"team": "a"}, "name": "first"})
 
     assert answer.status_code == 202
@@ -32,19 +38,21 @@ async def test_a_task_is_stored_before_it_is_accepted(client, cluster):
         "default",
         1,
     )
-    stored = cluster.stored(ports.TASKS, "first")
+    stored = kubernetes.stored(names.LONGTASKS, "first")
     assert stored["spec"] == ORDER
     assert stored["metadata"]["labels"] == {"team": "a"}
     assert names.REQUEST_HASH_ANNOTATION not in stored["metadata"].get("annotations", {})
 
 
-async def test_a_submission_costs_one_request(client, cluster):
-    cluster.calls.clear()
+async def test_a_submission_costs_one_request(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    kubernetes.requests.clear()
     await post(client, ORDER | {"name": "first"})
-    assert cluster.calls == ["create longtasks first"]
+    assert kubernetes.calls == ["create longtasks"]
 
 
-async def test_a_name_is_made_up_from_the_type(client):
+async def test_a_name_is_made_up_from_the_type(client: httpx.AsyncClient) -> None:
     answer = await post(client, ORDER)
     name = answer.json()["id"]
     assert name.startswith("fibonacci-")
@@ -63,7 +71,9 @@ async def test_a_name_is_made_up_from_the_type(client):
         pytest.param(ORDER, "", 422, id="an-empty-key-is-none"),
     ],
 )
-async def test_idempotency_keys(client, again, key, status):
+async def test_idempotency_keys(
+    client: httpx.AsyncClient, again: dict[str, Any], key: str, status: int
+) -> None:
     first = await post(client, ORDER, **{"Idempotency-Key": "k"})
     assert first.status_code == 202
     second = await post(client, again, **{"Idempotency-Key": key})
@@ -71,6 +81,74 @@ async def test_idempotency_keys(client, again, key, status):
     if status == 200:
         assert second.json()["id"] == first.json()["id"]
         assert second.headers["Location"] == first.headers["Location"]
+
+
+def forbid(kubernetes: MemoryKubernetes) -> None:
+    kubernetes.interrupt = refuse
+
+
+def refuse(write: str, moment: str) -> None:
+    if (write, moment) == ("create_task", "before"):
+        raise Refusal(403, "Forbidden", "exceeded quota: tasks")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            lambda kubernetes: kubernetes.put(
+                names.LONGTASKTYPES, "fibonacci", spec={"inputSchema": {"not": {}}}
+            ),
+            id="the-types-schema",
+        ),
+        pytest.param(
+            lambda kubernetes: kubernetes.remove(names.LONGTASKTYPES, "fibonacci"), id="the-type"
+        ),
+        pytest.param(
+            lambda kubernetes: kubernetes.remove(names.LONGTASKQUEUES, "default"), id="the-queue"
+        ),
+        pytest.param(forbid, id="the-quota"),
+    ],
+)
+async def test_what_was_accepted_stays_accepted_whatever_changes(
+    kubernetes: MemoryKubernetes,
+    configured: settings.Settings,
+    client: httpx.AsyncClient,
+    change: Callable[[MemoryKubernetes], object],
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    first = await post(client, ORDER, **key)
+    change(kubernetes)
+    # Another replica, which has seen the change.
+    async with (
+        wiring.running(kubernetes, configured) as services,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app.for_users(services)),
+            base_url="http://api.test",
+            headers=client.headers,
+        ) as other,
+    ):
+        await services.health.synced()
+        again = await post(other, ORDER, **key)
+        assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+        assert (await post(other, ORDER | {"priority": 1}, **key)).status_code == 409
+        refused = await post(other, ORDER, **{"Idempotency-Key": "another"})
+        assert refused.status_code in (403, 422)
+
+
+async def test_a_name_that_is_just_given_up_is_no_404(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    put_task(kubernetes)
+
+    def give_up(write: str, moment: str) -> None:
+        if (write, moment) == ("create_task", "before"):
+            kubernetes.remove_task("a")
+            raise Refusal(409, "AlreadyExists", "it was there")
+
+    kubernetes.interrupt = give_up
+    answer = await post(client, ORDER | {"name": "a"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +160,9 @@ async def test_idempotency_keys(client, again, key, status):
         pytest.param(None, "k", 409, id="a-key-does-not-claim-what-was-made-without-it"),
     ],
 )
-async def test_a_given_name_is_the_lock(client, first_key, second_key, status):
+async def test_a_given_name_is_the_lock(
+    client: httpx.AsyncClient, first_key: Any, second_key: Any, status: int
+) -> None:
     named = ORDER | {"name": "mine"}
     for key, expected in ((first_key, 202), (second_key, status)):
         answer = await post(client, named | ({"idempotencyKey": key} if key else {}))
@@ -121,6 +201,11 @@ async def test_a_given_name_is_the_lock(client, first_key, second_key, status):
             id="a-private-address",
         ),
         pytest.param(
+            ORDER | {"callback": {"url": "https://34.1.2.3/"}},
+            {"/callback/url"},
+            id="an-address-that-the-administrator-denies",
+        ),
+        pytest.param(
             ORDER | {"callback": {"url": "https://a.test/", "headers": {"Host": "b", "X-A": "c"}}},
             {"/callback/headers/Host"},
             id="headers-of-the-delivery-itself",
@@ -153,11 +238,13 @@ async def test_a_given_name_is_the_lock(client, first_key, second_key, status):
         ),
     ],
 )
-async def test_what_can_never_run_is_refused_with_the_fields_name(client, cluster, order, expected):
+async def test_what_can_never_run_is_refused_with_the_fields_name(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes, order: Any, expected: Any
+) -> None:
     answer = await post(client, order)
     assert answer.status_code == 422
     assert pointers(answer) == expected
-    assert not [call for call in cluster.calls if call.startswith("create")]
+    assert not [call for call in kubernetes.calls if call.startswith("create")]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +268,9 @@ async def test_what_can_never_run_is_refused_with_the_fields_name(client, cluste
         ),
     ],
 )
-async def test_bodies_that_are_not_taken(client, body, media_type, status):
+async def test_bodies_that_are_not_taken(
+    client: httpx.AsyncClient, body: bytes, media_type: str, status: int
+) -> None:
     answer = await client.post("/api/v1/tasks", content=body, headers={"Content-Type": media_type})
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -201,15 +290,19 @@ async def test_bodies_that_are_not_taken(client, body, media_type, status):
         pytest.param(rb'{"\ud800": {"a": 18446744073709551616}}', r"/\ud800", id="as-a-field"),
     ],
 )
-async def test_half_a_character_is_refused_wherever_it_stands(client, body, pointer):
+async def test_half_a_character_is_refused_wherever_it_stands(
+    client: httpx.AsyncClient, body: bytes, pointer: str
+) -> None:
     headers = {"Content-Type": "application/json"}
     answer = await client.post("/api/v1/tasks", content=body, headers=headers)
     assert answer.status_code == 422
     assert pointer in pointers(answer)
 
 
-async def test_a_body_without_an_announced_size_is_counted_as_it_comes(client):
-    async def chunks():
+async def test_a_body_without_an_announced_size_is_counted_as_it_comes(
+    client: httpx.AsyncClient,
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(300):
             yield b" " * 1024
 
@@ -219,55 +312,67 @@ async def test_a_body_without_an_announced_size_is_counted_as_it_comes(client):
     assert answer.status_code == 413
 
 
-async def test_an_input_of_just_the_size_is_taken(client, cluster):
-    await cluster.put(ports.TYPES, "any", spec={})
+async def test_an_input_of_just_the_size_is_taken(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    kubernetes.put(names.LONGTASKTYPES, "any", spec={})
     text = "a" * (names.INPUT_MAX_BYTES - 2)
     assert (await post(client, {"type": "any", "input": text})).status_code == 202
     assert (await post(client, {"type": "any", "input": text + "a"})).status_code == 413
 
 
-async def test_an_allowed_host_may_be_called_back_over_http(client):
+async def test_an_allowed_host_may_be_called_back_over_http(client: httpx.AsyncClient) -> None:
     order = ORDER | {"callback": {"url": "http://hooks.test:9000/x"}}
     assert (await post(client, order)).status_code == 202
 
 
-async def test_a_schema_that_points_elsewhere_is_never_fetched(client, cluster):
+async def test_a_schema_that_points_elsewhere_is_never_fetched(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
     elsewhere = {"$ref": "https://elsewhere.test/schema.json"}
-    await cluster.put(ports.TYPES, "remote", spec={"inputSchema": elsewhere})
+    kubernetes.put(names.LONGTASKTYPES, "remote", spec={"inputSchema": elsewhere})
     answer = await post(client, {"type": "remote"})
     assert answer.status_code == 422
     assert pointers(answer) == {"/input"}
 
 
 @pytest.mark.parametrize(
-    ("failure", "status"),
+    ("failure", "status", "expected"),
     [
-        pytest.param(errors.Unavailable(), 503, id="away"),
-        pytest.param(errors.TooManyRequests(), 429, id="busy"),
-        pytest.param(errors.Forbidden("exceeded quota"), 403, id="over-the-quota"),
+        pytest.param(None, 503, set(), id="away"),
+        pytest.param(Refusal(429, "TooManyRequests", "wait"), 429, set(), id="busy"),
+        pytest.param(Refusal(403, "Forbidden", "exceeded quota"), 403, set(), id="over-the-quota"),
         pytest.param(
-            errors.Rejected(errors=[models.ProblemError(pointer="/callback/headers", detail="no")]),
+            Refusal(422, "Invalid", "no", field="spec.callback.headers"),
             422,
+            {"/callback/headers"},
             id="refused-by-cel",
         ),
+        pytest.param(Refusal(404, "NotFound", "no namespace"), 503, set(), id="no-namespace"),
     ],
 )
-async def test_nothing_is_accepted_that_kubernetes_did_not_store(client, cluster, failure, status):
-    cluster.failure = failure
+async def test_nothing_is_accepted_that_kubernetes_did_not_store(
+    client: httpx.AsyncClient,
+    kubernetes: MemoryKubernetes,
+    failure: Refusal | None,
+    status: int,
+    expected: set[str],
+) -> None:
+    kubernetes.go_away(failure)
     answer = await post(client, ORDER)
     assert answer.status_code == status
     assert ("Retry-After" in answer.headers) == (status in (429, 503))
-    assert pointers(answer) == {error.pointer for error in failure.errors}
+    assert pointers(answer) == expected
 
 
-async def test_what_was_just_made_is_seen_at_once(client):
+async def test_what_was_just_made_is_seen_at_once(client: httpx.AsyncClient) -> None:
     name = (await post(client, ORDER)).json()["id"]
     assert (await client.get(f"/api/v1/tasks/{name}")).status_code == 200
     assert [t["id"] for t in (await client.get("/api/v1/tasks")).json()["items"]] == [name]
 
 
 async def test_the_order_is_checked_against_what_was_just_installed(
-    client, cluster: testing.MemoryCluster
-):
-    await cluster.put(ports.QUEUES, "new", spec={})
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    kubernetes.put(names.LONGTASKQUEUES, "new", spec={})
     assert (await post(client, ORDER | {"queue": "new"})).status_code == 202

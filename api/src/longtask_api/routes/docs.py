@@ -1,5 +1,6 @@
 """The page that shows the API. All its files are our own: nothing is loaded from elsewhere."""
 
+import functools
 from importlib import resources
 
 from fastapi import APIRouter, Response
@@ -25,8 +26,9 @@ _UI = resources.files("longtask_api") / "ui"
 @router.get("/docs")
 async def show_docs() -> Response:
     """Show the page."""
-    page = (_UI / "docs.html").read_bytes()
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
+    return Response(
+        _read("docs.html"), media_type="text/html", headers={"Content-Security-Policy": _POLICY}
+    )
 
 
 @router.get("/docs/{name}")
@@ -36,7 +38,13 @@ async def get_asset(name: str) -> Response:
         raise errors.Missing("There is no such file.")
     path, media_type = _FILES[name]
     return Response(
-        (_UI / path).read_bytes(),
+        _read(path),
         media_type=media_type,
         headers={"Cache-Control": "public, max-age=3600"},
     )
+
+
+@functools.cache
+def _read(path: str) -> bytes:
+    """Return a file's content. The first reader waits for the disk, and everybody with it."""
+    return (_UI / path).read_bytes()

@@ -2,25 +2,30 @@
 
 from fastapi import APIRouter, Request, Response
 
-from longtask_api import errors, openapi
-from longtask_api.dependencies import BackendDep
+from longtask_api import errors
+from longtask_api.dependencies import HealthDep
+from longtask_api.http import openapi
 from longtask_client import models
 
 router = APIRouter(tags=["service"])
 
 
-@router.get("/healthz", operation_id="isAlive", response_class=Response)
-async def is_alive() -> Response:
-    """Tell that the process answers."""
+@router.get(
+    "/healthz", operation_id="isAlive", response_class=Response, responses=openapi.problems(503)
+)
+async def is_alive(health: HealthDep) -> Response:
+    """Tell whether the process answers and all of it runs; if not, only a new start helps."""
+    if reasons := health.illnesses():
+        raise errors.Unavailable("; ".join(reasons))
     return Response("ok\n", media_type="text/plain")
 
 
 @router.get(
     "/readyz", operation_id="isReady", response_class=Response, responses=openapi.problems(503)
 )
-async def is_ready(backend: BackendDep) -> Response:
+async def is_ready(health: HealthDep) -> Response:
     """Tell whether the resources are read and Kubernetes is there."""
-    if reasons := backend.unready():
+    if reasons := health.obstacles():
         raise errors.Unavailable("; ".join(reasons))
     return Response("ok\n", media_type="text/plain")
 

@@ -1,25 +1,19 @@
 """Endpoints of tasks."""
 
 import contextlib
-import hashlib
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
-from longtask_api import dependencies, errors, openapi
-from longtask_api.dependencies import BackendDep
+from longtask_api import errors
+from longtask_api.dependencies import CallerDep, JsonBodyDep, LogsDep, TasksDep
+from longtask_api.http import answers, openapi
 from longtask_api.services import listing, task_logs, views
 from longtask_client import models
 from longtask_crds import json_values, v1alpha1
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
-
-_LONGEST_WAIT = 60
-#: When to ask again for a task that is not finished.
-_RETRY_AFTER = {"Retry-After": "1"}
 
 
 @router.post(
@@ -36,16 +30,17 @@ _RETRY_AFTER = {"Retry-After": "1"}
     openapi_extra=openapi.ORDER_BODY,
 )
 async def create_task(
-    backend: BackendDep,
-    document: dependencies.JsonBody,
+    caller: CallerDep,
+    tasks: TasksDep,
+    document: JsonBodyDep,
     idempotency_key: Annotated[
         str | None, Header(description="The same key and order again: the same task.")
     ] = None,
 ) -> Response:
     """Hand over a task. It runs as soon as its queue lets it."""
-    written = await backend.tasks.submit(document, header_key=idempotency_key)
-    headers = {"Location": written.view.links["self"]} | _RETRY_AFTER
-    return _json(written.view, status=202 if written.changed else 200, headers=headers)
+    written = await tasks.submit(caller, document, header_key=idempotency_key)
+    headers = {"Location": written.view.links["self"]} | answers.RETRY_SOON
+    return answers.json(written.view, status=202 if written.changed else 200, headers=headers)
 
 
 @router.get(
@@ -55,7 +50,8 @@ async def create_task(
     responses=openapi.problems(400, 422),
 )
 async def list_tasks(
-    backend: BackendDep,
+    caller: CallerDep,
+    tasks: TasksDep,
     phase: Annotated[list[v1alpha1.Phase], Query(description="One of these phases.")] = [],  # noqa: B006 - FastAPI copies it
     queue: Annotated[str | None, Query(description="In this queue.")] = None,
     type: Annotated[str | None, Query(description="Of this type.")] = None,  # noqa: A002 - the parameter's public name
@@ -75,7 +71,7 @@ async def list_tasks(
         owner=owner,
         labels=listing.parse_selectors(label),
     )
-    return _json(backend.tasks.page(wanted, sort=sort, limit=limit, cursor=cursor))
+    return answers.json(tasks.page(caller, wanted, sort=sort, limit=limit, cursor=cursor))
 
 
 @router.get(
@@ -85,7 +81,8 @@ async def list_tasks(
     responses={304: {"description": "It is as it was."}, **openapi.problems(404)},
 )
 async def get_task(
-    backend: BackendDep,
+    caller: CallerDep,
+    tasks: TasksDep,
     task_id: str,
     prefer: Annotated[
         str | None,
@@ -94,21 +91,16 @@ async def get_task(
     if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
 ) -> Response:
     """Look at a task."""
-    seconds = wait_of(prefer)
+    seconds = answers.wait_of(prefer)
     headers = {}
     if seconds is None:
-        task = await backend.tasks.get(task_id)
+        task = await tasks.get(caller, task_id)
     else:
         headers["Preference-Applied"] = f"wait={seconds}"
-        task = await backend.tasks.wait(task_id, within=seconds)
+        task = await tasks.wait(caller, task_id, within=seconds)
     if not task.is_finished:
-        headers |= _RETRY_AFTER
-    answer = _json(backend.tasks.view(task), headers=headers)
-    etag = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
-    answer.headers["ETag"] = etag
-    if if_none_match is not None and _matches(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag, **headers})
-    return answer
+        headers |= answers.RETRY_SOON
+    return answers.unless_known(answers.json(tasks.view(task), headers=headers), if_none_match)
 
 
 @router.get(
@@ -117,9 +109,9 @@ async def get_task(
     operation_id="getTaskState",
     responses=openapi.problems(404),
 )
-async def get_task_state(backend: BackendDep, task_id: str) -> Response:
+async def get_task_state(caller: CallerDep, tasks: TasksDep, task_id: str) -> Response:
     """Look at a task's phase and progress only."""
-    return _json(views.state_view(await backend.tasks.get(task_id)))
+    return answers.json(views.state_view(await tasks.get(caller, task_id)))
 
 
 @router.get(
@@ -134,9 +126,9 @@ async def get_task_state(backend: BackendDep, task_id: str) -> Response:
     },
     response_class=Response,
 )
-async def get_task_result(backend: BackendDep, task_id: str) -> Response:
+async def get_task_result(caller: CallerDep, tasks: TasksDep, task_id: str) -> Response:
     """Get a finished task's result as it is."""
-    task = await backend.tasks.get(task_id)
+    task = await tasks.get(caller, task_id)
     if not task.is_finished:
         raise errors.Clash("The task is not finished yet.")
     result = task.status.result or v1alpha1.Result()
@@ -155,7 +147,8 @@ async def get_task_result(backend: BackendDep, task_id: str) -> Response:
     response_class=Response,
 )
 async def get_task_logs(
-    backend: BackendDep,
+    caller: CallerDep,
+    logs: LogsDep,
     request: Request,
     task_id: str,
     follow: Annotated[bool, Query(description="Go on until the attempt ends.")] = False,
@@ -165,10 +158,10 @@ async def get_task_logs(
 ) -> Response:
     """Read a task's log, as long as its pod is there."""
     if "step" in request.query_params:
-        wrong = models.ProblemError(pointer="step", detail="steps are not supported yet")
+        wrong = errors.finding("step", "steps are not supported yet")
         raise errors.Invalid(errors=[wrong])
     async with contextlib.AsyncExitStack() as stack:
-        opened = backend.logs.opened(task_id, attempt=attempt, follow=follow)
+        opened = logs.opened(caller, task_id, attempt=attempt, follow=follow)
         chunks = await stack.enter_async_context(opened)
         return StreamingResponse(
             task_logs.streamed(stack.pop_all(), chunks),
@@ -187,10 +180,10 @@ async def get_task_logs(
         **openapi.problems(404, 429),
     },
 )
-async def cancel_task(backend: BackendDep, task_id: str) -> Response:
+async def cancel_task(caller: CallerDep, tasks: TasksDep, task_id: str) -> Response:
     """Ask a task to end: SIGTERM, thirty seconds, then the end. Its record stays."""
-    written = await backend.tasks.cancel(task_id)
-    return _json(written.view, status=202 if written.changed else 200)
+    written = await tasks.cancel(caller, task_id)
+    return answers.json(written.view, status=202 if written.changed else 200)
 
 
 @router.delete(
@@ -199,29 +192,6 @@ async def cancel_task(backend: BackendDep, task_id: str) -> Response:
     operation_id="deleteTask",
     responses=openapi.problems(404, 429),
 )
-async def delete_task(backend: BackendDep, task_id: str) -> None:
+async def delete_task(caller: CallerDep, tasks: TasksDep, task_id: str) -> None:
     """Delete a task and its record. If it runs, it is ended."""
-    await backend.tasks.delete(task_id)
-
-
-def wait_of(prefer: str | None) -> int | None:
-    """Return how long the client would like to wait: `wait=N` of `Prefer` (RFC 7240)."""
-    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})", prefer or "", re.IGNORECASE)
-    return min(int(match[1]), _LONGEST_WAIT) if match else None
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
-    return "*" in known or etag in known
-
-
-def _json(
-    model: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    """Return the model as it is, without FastAPI checking our own work again."""
-    return Response(
-        model.model_dump_json(by_alias=True),
-        status_code=status,
-        media_type="application/json",
-        headers=headers,
-    )
+    await tasks.delete(caller, task_id)

@@ -1,52 +1,44 @@
 """The keys that sign callbacks: made on first use, kept in one Secret."""
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from longtask_api import errors, ports
-from longtask_crds import signing_keys
-
-log = logging.getLogger(__name__)
-
-_TRIES = 5
+from longtask_adapters.kube import errors as kube
+from longtask_api import errors
+from longtask_api.auth import callers
+from longtask_api.cluster import Cluster
+from longtask_crds import names, signing_keys
 
 
 class CallbackKeys:
-    """The owners' signing keys. The operator makes them too, so each write is guarded."""
+    """The owners' signing keys. The operator makes them too."""
 
-    def __init__(self, cluster: ports.Cluster, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, cluster: Cluster, *, namespace: str, clock: Callable[[], datetime]) -> None:
+        """Keep them in the Secret of a namespace, the release's."""
         self._cluster = cluster
+        self._secret = names.ObjectKey(namespace, signing_keys.KEYS_SECRET)
         self._clock = clock
 
-    async def current(self, owner: str) -> str:
-        """Return the newest key of the owner, and make it if there is none."""
-        for _ in range(_TRIES):
-            secret = await self._secret()
-            keys = signing_keys.OwnerKeys.parse(secret.values.get(owner, ""))
-            if active := keys.active(self._clock()):
-                return active[0]
+    async def current(self, caller: callers.Caller) -> str:
+        """Return the caller's newest key, and make it if there is none.
+
+        Raises:
+            Unavailable: There is no Secret for it, or what somebody wrote there cannot sign.
+        """
+        now = self._clock()
+
+        def make(text: str) -> str | None:
+            keys = signing_keys.OwnerKeys.parse(text)
+            if keys.active(now):
+                return None
             if keys.ignored:
                 # Somebody wrote a key here: another in its place is one that no receiver knows.
                 raise errors.Unavailable(f"No callback key is usable: {'; '.join(keys.ignored)}.")
-            fresh = signing_keys.new_key()
-            made = keys.rotated(fresh, self._clock()).render()
-            try:
-                await self._cluster.patch_secret(
-                    signing_keys.KEYS_SECRET,
-                    {owner: made},
-                    resource_version=secret.resource_version,
-                )
-            except errors.Conflict:
-                continue  # the operator or another replica made one meanwhile
-            log.info("Made a callback key", extra={"owner": owner})
-            return fresh
-        raise errors.Unavailable("The callback keys are busy.")
+            return keys.rotated(signing_keys.new_key(), now).render()
 
-    async def _secret(self) -> ports.SecretData:
+        owner = caller.subject or signing_keys.DEFAULT_OWNER
         try:
-            return await self._cluster.get_secret(signing_keys.KEYS_SECRET)
-        except errors.NotFound as error:
-            raise errors.Unavailable(
-                f"The Secret {signing_keys.KEYS_SECRET} is missing."
-            ) from error
+            text = await self._cluster.ensure_in_secret(self._secret, owner, make)
+        except kube.NotFound as error:
+            raise errors.Unavailable(f"The Secret {self._secret.name} is missing.") from error
+        return signing_keys.OwnerKeys.parse(text).active(now)[0]

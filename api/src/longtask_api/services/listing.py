@@ -9,19 +9,30 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from longtask_api import errors
-from longtask_api.services import places, views
+from longtask_api.services import views
 from longtask_client import models
-from longtask_crds import names, queue_order, v1alpha1
+from longtask_crds import names, queueing, v1alpha1
 
 _REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
+#: Many times what one of ours has.
+_CURSOR_MAX = 1024
 
-Types = Mapping[str, v1alpha1.LongTaskType]
 Key = list[Any]
+
+
+class Queues(Protocol):
+    """Knows who waits where."""
+
+    def queue_of(self, task: v1alpha1.LongTask) -> str:
+        """Return the queue that the task waits in, holds a place in, or came through."""
+
+    def rank(self, task: v1alpha1.LongTask) -> queueing.Rank | None:
+        """Return what sorts the tasks that wait, or None if it does not wait."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Filter:
     owner: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
 
-    def matches(self, task: v1alpha1.LongTask, types: Types) -> bool:
+    def matches(self, task: v1alpha1.LongTask, queues: Queues) -> bool:
         """Tell whether the task is to be listed."""
         labels = task.metadata.labels
         return (
@@ -42,7 +53,7 @@ class Filter:
             and self.type in (None, task.spec.type)
             and self.owner in (None, labels.get(names.OWNER_LABEL))
             and all(labels.get(key) == value for key, value in self.labels)
-            and (self.queue is None or self.queue == places.queue_of(task, types))
+            and (self.queue is None or self.queue == queues.queue_of(task))
         )
 
 
@@ -56,7 +67,7 @@ def parse_selectors(selectors: Iterable[str]) -> tuple[tuple[str, str], ...]:
     for part in (part.strip() for selector in selectors for part in selector.split(",")):
         match = _REQUIREMENT.fullmatch(part)
         if match is None:
-            wrong = models.ProblemError(pointer="label", detail="write key=value,key2=value2")
+            wrong = errors.finding("label", "write key=value,key2=value2")
             raise errors.Invalid(errors=[wrong])
         found.append((match["key"], match["value"]))
     return tuple(found)
@@ -64,7 +75,7 @@ def parse_selectors(selectors: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 def page(
     tasks: Iterable[v1alpha1.LongTask],
-    types: Types,
+    queues: Queues,
     wanted: Filter,
     *,
     sort: models.SortOrder,
@@ -79,7 +90,7 @@ def page(
     newest_first = sort is models.SortOrder.NEWEST
     mark = _fingerprint(wanted, sort)
     after = _decode(cursor, mark, sort) if cursor else None
-    found = [(_key(task, types, sort), task) for task in tasks if wanted.matches(task, types)]
+    found = [(_key(task, queues, sort), task) for task in tasks if wanted.matches(task, queues)]
     found.sort(key=lambda pair: pair[0], reverse=newest_first)
     if after is not None:
         found = [pair for pair in found if (pair[0] < after if newest_first else pair[0] > after)]
@@ -88,14 +99,13 @@ def page(
     return [task for _, task in shown], more
 
 
-def _key(task: v1alpha1.LongTask, types: Types, sort: models.SortOrder) -> Key:
-    name, created = task.metadata.name, task.metadata.created_at
+def _key(task: v1alpha1.LongTask, queues: Queues, sort: models.SortOrder) -> Key:
+    name, created = task.metadata.name, _text(task.metadata.created_at)
     if sort is not models.SortOrder.NEXT:
-        return [_text(created), name]
-    if not places.is_waiting(task):
-        return [1, _text(created), name]
-    started, queued, _ = queue_order.rank(places.waiting_of(task, types))
-    return [0, _text(started), _text(queued), name]
+        return [created, name]
+    if (rank := queues.rank(task)) is None:
+        return [1, created, name]
+    return [0, *rank]
 
 
 def _text(when: datetime) -> str:
@@ -111,23 +121,27 @@ def _encode(key: Key, mark: str) -> str:
 
 
 def _decode(cursor: str, mark: str, sort: models.SortOrder) -> Key:
+    unreadable = errors.Malformed("The cursor cannot be read.")
+    if len(cursor) > _CURSOR_MAX:
+        raise unreadable
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         found, *rest = json.loads(text)
-    except (ValueError, TypeError) as error:
-        raise errors.Malformed("The cursor cannot be read.") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise unreadable from error
     if found != mark:
         raise errors.Malformed("The cursor belongs to a list with other filters.")
     key: Key = rest
     if not _is_key(key, sort):
-        raise errors.Malformed("The cursor cannot be read.")
+        raise unreadable
     return key
 
 
 def _is_key(key: Key, sort: models.SortOrder) -> bool:
     """Tell whether it can be compared with every key of such a list."""
+    kinds = [type(part) for part in key]
     if sort is not models.SortOrder.NEXT:
-        return len(key) == 2 and all(isinstance(text, str) for text in key)
-    return (
-        len(key) in (3, 4) and key[0] in (0, 1) and all(isinstance(text, str) for text in key[1:])
+        return kinds == [str, str]
+    return (kinds == [int, int, int, str] and key[0] == 0) or (
+        kinds == [int, str, str] and key[0] == 1
     )

@@ -1,7 +1,6 @@
 """From a request's body to the resource to store: pure, but for the dice of a made-up name."""
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -31,24 +30,13 @@ def parse(document: Any) -> models.TaskOrder:
             document, extra="forbid", by_alias=True, by_name=False
         )
     except ValidationError as error:
-        raise errors.Invalid(errors=validation_errors(error)) from error
+        raise errors.Invalid(errors=errors.findings(error)) from error
     size = json_values.size(order.input)
     if size > names.INPUT_MAX_BYTES:
         raise errors.TooLarge(
             f"The input has {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
         )
     return order
-
-
-def validation_errors(error: ValidationError) -> list[models.ProblemError]:
-    """Return pydantic's findings with JSON Pointers."""
-    return [
-        models.ProblemError(pointer=pointer(*found["loc"]), detail=found["msg"])
-        for found in itertools.islice(
-            error.errors(include_url=False, include_input=False, include_context=False),
-            acceptance.MAX_FINDINGS,
-        )
-    ]
 
 
 def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
@@ -61,9 +49,11 @@ def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
         return order.idempotency_key
     if order.idempotency_key not in (None, header):
         detail = "the header Idempotency-Key says something else"
-        raise errors.Invalid(errors=[problem(pointer("idempotencyKey"), detail)])
+        raise errors.Invalid(errors=[errors.finding(pointer("idempotencyKey"), detail)])
     if not 1 <= len(header) <= 255:
-        raise errors.Invalid(errors=[problem("Idempotency-Key", "1 to 255 characters are taken")])
+        raise errors.Invalid(
+            errors=[errors.finding("Idempotency-Key", "1 to 255 characters are taken")]
+        )
     return header
 
 
@@ -79,13 +69,11 @@ def check(
         *acceptance.breaches(order),
         *acceptance.violations(order, task_type, installation, guard),
     ]
-    found = [*_labels(order.labels or {}), *(problem(one.pointer, one.message) for one in broken)]
+    found = [
+        *_labels(order.labels or {}),
+        *(errors.finding(one.pointer, one.message) for one in broken),
+    ]
     return found[: acceptance.MAX_FINDINGS]
-
-
-def problem(where: str, detail: str) -> models.ProblemError:
-    """Return one finding."""
-    return models.ProblemError(pointer=where, detail=detail)
 
 
 def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
@@ -93,16 +81,11 @@ def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
         where = pointer("labels", key)
         prefix, slash, name = key.rpartition("/")
         if not _LABEL_NAME.fullmatch(name) or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
-            yield problem(where, "not a label's name")
+            yield errors.finding(where, "not a label's name")
         elif prefix == names.GROUP or prefix.endswith(f".{names.GROUP}"):
-            yield problem(where, f"labels of {names.GROUP} are reserved")
+            yield errors.finding(where, f"labels of {names.GROUP} are reserved")
         if value and not _LABEL_NAME.fullmatch(value):
-            yield problem(where, "not a label's value")
-
-
-def is_name(text: str) -> bool:
-    """Tell whether a resource may have that name at all."""
-    return re.fullmatch(names.DNS_LABEL_PATTERN[1:-1], text) is not None and len(text) <= 63
+            yield errors.finding(where, "not a label's value")
 
 
 def name_of(order: models.TaskOrder, key: str | None, *, caller: str) -> str:

@@ -1,28 +1,36 @@
-"""Who may report for which task: the recorded pod of the running attempt, and nobody else."""
+"""Who may report for which task: the pod of the running attempt, and nobody else."""
 
 import collections
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from longtask_api import errors, ports
-from longtask_api.services import tasks
+from longtask_adapters.kube import errors as kube
+from longtask_adapters.kube.cache import key_of
+from longtask_api import errors
+from longtask_api.cluster import Cluster, Pod
+from longtask_api.stores.resources import Resources, last_attempt
 from longtask_crds import names, runner_contract, v1alpha1
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 _REVIEW_SECONDS = 10.0
+#: The runner tries a refusal again for ten seconds: what mends itself must be seen in that time.
+_REFUSAL_SECONDS = 2.0
 _MOST_KEPT = 10_000
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Pod:
-    name: str
+class _Reporter:
+    """A pod, by its token."""
+
+    key: names.ObjectKey
     uid: str
 
 
@@ -30,9 +38,10 @@ class _Pod:
 class _Work:
     """What a pod was made for."""
 
-    task: str
+    task: names.ObjectKey
     task_uid: str
     attempt: int
+    replaces: str | None = None  #: the uid of the pod on record, which is over
 
 
 class Reporters:
@@ -40,20 +49,19 @@ class Reporters:
 
     def __init__(
         self,
-        cluster: ports.Cluster,
-        service: tasks.TaskService,
+        resources: Resources,
+        cluster: Cluster,
         *,
         namespace: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Judge the pods of a namespace, the tasks'; the clock says seconds."""
+        self._resources = resources
         self._cluster = cluster
-        self._tasks = service
         self._namespace = namespace
-        self._clock = clock
-        self._reviews: collections.OrderedDict[bytes, tuple[float, _Pod]] = (
-            collections.OrderedDict()
-        )
-        self._work: collections.OrderedDict[str, _Work] = collections.OrderedDict()
+        self._reviews: _Remembered[bytes, _Reporter] = _Remembered(clock, _REVIEW_SECONDS)
+        self._refusals: _Remembered[str, str] = _Remembered(clock, _REFUSAL_SECONDS)
+        self._work: _Remembered[str, _Work] = _Remembered(clock)
 
     async def task_of(self, token: str) -> v1alpha1.LongTask:
         """Return the task that the token's pod works on.
@@ -63,86 +71,116 @@ class Reporters:
             Clash: The pod is not that of the task's running attempt.
         """
         pod = await self._pod_behind(token)
-        work = self._work.get(pod.uid) or await self._learn(pod)
+        if (refusal := self._refusals.get(pod.uid)) is not None:
+            raise errors.Clash(refusal)
+        try:
+            return await self._task_of(pod)
+        except errors.Clash as error:
+            # A pod that asks again and again must not make us ask again and again.
+            self._refusals.keep(pod.uid, str(error))
+            raise
+
+    async def _task_of(self, pod: _Reporter) -> v1alpha1.LongTask:
+        work = self._work.get(pod.uid)
+        if work is None:
+            work = self._recorded(pod) or await self._vouched(pod)
+            self._work.keep(pod.uid, work)
         task = await self._task(work.task)
         if not _is_current(task, work, pod):
             raise errors.Clash("The pod is not that of the task's running attempt.")
         return task
 
-    async def _pod_behind(self, token: str) -> _Pod:
+    async def _pod_behind(self, token: str) -> _Reporter:
         digest = hashlib.sha256(token.encode()).digest()
-        now = self._clock()
-        kept = self._reviews.get(digest)
-        if kept is not None and now - kept[0] < _REVIEW_SECONDS:
-            return kept[1]
+        if (known := self._reviews.get(digest)) is not None:
+            return known
         identity = await self._cluster.review_token(token, runner_contract.REPORT_AUDIENCE)
         # Without our audience in the answer it may be a token for the API server itself.
         if identity is None or runner_contract.REPORT_AUDIENCE not in identity.audiences:
             raise errors.Unauthenticated("The token is not for reports.")
-        pod = _Pod(_only(identity.extra.get(_POD_NAME)), _only(identity.extra.get(_POD_UID)))
+        name, uid = _only(identity.extra.get(_POD_NAME)), _only(identity.extra.get(_POD_UID))
         of_namespace = identity.username.startswith(f"system:serviceaccount:{self._namespace}:")
-        if not (of_namespace and pod.name and pod.uid):
+        if not (of_namespace and name and uid):
             raise errors.Unauthenticated("The token is not bound to a pod of a task.")
-        _keep(self._reviews, digest, (now, pod))
+        pod = _Reporter(names.ObjectKey(self._namespace, name), uid)
+        self._reviews.keep(digest, pod)
         return pod
 
-    async def _learn(self, pod: _Pod) -> _Work:
-        """Find out what a pod works on that reports for the first time."""
-        for task in self._tasks.cache.values():
-            last = _last_attempt(task)
-            if last is not None and last.pod_uid == pod.uid:
-                work = _Work(task.metadata.name, task.metadata.uid, last.number)
-                break
-        else:
-            # It reports before the operator has recorded it: its Job vouches for it.
-            work = await self._vouched(pod)
-        _keep(self._work, pod.uid, work)
-        return work
+    def _recorded(self, pod: _Reporter) -> _Work | None:
+        """Return the work of a pod that the operator has recorded, or None."""
+        task = self._resources.task_of_pod(pod.uid)
+        last = last_attempt(task) if task else None
+        if task is None or last is None:
+            return None
+        return _Work(key_of(task), task.metadata.uid, last.number)
 
-    async def _vouched(self, pod: _Pod) -> _Work:
+    async def _vouched(self, pod: _Reporter) -> _Work:
+        """Return the work of a pod that is not recorded yet: its Job vouches for it."""
         refused = errors.Clash("The pod does not belong to a task's running attempt.")
-        try:
-            meta = await self._cluster.get_pod(pod.name)
-        except errors.NotFound as error:
-            raise refused from error
-        task = await self._task(meta.labels.get(names.TASK_LABEL, ""))
-        last = _last_attempt(task)
-        if meta.uid != pod.uid or last is None or last.pod_uid is not None:
+        seen = await self._pod(pod.key)
+        if seen is None or seen.meta.uid != pod.uid:
             raise refused
-        jobs = [o for o in meta.owner_references if o.kind == "Job" and o.name == last.job_name]
+        task = await self._task(pod.key.sibling(seen.meta.labels.get(names.TASK_LABEL, "")))
+        last = last_attempt(task)
+        if last is None:
+            raise refused
+        jobs = [o for o in seen.meta.owner_references if (o.kind, o.name) == ("Job", last.job_name)]
         if not any(last.job_uid in (None, job.uid) for job in jobs):
             raise refused
-        return _Work(task.metadata.name, task.metadata.uid, last.number)
+        if last.pod_uid is not None and not await self._is_over(task, last):
+            raise refused
+        return _Work(key_of(task), task.metadata.uid, last.number, replaces=last.pod_uid)
 
-    async def _task(self, name: str) -> v1alpha1.LongTask:
+    async def _is_over(self, task: v1alpha1.LongTask, attempt: v1alpha1.Attempt) -> bool:
+        """Tell whether the recorded pod is gone or has ended: its Job has made another then."""
+        if attempt.pod_name is None:
+            return False
+        recorded = await self._pod(key_of(task).sibling(attempt.pod_name))
+        return recorded is None or recorded.meta.uid != attempt.pod_uid or recorded.has_ended
+
+    async def _pod(self, key: names.ObjectKey) -> Pod | None:
         try:
-            return await self._tasks.get(name)
-        except errors.Missing as error:
-            raise errors.Clash("The pod's task is gone.") from error
+            return await self._cluster.get_pod(key)
+        except kube.NotFound:
+            return None
+
+    async def _task(self, key: names.ObjectKey) -> v1alpha1.LongTask:
+        task = await self._resources.find_task(key)
+        if task is None:
+            raise errors.Clash("The pod's task is gone.")
+        return task
 
 
-def _is_current(task: v1alpha1.LongTask, work: _Work, pod: _Pod) -> bool:
-    last = _last_attempt(task)
+def _is_current(task: v1alpha1.LongTask, work: _Work, pod: _Reporter) -> bool:
+    last = last_attempt(task)
     return (
         not task.is_finished
         and task.metadata.uid == work.task_uid
         and last is not None
         and last.number == work.attempt
-        and last.pod_uid in (None, pod.uid)
+        and last.pod_uid in (None, pod.uid, work.replaces)
         and last.finished_at is None
     )
-
-
-def _last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:
-    return max(task.status.attempts or (), key=lambda attempt: attempt.number, default=None)
 
 
 def _only(values: tuple[str, ...] | None) -> str:
     return values[0] if values and len(values) == 1 else ""
 
 
-def _keep(kept: "collections.OrderedDict[K, V]", key: K, value: V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > _MOST_KEPT:
-        kept.popitem(last=False)
+class _Remembered(Generic[K, V]):
+    """The last facts that were learnt, each for a while."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float = math.inf) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._kept: collections.OrderedDict[K, tuple[float, V]] = collections.OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        at, value = self._kept.get(key, (-math.inf, None))
+        return value if self._clock() - at < self._seconds else None
+
+    def keep(self, key: K, value: V) -> None:
+        self._kept[key] = (self._clock(), value)
+        self._kept.move_to_end(key)
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)

@@ -1,12 +1,15 @@
 """A task's log, live from the pod of one of its attempts."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from longtask_api import errors, ports
-from longtask_api.services import tasks
+from longtask_adapters.kube import errors as kube
+from longtask_adapters.kube.cache import key_of
+from longtask_api import errors
+from longtask_api.auth import callers
+from longtask_api.cluster import Cluster
+from longtask_api.stores.resources import Resources
 from longtask_crds import names, v1alpha1
 
 #: How long a follower waits for the container to start before it is told to come back.
@@ -26,18 +29,18 @@ class LogService:
 
     def __init__(
         self,
-        cluster: ports.Cluster,
-        service: tasks.TaskService,
+        resources: Resources,
+        cluster: Cluster,
         *,
         start_patience: float = START_PATIENCE,
     ) -> None:
+        self._resources = resources
         self._cluster = cluster
-        self._tasks = service
         self._start_patience = start_patience
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, name: str, *, attempt: int | None, follow: bool
+        self, caller: callers.Caller, name: str, *, attempt: int | None, follow: bool
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the log of an attempt, by default of the last one.
 
@@ -48,17 +51,18 @@ class LogService:
         until = time.monotonic() + (self._start_patience if follow else 0.0)
         async with contextlib.AsyncExitStack() as stack:
             while True:
-                task = await self._tasks.get(name)
+                task = await self._resources.seen_task(caller, name)
+                key = key_of(task)
                 pod = await self._pod_of(task, attempt)
                 if pod is not None:
                     opening = self._cluster.pod_log(
-                        pod, container=names.RUNNER_CONTAINER, follow=follow
+                        key.sibling(pod), container=names.RUNNER_CONTAINER, follow=follow
                     )
                     try:
                         chunks = await stack.enter_async_context(opening)
-                    except errors.NotFound as error:
+                    except kube.NotFound as error:
                         raise errors.Missing("The attempt's pod is gone, and its log.") from error
-                    except errors.Rejected:
+                    except kube.Rejected:
                         pass  # the API server says so while the container waits to start
                     else:
                         yield chunks
@@ -68,8 +72,8 @@ class LogService:
                 if time.monotonic() >= until:
                     raise NotStarted("The program has not started yet.")
                 # The container's start may be told by no change of the task: so look again, too.
-                await self._tasks.cache.wait_for(
-                    name,
+                await self._resources.wait_for(
+                    key,
                     lambda now, seen=task: now is not seen,  # type: ignore[misc]
                     within=min(_LOOK_AGAIN, until - time.monotonic()),
                 )
@@ -93,7 +97,7 @@ class LogService:
         return next(
             (
                 pod.name
-                for pod in await self._cluster.find_pods(labels)
+                for pod in await self._cluster.find_pods(task.metadata.namespace, labels)
                 if any(
                     o.kind == "Job" and o.name == recorded.job_name for o in pod.owner_references
                 )
@@ -107,6 +111,6 @@ async def streamed(
 ) -> AsyncIterator[bytes]:
     """Yield the log, and close it with the answer; a broken one just ends."""
     async with stack:
-        with contextlib.suppress(errors.Unavailable, OSError, asyncio.TimeoutError):
+        with contextlib.suppress(kube.Unavailable):
             async for chunk in chunks:
                 yield chunk

@@ -2,17 +2,24 @@
 
 import dataclasses
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
-from longtask_api import errors, informer, ports
-from longtask_api.services import listing, orders, places, views
+from longtask_adapters.kube import errors as kube
+from longtask_adapters.kube.cache import key_of
+from longtask_api import errors
+from longtask_api.auth import callers
+from longtask_api.services import listing, orders, views
+from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import address_guard, effective, names, v1alpha1
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
-#: Whose tasks they are while one token serves all.
-CALLER = ""
+T = TypeVar("T")
+
+#: How often a name is looked up that goes from one task to the next.
+_LOOKS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +28,6 @@ class Rules:
 
     installation: effective.Installation
     guard: address_guard.Guard
-    path_prefix: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,27 +39,23 @@ class Written:
 
 
 class TaskService:
-    """Writes go straight to Kubernetes, reads come from the caches."""
+    """All that callers do with tasks; whoever may not see one finds nothing there."""
 
-    def __init__(
-        self,
-        cluster: ports.Cluster,
-        *,
-        tasks: informer.Cache[v1alpha1.LongTask],
-        types: informer.Cache[v1alpha1.LongTaskType],
-        queues: informer.Cache[v1alpha1.LongTaskQueue],
-        rules: Rules,
-    ) -> None:
-        self.cache = tasks
-        self._cluster = cluster
-        self._types = types
-        self._queues = queues
+    def __init__(self, resources: Resources, *, rules: Rules, path_prefix: str = "") -> None:
+        """Serve what the resources hold.
+
+        Args:
+            resources: Where tasks are.
+            rules: What every order must keep to.
+            path_prefix: The path under which the API is published: links begin with it.
+        """
+        self._resources = resources
         self._rules = rules
-        self._board = places.Board()
-        tasks.on_change(self._board.update)
-        types.on_change(lambda *_: self._board.use_types(types.by_name()))
+        self._path_prefix = path_prefix
 
-    async def submit(self, document: Any, *, header_key: str | None) -> Written:
+    async def submit(
+        self, caller: callers.Caller, document: Any, *, header_key: str | None
+    ) -> Written:
         """Store a new task; or find the one that the same request made before.
 
         Raises:
@@ -62,31 +64,45 @@ class TaskService:
         """
         order = orders.parse(document)
         key = orders.idempotency_key(order, header_key)
-        await self._check(order)
-        name = orders.name_of(order, key, caller=CALLER)
-        digest = orders.request_hash(order, key, caller=CALLER) if key is not None else None
+        name = orders.name_of(order, key, caller=caller.subject)
+        digest = None
+        if key is not None:
+            digest = orders.request_hash(order, key, caller=caller.subject)
         try:
-            task = await self._cluster.create(
-                ports.TASKS, orders.resource(order, name, request_hash=digest)
-            )
-        except errors.AlreadyExists:
-            return Written(await self._original(name, digest), changed=False)
-        self.cache.put(task)
-        log.info("Created task", extra={"task": name})
+            await self._check(order)
+            body = orders.resource(order, name, request_hash=digest)
+            task = await self._resources.create_task(body)
+        except kube.AlreadyExists as error:
+            original = await self._resources.look(self._resources.key(name))
+            if original is None:
+                raise errors.Unavailable("A task of that name is going away.") from error
+            return self._same(original, digest)
+        except (errors.Invalid, kube.Rejected, kube.Forbidden):
+            # Rules, types and quotas change; what the same request made is its answer still.
+            if digest is None:
+                raise
+            original = await self._resources.find_task(self._resources.key(name))
+            if original is None:
+                raise
+            return self._same(original, digest)
+        _logger.info("Created task", extra={"task": str(key_of(task))})
         return Written(self.view(task), changed=True)
 
-    async def _original(self, name: str, digest: str | None) -> models.TaskView:
+    def _same(self, original: v1alpha1.LongTask, digest: str | None) -> Written:
         """Return the task that has the name already, if this is the request that made it."""
-        task = await self._cluster.get(ports.TASKS, name)
-        self.cache.put(task)
         if digest is None:
-            raise errors.Clash(f"A task named {name} exists.")
-        if task.metadata.annotations.get(names.REQUEST_HASH_ANNOTATION) != digest:
+            raise errors.Clash(f"A task named {original.metadata.name} exists.")
+        if original.metadata.annotations.get(names.REQUEST_HASH_ANNOTATION) != digest:
             raise errors.Clash("The name or idempotency key stands for another order.")
-        return self.view(task)
+        return Written(self.view(original), changed=False)
 
     async def _check(self, order: models.TaskOrder) -> None:
-        task_type = await self._type_of(order)
+        task_type = None
+        if order.type is not None:
+            task_type = await self._resources.find_type(order.type)
+            if task_type is None:
+                wrong = errors.finding("/type", f"there is no type {order.type}")
+                raise errors.Invalid(errors=[wrong])
         found = orders.check(
             order,
             task_type=task_type.spec if task_type else None,
@@ -94,97 +110,95 @@ class TaskService:
             guard=self._rules.guard,
         )
         queue = effective.queue_of(order, task_type.spec.defaults if task_type else None)
-        if await self._find(ports.QUEUES, self._queues, queue) is None:
-            found.append(orders.problem("/queue", f"there is no queue {queue}"))
+        if await self._resources.find_queue(queue) is None:
+            found.append(errors.finding("/queue", f"there is no queue {queue}"))
         if found:
             raise errors.Invalid(errors=found)
 
-    async def _type_of(self, order: models.TaskOrder) -> v1alpha1.LongTaskType | None:
-        if order.type is None:
-            return None
-        found = await self._find(ports.TYPES, self._types, order.type)
-        if found is None:
-            wrong = orders.problem("/type", f"there is no type {order.type}")
-            raise errors.Invalid(errors=[wrong])
-        return found
-
-    async def _find(
-        self, kind: ports.Kind[ports.R], cache: informer.Cache[ports.R], name: str
-    ) -> ports.R | None:
-        """Return the resource; None only after a look at Kubernetes itself."""
-        found = cache.get(name)
-        if found is None:
-            try:
-                found = await self._cluster.get(kind, name)
-            except errors.NotFound:
-                return None
-            cache.put(found)
-        return found
-
-    async def get(self, name: str) -> v1alpha1.LongTask:
+    async def get(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
         """Return the task.
 
         Raises:
             Missing: There is none of that name.
         """
-        task = await self._find(ports.TASKS, self.cache, name) if orders.is_name(name) else None
-        if task is None:
-            raise errors.Missing("There is no such task.")
-        return task
+        return await self._resources.seen_task(caller, name)
 
-    async def wait(self, name: str, *, within: float) -> v1alpha1.LongTask:
-        """Return the task as soon as it is finished, or as it is when the time is over.
+    async def wait(self, caller: callers.Caller, name: str, *, within: float) -> v1alpha1.LongTask:
+        """Return the task as soon as it is finished, or as it is after `within` seconds.
 
         Raises:
             Missing: There is none of that name, or no longer.
         """
-        await self.get(name)
-        await self.cache.wait_for(
-            name, lambda task: task is None or task.is_finished, within=within
+        await self.get(caller, name)
+        await self._resources.wait_for(
+            self._resources.key(name), lambda task: task is None or task.is_finished, within=within
         )
-        return await self.get(name)
+        return await self.get(caller, name)
 
-    async def cancel(self, name: str) -> Written:
-        """Ask for the task's end; a finished one stays as it is."""
-        task = await self.get(name)
-        if task.is_finished:
-            return Written(self.view(task), changed=False)
-        if not task.spec.cancel:
-            patch = {"spec": {"cancel": True}}
+    async def cancel(self, caller: callers.Caller, name: str) -> Written:
+        """Ask for the task's end; a finished one stays as it is.
+
+        Raises:
+            Missing: There is none of that name.
+        """
+
+        async def cancel(task: v1alpha1.LongTask) -> Written:
+            if task.is_finished:
+                return Written(self.view(task), changed=False)
+            if not task.spec.cancel:
+                task = await self._resources.patch_task(task, {"spec": {"cancel": True}})
+                _logger.info("Cancelled task", extra={"task": str(key_of(task))})
+            return Written(self.view(task), changed=True)
+
+        return await self._on_what_is_there(caller, name, cancel)
+
+    async def delete(self, caller: callers.Caller, name: str) -> None:
+        """Delete the task, and whatever of it still runs.
+
+        Raises:
+            Missing: There is none of that name.
+        """
+
+        async def delete(task: v1alpha1.LongTask) -> None:
+            await self._resources.delete_task(task)
+            _logger.info("Deleted task", extra={"task": str(key_of(task))})
+
+        await self._on_what_is_there(caller, name, delete)
+
+    async def _on_what_is_there(
+        self,
+        caller: callers.Caller,
+        name: str,
+        act: Callable[[v1alpha1.LongTask], Awaitable[T]],
+    ) -> T:
+        """Act on the task that the caller sees; look again if another has its name by then."""
+        for _ in range(_LOOKS):
+            task = await self.get(caller, name)
             try:
-                task = await self._cluster.patch(ports.TASKS, name, patch)
-            except errors.NotFound as error:
-                self.cache.remove(name, task.metadata.uid)
+                return await act(task)
+            except kube.NotFound as error:
                 raise errors.Missing("There is no such task.") from error
-            self.cache.put(task)
-            log.info("Cancelled task", extra={"task": name})
-        return Written(self.view(task), changed=True)
-
-    async def delete(self, name: str) -> None:
-        """Delete the task, and whatever of it still runs."""
-        task = await self.get(name)
-        try:
-            gone = await self._cluster.delete(ports.TASKS, name)
-        except errors.NotFound as error:
-            self.cache.remove(name, task.metadata.uid)
-            raise errors.Missing("There is no such task.") from error
-        if gone:
-            # Else somebody's finalizer holds it, and the watch tells when it goes.
-            self.cache.remove(name, task.metadata.uid)
-        log.info("Deleted task", extra={"task": name})
+            except kube.Conflict:
+                continue
+        raise errors.Clash("The task is being changed too often.")
 
     def page(
         self,
+        caller: callers.Caller,
         wanted: listing.Filter,
         *,
         sort: models.SortOrder,
         limit: int,
         cursor: str | None,
     ) -> models.TaskPage:
-        """Return one page of the tasks."""
+        """Return one page of the tasks.
+
+        Raises:
+            Malformed: The cursor is none of ours, or of another list.
+        """
         shown, more = listing.page(
-            self.cache.values(),
-            self._types.by_name(),
+            self._resources.seen_tasks(caller),
+            self._resources,
             wanted,
             sort=sort,
             limit=limit,
@@ -194,28 +208,10 @@ class TaskService:
 
     def view(self, task: v1alpha1.LongTask) -> models.TaskView:
         """Return the task as the API shows it now."""
-        types = self._types.by_name()
-        place = self._board.place(task.metadata.name, self._queues.by_name())
         return views.task_view(
             task,
-            place=place if places.is_waiting(task) else None,
-            queue=places.queue_of(task, types),
-            priority=places.priority_of(task, types),
-            prefix=self._rules.path_prefix,
+            place=self._resources.place(task),
+            queue=self._resources.queue_of(task),
+            priority=self._resources.priority_of(task),
+            prefix=self._path_prefix,
         )
-
-    def types(self) -> models.TypeList:
-        """Return all types, by name."""
-        found = sorted(self._types.values(), key=lambda t: t.metadata.name)
-        return models.TypeList(items=[views.type_view(t) for t in found])
-
-    async def type(self, name: str) -> models.TypeView:
-        """Return one type.
-
-        Raises:
-            Missing: There is none of that name.
-        """
-        found = await self._find(ports.TYPES, self._types, name) if orders.is_name(name) else None
-        if found is None:
-            raise errors.Missing("There is no such type.")
-        return views.type_view(found)

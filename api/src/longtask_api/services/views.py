@@ -1,8 +1,7 @@
 """From resources to what the API shows. Pure."""
 
-from longtask_api.services import places
 from longtask_client import models
-from longtask_crds import names, v1alpha1
+from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import conditions
 
 
@@ -26,7 +25,7 @@ def state_view(task: v1alpha1.LongTask) -> models.TaskState:
 def task_view(
     task: v1alpha1.LongTask,
     *,
-    place: places.Place | None,
+    place: queueing.Place | None,
     queue: str,
     priority: int,
     prefix: str,
@@ -48,7 +47,7 @@ def task_view(
         percent=percent_of(task),
         message=message,
         reason=succeeded.reason if succeeded else None,
-        waiting=status.waiting or (places.sentence(place) if place else None),
+        waiting=status.waiting or (queueing.sentence(place) if place else None),
         queue=queue,
         queue_position=place.position if place else None,
         priority=priority,

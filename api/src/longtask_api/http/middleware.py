@@ -2,17 +2,27 @@
 
 import logging
 
+from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtask_api import errors, problems
+from longtask_api import errors
+from longtask_api.http import problems
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 BODY_LIMIT = 256 * 1024
 
 #: For answers that are no pages; `/docs` sets its own.
 _NOTHING = "default-src 'none'; frame-ancestors 'none'; sandbox"
+
+
+def harden(app: FastAPI) -> None:
+    """Put before the application what every port needs; what is added last comes first."""
+    problems.install(app)
+    app.add_middleware(LastResort)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SecurityHeaders)
 
 
 class BodyLimit:
@@ -89,5 +99,5 @@ class LastResort:
         except Exception:
             if scope["type"] != "http" or started:
                 raise
-            log.exception("Failed to answer")
+            _logger.exception("Failed to answer")
             await problems.response(errors.ApiError(), scope["path"])(scope, receive, send)

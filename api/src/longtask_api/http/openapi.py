@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from longtask_api import problems as problem_details
+from longtask_api.http import problems as problem_details
 from longtask_client import models
 from longtask_crds import events
 

@@ -1,0 +1,244 @@
+"""The resources: read from the caches, then from Kubernetes; written through to both.
+
+No other room reads or writes through the caches. What was just written is seen at once, and a write
+is bound to the object that was looked at: another of the same name is never meant.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from longtask_adapters.kube import errors as kube
+from longtask_adapters.kube import kinds
+from longtask_adapters.kube.cache import Cache, key_of
+from longtask_adapters.kube.kinds import Kind, R
+from longtask_api import errors
+from longtask_api.auth import callers
+from longtask_api.cluster import Cluster
+from longtask_crds import effective, names, queueing, v1alpha1
+from longtask_crds.names import ObjectKey
+
+_NAME = re.compile(names.DNS_LABEL_PATTERN[1:-1])
+
+
+class Resources:
+    """Tasks, types and queues, and what follows from all of them together."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        tasks: Cache[v1alpha1.LongTask],
+        types: Cache[v1alpha1.LongTaskType],
+        queues: Cache[v1alpha1.LongTaskQueue],
+    ) -> None:
+        """Stand on caches that something else keeps fresh; they are empty yet."""
+        self._cluster = cluster
+        self._namespace = namespace
+        self._tasks = tasks
+        self._types = types
+        self._queues = queues
+        self._index = queueing.Index()
+        self._by_pod: dict[str, ObjectKey] = {}
+        tasks.on_change(self._task_changed)
+        types.on_change(self._type_changed)
+        queues.on_change(self._queue_changed)
+
+    def key(self, name: str) -> ObjectKey:
+        """Return what a name stands for."""
+        return ObjectKey(self._namespace, name)
+
+    # --- tasks, as somebody sees them
+
+    async def seen_task(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
+        """Return the task of that name.
+
+        Raises:
+            Missing: There is none that the caller may see.
+        """
+        task = await self.find_task(self.key(name))
+        if task is None or not caller.may_see(task):
+            raise errors.Missing("There is no such task.")
+        return task
+
+    def seen_tasks(self, caller: callers.Caller) -> Iterable[v1alpha1.LongTask]:
+        """Return all tasks that the caller may see, in no order."""
+        return filter(caller.may_see, self._tasks.values())
+
+    # --- resources, whoever asks
+
+    async def find_task(self, key: ObjectKey) -> v1alpha1.LongTask | None:
+        """Return the task; None only after a look at Kubernetes itself."""
+        return self._tasks.get(key) or await self.look(key)
+
+    async def look(self, key: ObjectKey) -> v1alpha1.LongTask | None:
+        """Return the task as Kubernetes has it now, or None."""
+        task = await self._look(kinds.TASKS, key)
+        return None if task is None else self._keep(task)
+
+    async def find_type(self, name: str) -> v1alpha1.LongTaskType | None:
+        """Return the type; None only after a look at Kubernetes itself."""
+        return await self._find(kinds.TYPES, self._types, self.key(name))
+
+    async def find_queue(self, name: str) -> v1alpha1.LongTaskQueue | None:
+        """Return the queue; None only after a look at Kubernetes itself."""
+        return await self._find(kinds.QUEUES, self._queues, self.key(name))
+
+    def types(self) -> list[v1alpha1.LongTaskType]:
+        """Return all types, in no order."""
+        return self._types.values()
+
+    def cached_task(self, key: ObjectKey) -> v1alpha1.LongTask | None:
+        """Return the task as far as it is known without asking."""
+        return self._tasks.get(key)
+
+    async def wait_for(
+        self, key: ObjectKey, done: Callable[[v1alpha1.LongTask | None], bool], *, within: float
+    ) -> v1alpha1.LongTask | None:
+        """Return the task once it is as wanted, or as it is after `within` seconds."""
+        return await self._tasks.wait_for(key, done, within=within)
+
+    def task_of_pod(self, uid: str) -> v1alpha1.LongTask | None:
+        """Return the task whose last attempt has this pod on record and goes on, or None."""
+        key = self._by_pod.get(uid)
+        return self._tasks.get(key) if key else None
+
+    # --- writes
+
+    async def create_task(self, body: Mapping[str, Any]) -> v1alpha1.LongTask:
+        """Store a new task; raise AlreadyExists if its name is taken."""
+        return self._keep(await self._cluster.create(kinds.TASKS, self._namespace, body))
+
+    async def patch_task(
+        self, task: v1alpha1.LongTask, patch: Mapping[str, Any]
+    ) -> v1alpha1.LongTask:
+        """Apply a merge patch to the task that was looked at.
+
+        Raises:
+            NotFound: It is gone.
+            Conflict: Another has its name; the next look finds that one.
+        """
+        key, uid = key_of(task), task.metadata.uid
+        try:
+            return self._keep(await self._cluster.patch(kinds.TASKS, key, patch, uid=uid))
+        except (kube.NotFound, kube.Conflict):
+            await self._look_again(task)
+            raise
+
+    async def write_progress(
+        self, task: v1alpha1.LongTask, progress: Mapping[str, Any]
+    ) -> v1alpha1.LongTask:
+        """Set the progress of the task that was looked at; raise Rejected if it is over."""
+        key, uid = key_of(task), task.metadata.uid
+        return self._keep(await self._cluster.write_progress(key, progress, uid=uid))
+
+    async def delete_task(self, task: v1alpha1.LongTask) -> None:
+        """Delete the task that was looked at.
+
+        Raises:
+            NotFound: It is gone.
+            Conflict: Another has its name; the next look finds that one.
+        """
+        key, uid = key_of(task), task.metadata.uid
+        try:
+            gone = await self._cluster.delete(kinds.TASKS, key, uid=uid)
+        except (kube.NotFound, kube.Conflict):
+            await self._look_again(task)
+            raise
+        if gone:
+            # Else somebody's finalizer holds it, and the watch tells when it goes.
+            self._tasks.remove(key, uid)
+
+    # --- queues
+
+    def place(self, task: v1alpha1.LongTask) -> queueing.Place | None:
+        """Return the task's place in its queue, or None if it does not wait."""
+        return self._index.place(key_of(task))
+
+    def rank(self, task: v1alpha1.LongTask) -> queueing.Rank | None:
+        """Return what sorts the tasks that wait, or None if it does not wait."""
+        if queueing.standing(task) is not queueing.Standing.WAITING:
+            return None
+        return self._index.rank(key_of(task))
+
+    def queue_of(self, task: v1alpha1.LongTask) -> str:
+        """Return the queue that the task waits in, holds a place in, or came through."""
+        if (queue := self._index.queue_of(key_of(task))) is not None:
+            return queue.name
+        return task.status.queue or effective.queue_of(task.spec, self._defaults(task))
+
+    def priority_of(self, task: v1alpha1.LongTask) -> int:
+        """Return the task's minutes of head start."""
+        return effective.priority_of(task.spec, self._defaults(task))
+
+    # --- inside
+
+    def _defaults(self, task: v1alpha1.LongTask) -> v1alpha1.TypeDefaults | None:
+        task_type = self._types.get(key_of(task).sibling(task.spec.type or ""))
+        return task_type.spec.defaults if task_type else None
+
+    async def _find(self, kind: Kind[R], cache: Cache[R], key: ObjectKey) -> R | None:
+        found = cache.get(key)
+        if found is None and (found := await self._look(kind, key)) is not None:
+            cache.put(found)
+        return found
+
+    async def _look(self, kind: Kind[R], key: ObjectKey) -> R | None:
+        if not (_NAME.fullmatch(key.name) and len(key.name) <= 63):
+            return None  # no resource may be called that
+        try:
+            return await self._cluster.get(kind, key)
+        except kube.NotFound:
+            return None
+
+    async def _look_again(self, task: v1alpha1.LongTask) -> None:
+        """Learn what has the name of a task that is not as it was seen."""
+        key, uid = key_of(task), task.metadata.uid
+        there = await self.look(key)
+        if there is None or there.metadata.uid != uid:
+            self._tasks.remove(key, uid)
+
+    def _keep(self, task: v1alpha1.LongTask) -> v1alpha1.LongTask:
+        """Put a task into the cache, which holds less of it, and return it whole."""
+        self._tasks.put(task)
+        return task
+
+    def _task_changed(
+        self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
+    ) -> None:
+        if before is not None:
+            self._by_pod.pop(_pod_of(before), None)
+            if after is None:
+                self._index.update(key_of(before), None)
+        if after is not None:
+            self._index.update(key_of(after), queueing.Entry.of(after))
+            if pod := _pod_of(after):
+                self._by_pod[pod] = key_of(after)
+
+    def _type_changed(
+        self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
+    ) -> None:
+        if after is not None:
+            self._index.set_type(key_of(after), after.spec.defaults)
+        elif before is not None:
+            self._index.set_type(key_of(before), None)
+
+    def _queue_changed(
+        self, before: v1alpha1.LongTaskQueue | None, after: v1alpha1.LongTaskQueue | None
+    ) -> None:
+        if after is not None:
+            self._index.set_queue(key_of(after), after.spec)
+        elif before is not None:
+            self._index.set_queue(key_of(before), None)
+
+
+def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:
+    """Return the attempt that was claimed last, or None before the first."""
+    return max(task.status.attempts or (), key=lambda attempt: attempt.number, default=None)
+
+
+def _pod_of(task: v1alpha1.LongTask) -> str:
+    """Return the uid of the pod that works on the task now, or nothing."""
+    last = None if task.is_finished else last_attempt(task)
+    return (last.pod_uid if last else None) or ""

@@ -1,0 +1,104 @@
+"""Everything behind the endpoints: made once, started, and ended in the right order."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from longtask_adapters.kube import kinds
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.informer import Informer
+from longtask_adapters.kube.transport import Transport
+from longtask_api.auth import credentials
+from longtask_api.cluster import Cluster
+from longtask_api.metrics import Metrics
+from longtask_api.services import (
+    callback_keys,
+    health,
+    progress,
+    reporters,
+    task_logs,
+    tasks,
+    types,
+)
+from longtask_api.settings import Settings
+from longtask_api.stores.resources import Resources
+from longtask_api.workers.supervisor import Supervisor
+
+#: A request each: more than one replica has under way while the API server answers in time.
+_WRITES_AT_ONCE = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """What endpoints are handed: each asks for its own."""
+
+    credentials: credentials.Credentials
+    health: health.Health
+    tasks: tasks.TaskService
+    types: types.TypeService
+    logs: task_logs.LogService
+    keys: callback_keys.CallbackKeys
+    reporters: reporters.Reporters
+    progress: progress.ProgressWriter
+    resources: Resources
+    metrics: Metrics
+
+
+@contextlib.asynccontextmanager
+async def running(
+    transport: Transport,
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    start_patience: float = task_logs.START_PATIENCE,
+) -> AsyncIterator[Services]:
+    """Make the services and keep their caches fresh; at the end write what is still to be written.
+
+    Args:
+        transport: Carries requests to the API server.
+        settings: What the installation says.
+        clock: Returns the time.
+        start_patience: For how many seconds a follower of a log waits for the program's start.
+    """
+    bearers = credentials.Credentials(settings.token())
+    connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
+    cluster = Cluster(connection)
+    metrics = Metrics()
+    task_kind = kinds.TASKS.slimmed(kinds.without_inputs)
+    task_informer = Informer(connection, task_kind, settings.namespace)
+    type_informer = Informer(connection, kinds.TYPES, settings.namespace)
+    queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
+    informers = (task_informer, type_informer, queue_informer)
+    resources = Resources(
+        cluster,
+        namespace=settings.namespace,
+        tasks=task_informer.cache,
+        types=type_informer.cache,
+        queues=queue_informer.cache,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        written = progress.ProgressWriter(resources, metrics, clock=clock)
+        stack.push_async_callback(written.close)
+        supervisor = await stack.enter_async_context(Supervisor())
+        for informer in informers:
+            supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
+            metrics.watch_cache(informer)
+        yield Services(
+            credentials=bearers,
+            health=health.Health(informers, ended=supervisor.ended),
+            tasks=tasks.TaskService(
+                resources,
+                rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+                path_prefix=settings.path_prefix,
+            ),
+            types=types.TypeService(resources),
+            logs=task_logs.LogService(resources, cluster, start_patience=start_patience),
+            keys=callback_keys.CallbackKeys(
+                cluster, namespace=settings.secrets_namespace, clock=clock
+            ),
+            reporters=reporters.Reporters(resources, cluster, namespace=settings.namespace),
+            progress=written,
+            resources=resources,
+            metrics=metrics,
+        )
