@@ -157,22 +157,27 @@ class Index:
 
     def set_type(
         self, task_type: ObjectKey, defaults: v1alpha1.TypeDefaults | None
-    ) -> set[ObjectKey]:
-        """Take note of a type's defaults; return the tasks that wait elsewhere by them now."""
+    ) -> dict[ObjectKey, ObjectKey]:
+        """Take note of a type's defaults.
+
+        Returns:
+            The tasks that wait elsewhere by them now, each with the queue in which others may
+            start by that: the one that it left, or where it stands further back.
+        """
         before = self._defaults.get(task_type)
         if defaults is None:
             self._defaults.pop(task_type, None)
         else:
             self._defaults[task_type] = defaults
         if _order(before) == _order(defaults):
-            return set()
-        moved = set()
+            return {}
+        moved = {}
         for key in self._of_type.get(task_type, ()):
             where = self._where[key]
             self._leave(key)
             self._enter(key, self._entries[key])
             if self._where[key] != where:
-                moved.add(key)
+                moved[key] = where[0]
         return moved
 
     def reserve(self, key: ObjectKey) -> None:

@@ -57,10 +57,9 @@ class Mirror:
         self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
     ) -> None:
         moved = self.index.set_type(_key(before, after), after.spec.defaults if after else None)
-        # They have another queue to record; where they came from, others may be first now.
-        queues = {q for key in moved if (q := self.index.queue_of(key)) is not None}
+        # They have another queue to record; where they stood, others may be first now.
         self._wake(moved)
-        for queue in queues:
+        for queue in set(moved.values()):
             self._wake(self.index.startable(queue))
 
     def _queue_changed(

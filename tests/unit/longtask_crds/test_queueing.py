@@ -205,15 +205,15 @@ def test_who_leaves_a_limited_queue_makes_room() -> None:
 def test_a_type_says_where_its_tasks_wait() -> None:
     index = an_index({"a": dataclasses.replace(waits(type="t"), priority=None)})
     kind = QUEUE.sibling("t")
-    a = QUEUE.sibling("a")
+    a, night = QUEUE.sibling("a"), QUEUE.sibling("night")
     assert index.queue_of(a) == QUEUE
-    assert index.set_type(kind, v1alpha1.TypeDefaults(queue="night")) == {a}
-    assert index.queue_of(a) == QUEUE.sibling("night")
-    assert index.set_type(kind, v1alpha1.TypeDefaults(queue="night", retry=None)) == set()
+    assert index.set_type(kind, v1alpha1.TypeDefaults(queue="night")) == {a: QUEUE}
+    assert index.queue_of(a) == night
+    assert index.set_type(kind, v1alpha1.TypeDefaults(queue="night", retry=None)) == {}
     before = index.rank(a)
-    assert index.set_type(kind, v1alpha1.TypeDefaults(queue="night", priority=100)) == {a}
+    assert index.set_type(kind, v1alpha1.TypeDefaults(queue="night", priority=100)) == {a: night}
     assert index.rank(a) < before  # type: ignore[operator]
-    assert index.set_type(kind, None) == {a}
+    assert index.set_type(kind, None) == {a: night}
     assert index.queue_of(a) == QUEUE
 
 
@@ -329,10 +329,14 @@ class Recounted(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(TYPES), defaults=DEFAULTS)
     def type_changes(self, kind: ObjectKey, defaults: v1alpha1.TypeDefaults | None) -> None:
         before = {key: (self.queue_of(key), self.rank(key)) for key in self.entries}
+        first = {queue: set(self.index.startable(queue)) for queue in QUEUES}
         moved = self.index.set_type(kind, defaults)
         keep(self.defaults, kind, defaults)
         after = {key: (self.queue_of(key), self.rank(key)) for key in self.entries}
-        assert moved == {key for key in self.entries if before[key] != after[key]}
+        assert moved.keys() == {key for key in self.entries if before[key] != after[key]}
+        for queue in QUEUES:
+            news = set(self.index.startable(queue)) - first[queue] - moved.keys()
+            assert not news or queue in moved.values(), "somebody may start and nobody is told"
 
     @rule(key=st.sampled_from(TASKS), taken=st.booleans())
     def claim_begins_or_ends(self, key: ObjectKey, taken: bool) -> None:
