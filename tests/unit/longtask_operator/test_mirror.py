@@ -1,15 +1,18 @@
 """The operator's picture never goes back, and forgets only what is really gone."""
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from longtask_crds import names, v1alpha1
+from longtask_crds.names import ObjectKey
 from longtask_crds.testing import (
     FINISHED,
     NOW,
+    TASK_UID,
     a_queue,
     a_task,
     a_type,
@@ -18,77 +21,208 @@ from longtask_crds.testing import (
     with_status,
 )
 from longtask_operator import mirror
-from longtask_operator.testing import MemoryCluster, a_job, a_pod
+from longtask_operator.testing import REPORT, a_job, a_pod
+
+R = TypeVar("R", bound=v1alpha1.Resource)
+
+CLAIMED = with_status(a_task(), attempts=[an_attempt()])
+#: Who holds the place that others wait for.
+RUNS = with_status(a_task("runs", uid="1"), queue="default", attempts=[an_attempt()])
 
 
-def at(version: int, task: v1alpha1.LongTask | None = None, **meta: Any) -> v1alpha1.LongTask:
-    return with_meta(task or a_task(), resource_version=str(version), **meta)
+FIRST = a_pod()
+SECOND = a_pod(uid="pod-2", created_at=NOW + timedelta(seconds=60))
 
 
 @pytest.fixture
-def seen() -> mirror.Mirror:
-    return mirror.Mirror()
+def woken() -> list[str]:
+    return []
 
 
-# --- one by one ---
+@pytest.fixture
+def seen(woken: list[str]) -> mirror.Mirror:
+    def wake(keys: Iterable[ObjectKey]) -> None:
+        woken.extend(key.name for key in keys)
+
+    return mirror.Mirror(wake)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "kept"),
-    [
-        pytest.param(at(2), at(3), 3, id="a-newer-one-is-taken"),
-        pytest.param(at(10), at(9), 10, id="an-older-one-is-not-though-its-text-is-greater"),
-        pytest.param(at(3), at(3), 3, id="the-same-is-no-news"),
-        pytest.param(at(3), at(4, uid="new"), 4, id="a-task-made-anew-is-taken"),
-        pytest.param(at(4, uid="new"), at(3), 4, id="the-late-word-of-a-deleted-one-is-not"),
-    ],
-)
-def test_a_task_never_goes_back(
-    seen: mirror.Mirror, first: v1alpha1.LongTask, second: v1alpha1.LongTask, kept: int
-) -> None:
-    assert seen.put_task(first)
-    assert seen.put_task(second) == (kept == mirror.version(second) != mirror.version(first))
-    assert mirror.version(seen.tasks["report"]) == kept
+def at(version: int, resource: R) -> R:
+    return with_meta(resource, resource_version=str(version))
 
 
-def test_a_finished_task_leaves_the_unfinished(seen: mirror.Mirror) -> None:
-    seen.put_task(at(2))
-    assert seen.unfinished == {"report"}
-    seen.put_task(at(3, with_status(a_task(), conditions=[FINISHED])))
-    assert seen.unfinished == set()
+def counts(seen: mirror.Mirror, task: v1alpha1.LongTask) -> str | None:
+    """Return the uid of the pod that counts for the task."""
+    pod = seen.pod_of(task)
+    return None if pod is None else pod.uid
+
+
+# --- tasks, types and queues; that none goes back is the cache's, and tested there ---
 
 
 def test_a_deleted_task_takes_its_jobs_and_pods_along(seen: mirror.Mirror) -> None:
-    seen.put_task(at(2))
-    seen.jobs = {"ours": a_job(name="ours"), "other": a_job(name="other", owner_uid="x")}
-    seen.put_pod(a_pod(job_name="ours"))
-    seen.put_pod(a_pod(job_name="other", uid="pod-2"))
-    seen.drop_task("report", a_task().metadata.uid)
-    assert (seen.tasks, seen.unfinished, list(seen.jobs)) == ({}, set(), ["other"])
-    assert list(seen.pods["report"]) == ["pod-2"]
+    other = with_status(a_task(uid="other"), attempts=[an_attempt(job_name="other")])
+    seen.tasks.put(CLAIMED)
+    for job in (a_job(), a_job(name="other", owner_uid="other", uid="job-2")):
+        seen.put_job(job)
+    seen.put_pod(a_pod())
+    seen.put_pod(a_pod(job_name="other", uid="pod-2", job_uid="job-2"))
+    seen.tasks.remove(REPORT, TASK_UID)
+    assert seen.tasks.get(REPORT) is None
+    assert (seen.job(a_job().key), counts(seen, CLAIMED)) == (None, None)
+    assert seen.job(REPORT.sibling("other")) is not None
+    assert counts(seen, other) == "pod-2"
 
 
-def test_the_end_of_one_task_does_not_drop_its_namesake(seen: mirror.Mirror) -> None:
-    seen.put_task(at(2, uid="new"))
-    seen.drop_task("report", "old")
-    assert "report" in seen.tasks
+def test_a_task_made_anew_is_not_given_what_the_one_before_left(seen: mirror.Mirror) -> None:
+    seen.tasks.put(at(2, CLAIMED))
+    seen.put_job(a_job())
+    seen.put_pod(a_pod())
+    seen.tasks.put(at(3, a_task(uid="new")))
+    assert (seen.job(a_job().key), counts(seen, CLAIMED)) == (None, None)
+
+
+def test_the_input_is_kept_until_the_task_was_looked_at(seen: mirror.Mirror) -> None:
+    task = a_task(type="sleep", input={"seconds": 1})
+    seen.tasks.put(at(2, task))
+    kept = seen.tasks.get(REPORT)
+    assert kept is not None
+    assert kept.spec.input == {"seconds": 1}
+    seen.tasks.put(at(3, with_status(task, observed_generation=1)))
+    kept = seen.tasks.get(REPORT)
+    assert kept is not None
+    assert kept.spec.input is None
+
+
+# --- whom a change concerns ---
+
+
+def those_who_wait(seen: mirror.Mirror, *named: str) -> None:
+    """Let one hold a place, and others wait in the same queue."""
+    seen.tasks.put(RUNS)
+    for nth, name in enumerate(named, start=2):
+        seen.tasks.put(a_task(name, uid=str(nth)))
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        pytest.param(with_status(RUNS, conditions=[FINISHED]), {"second"}, id="its-end"),
+        pytest.param(with_status(RUNS, waiting="a word"), set(), id="no-other-news-of-it"),
+    ],
+)
+def test_whom_news_of_one_that_holds_a_place_wakes(
+    seen: mirror.Mirror, woken: list[str], after: v1alpha1.LongTask, expected: set[str]
+) -> None:
+    seen.queues.put(a_queue(maxRunning=1))
+    those_who_wait(seen, "second", "third")
+    seen.tasks.put(at(2, after))
+    assert set(woken) == expected
+
+
+def test_a_deletion_wakes_who_may_start(seen: mirror.Mirror, woken: list[str]) -> None:
+    seen.queues.put(a_queue(maxRunning=1))
+    those_who_wait(seen, "second", "third")
+    seen.tasks.remove(REPORT.sibling("runs"), RUNS.metadata.uid)
+    assert woken == ["second"]
+
+
+def test_one_that_waited_and_goes_lets_the_next_one_up(
+    seen: mirror.Mirror, woken: list[str]
+) -> None:
+    seen.queues.put(a_queue(maxRunning=2))
+    those_who_wait(seen, "second", "third")
+    seen.tasks.put(at(2, a_task("second", uid="2", container={"image": "x"}, cancel=True)))
+    assert woken == ["third"]
+
+
+def test_where_there_is_no_limit_nobody_waits_for_an_end(
+    seen: mirror.Mirror, woken: list[str]
+) -> None:
+    seen.queues.put(a_queue())
+    those_who_wait(seen, "second")
+    seen.tasks.put(at(2, with_status(RUNS, conditions=[FINISHED])))
+    assert woken == []
+
+
+# Which queues and types wake whom is tested with the handlers.
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        pytest.param({"queue": "elsewhere"}, id="to-another-queue"),
+        pytest.param({"queue": "small", "priority": 0}, id="further-back"),
+    ],
+)
+def test_a_type_that_moves_the_first_one_away_wakes_who_is_first_now(
+    seen: mirror.Mirror, woken: list[str], defaults: dict[str, Any]
+) -> None:
+    seen.queues.put(a_queue("small", maxRunning=1))
+    seen.types.put(a_type("sleep", defaults={"queue": "small"}))
+    seen.tasks.put(a_task("first", uid="1", type="sleep"))
+    seen.tasks.put(a_task("second", uid="2", container={"image": "x"}, queue="small"))
+    assert seen.index.startable(REPORT.sibling("small")) == [REPORT.sibling("first")]
+    seen.types.put(at(2, a_type("sleep", defaults=defaults)))
+    assert set(woken) == {"first", "second"}
+
+
+# --- pods ---
 
 
 def test_a_pod_never_goes_back_and_keeps_when_it_was_seen(seen: mirror.Mirror) -> None:
-    seen.put_pod(a_pod(version=5, running_seen_at=NOW))
-    seen.put_pod(a_pod(version=4, is_over=True))
-    seen.put_pod(a_pod(version=6, node="n", running_seen_at=NOW + timedelta(seconds=9)))
-    (pod,) = seen.pods["report"].values()
-    assert (pod.version, pod.is_over, pod.running_seen_at) == (6, False, NOW)
-    seen.drop_pod("report", "pod-1")
-    assert seen.pods == {}
+    later = NOW + timedelta(seconds=9)
+    assert seen.put_pod(a_pod(version=5, running_seen_at=NOW, events_read_at=NOW))
+    assert not seen.put_pod(a_pod(version=4, is_over=True))
+    assert not seen.put_pod(a_pod(version=5, node="n"))
+    assert seen.put_pod(a_pod(version=6, node="n", running_seen_at=later))
+    pod = seen.pod_of(CLAIMED)
+    assert pod == a_pod(version=6, node="n", running_seen_at=NOW, events_read_at=NOW)
+    seen.put_pod(dataclasses.replace(a_pod(version=6), events_read_at=later))
+    pod = seen.pod_of(CLAIMED)
+    assert pod is not None
+    assert pod.events_read_at == later
+    seen.drop_pod(REPORT, "pod-1")
+    assert seen.pod_of(CLAIMED) is None
+
+
+def test_the_pods_of_one_task_leave_others_alone(seen: mirror.Mirror) -> None:
+    other = REPORT.sibling("other")
+    seen.put_pod(a_pod())
+    seen.put_pod(a_pod(uid="other", task=other))
+    seen.absorb_pods_of(REPORT, [SECOND], 9)
+    assert counts(seen, CLAIMED) == "pod-2"
+    assert counts(seen, with_meta(CLAIMED, name="other")) == "other"
+
+
+def test_a_list_of_all_pods_tells_whom_it_is_news_for(seen: mirror.Mirror) -> None:
+    known = {name: REPORT.sibling(name) for name in ("same", "changed", "gone", "newer", "new")}
+    for name in ("same", "changed", "gone"):
+        seen.put_pod(a_pod(uid=name, task=known[name]))
+    seen.put_pod(a_pod(uid="newer", task=known["newer"], version=10))
+    listed = [
+        a_pod(uid="same", task=known["same"]),
+        a_pod(uid="changed", task=known["changed"], version=8),
+        a_pod(uid="new", task=known["new"], version=7),
+    ]
+    assert seen.absorb_pods(listed, 9) == {known[name] for name in ("changed", "gone", "new")}
+    kept = [name for name in known if counts(seen, with_meta(CLAIMED, name=name)) is not None]
+    assert kept == ["same", "changed", "newer", "new"]
+
+
+def test_a_list_of_all_jobs_does_not_take_away_what_was_made_since(seen: mirror.Mirror) -> None:
+    late = NOW + timedelta(seconds=1)
+    for name, checked_at in (("old", NOW), ("made-since", late)):
+        seen.put_job(a_job(name=name, checked_at=checked_at))
+    seen.absorb_jobs([a_job(name="listed", checked_at=NOW)], NOW)
+    named = ("old", "made-since", "listed")
+    assert [name for name in named if seen.job(REPORT.sibling(name))] == ["made-since", "listed"]
 
 
 # --- which pod counts ---
 
+
 STARTED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
-FIRST = a_pod()
-SECOND = a_pod(uid="pod-2", created_at=NOW + timedelta(seconds=60))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +250,7 @@ SECOND = a_pod(uid="pod-2", created_at=NOW + timedelta(seconds=60))
         pytest.param(
             {},
             None,
-            [a_pod(job_name=job_manifest.job_name("report", "another-uid", attempt=1))],
+            [a_pod(job_name=names.job_name("report", "another-uid", attempt=1))],
             None,
             id="not-the-pod-of-a-task-that-had-the-name-before",
         ),
@@ -162,7 +296,7 @@ def test_pod_of(
     for pod in known:
         seen.put_pod(pod)
     if job is not None:
-        seen.jobs[job.name] = job
+        seen.put_job(job)
     pod = seen.pod_of(with_status(a_task(), attempts=[an_attempt(**attempt)]))
     assert (pod and pod.uid) == expected
 
@@ -170,109 +304,3 @@ def test_pod_of(
 def test_before_an_attempt_no_pod_counts(seen: mirror.Mirror) -> None:
     seen.put_pod(FIRST)
     assert seen.pod_of(a_task()) is None
-
-
-# --- complete lists ---
-
-
-async def lists(cluster: MemoryCluster) -> dict[str, Any]:
-    found = {}
-    for kind in (names.LONGTASKS, names.LONGTASKTYPES, names.LONGTASKQUEUES):
-        found[kind] = await cluster.list_ours(kind)
-    for kind in ("pods", "jobs"):
-        found[kind] = await cluster.list_labelled(kind)
-    return found
-
-
-@pytest.fixture
-def stored() -> MemoryCluster:
-    """A cluster with one task, its Job and its pod, a queue and a type."""
-    cluster = MemoryCluster()
-    cluster.add(a_task())
-    cluster.add(a_queue())
-    cluster.add(a_type("sleep"))
-    job = {
-        "name": a_job().name,
-        "ownerReferences": [{"uid": a_task().metadata.uid, "controller": True}],
-        "uid": "job-1",
-        "creationTimestamp": "2026-01-02T03:04:05Z",
-    }
-    labels = {names.TASK_LABEL: "report", names.ATTEMPT_LABEL: "1"}
-    cluster.jobs[a_job().name] = {
-        "metadata": job,
-        "spec": {"template": {"metadata": {"labels": labels}, "spec": {}}},
-    }
-    cluster.make_pod(a_job().name)
-    return cluster
-
-
-async def test_lists_bring_everything(seen: mirror.Mirror, stored: MemoryCluster) -> None:
-    assert seen.absorb_lists(await lists(stored), now=NOW) == {"report"}
-    assert (list(seen.tasks), list(seen.types), list(seen.queues)) == (
-        *(["report"], ["sleep"], ["default"]),
-    )
-    assert list(seen.jobs) == [a_job().name]
-    assert len(seen.pods["report"]) == 1
-
-
-async def test_the_same_lists_bring_no_news(seen: mirror.Mirror, stored: MemoryCluster) -> None:
-    seen.absorb_lists(await lists(stored), now=NOW)
-    assert seen.absorb_lists(await lists(stored), now=NOW) == set()
-
-
-async def test_what_is_in_no_list_is_gone(seen: mirror.Mirror, stored: MemoryCluster) -> None:
-    seen.absorb_lists(await lists(stored), now=NOW)
-    empty = MemoryCluster(version=stored.version)
-    assert seen.absorb_lists(await lists(empty), now=NOW) == {"report"}
-    assert (seen.tasks, seen.pods, seen.jobs, seen.types, seen.queues) == ({}, {}, {}, {}, {})
-
-
-async def test_what_is_newer_than_the_lists_stays(
-    seen: mirror.Mirror, stored: MemoryCluster
-) -> None:
-    old = await lists(MemoryCluster(version=1))
-    seen.absorb_lists(await lists(stored), now=NOW)
-    seen.jobs = {name: a_job(checked_at=NOW + timedelta(seconds=1)) for name in seen.jobs}
-    assert seen.absorb_lists(old, now=NOW) == set()
-    assert list(seen.tasks) == ["report"]
-    assert list(seen.pods) == ["report"]
-    assert list(seen.jobs) == [a_job().name]
-    assert list(seen.queues) == ["default"]
-    assert list(seen.types) == ["sleep"]
-
-
-async def test_a_pause_that_came_while_the_lists_were_made_holds(seen: mirror.Mirror) -> None:
-    cluster = MemoryCluster()
-    cluster.add(a_queue(maxRunning=1))
-    slow = await lists(cluster)
-    cluster.add(a_queue(paused=True))
-    seen.queues["default"] = v1alpha1.LongTaskQueue.model_validate(cluster.queues["default"])
-    seen.absorb_lists(slow, now=NOW)
-    assert seen.queues["default"].spec.paused
-
-
-async def test_one_unreadable_object_does_not_stop_the_rest(
-    seen: mirror.Mirror, stored: MemoryCluster
-) -> None:
-    poison = {"metadata": {"name": "bad", "resourceVersion": "9", "uid": "b"}, "spec": {"type": 7}}
-    stored.tasks = {"bad": poison, **stored.tasks}
-    stored.queues["bad"] = poison | {"spec": {"maxRunning": "many"}}
-    seen.absorb_lists(await lists(stored), now=NOW)
-    assert list(seen.tasks) == ["report"]
-    assert list(seen.queues) == ["default"]
-
-
-def test_the_pods_of_one_task_leave_others_alone(seen: mirror.Mirror) -> None:
-    seen.put_pod(FIRST)
-    seen.put_pod(a_pod(uid="other", task="other"))
-    seen.absorb_pods_of("report", [SECOND], 9)
-    assert {uid for known in seen.pods.values() for uid in known} == {"pod-2", "other"}
-
-
-def test_a_tasks_own_reservation_does_not_count(seen: mirror.Mirror) -> None:
-    seen.put_task(at(2))
-    seen.queues["default"] = a_queue(maxRunning=1)
-    seen.reserved.add("report")
-    assert seen.may_start("default") == []
-    assert seen.may_start("default", ignoring="report") == ["report"]
-    assert seen.may_start("other") == []
