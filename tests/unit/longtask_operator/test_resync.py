@@ -1,152 +1,395 @@
 """What no watch brought is found by listing, and a deaf watch is found out."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from longtask_crds import v1alpha1
-from longtask_crds.testing import FINISHED, NOW, a_task, an_attempt, with_status
-from longtask_operator import mirror, resync
-from longtask_operator.testing import MemoryCluster
+from longtask_adapters.kube import errors, kinds
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.transport import Request, Response
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_adapters.testing.kubernetes import route_of
+from longtask_crds import names, v1alpha1
+from longtask_crds.names import ObjectKey
+from longtask_crds.testing import (
+    FINISHED,
+    NAMESPACE,
+    a_queue,
+    a_task,
+    a_type,
+    an_attempt,
+    with_meta,
+    with_status,
+)
+from longtask_operator import resync
+from longtask_operator.rules import pods
+from longtask_operator.testing import REPORT, Operator, a_job, a_pod
 
+QUEUE = ObjectKey(NAMESPACE, "default")
+SLEEP = ObjectKey(NAMESPACE, "sleep")
 PENDING = v1alpha1.CallbackStatus(
     id="msg_1", event=v1alpha1.TaskEvent.SUCCEEDED, state=v1alpha1.CallbackState.PENDING
 )
 
 
-class Operator:
-    """The parts around a resync."""
+class BusyKubernetes(MemoryKubernetes):
+    """Things go on while everything is listed."""
 
     def __init__(self) -> None:
-        self.cluster = MemoryCluster()
-        self.mirror = mirror.Mirror()
-        self.health = resync.Health()
-        self.added: list[str] = []
-        self.resync = resync.Resync(
-            self.mirror,
-            self.cluster,  # type: ignore[arg-type]  # its lists are all that is asked for
-            self.health,
-            self.added.append,
-            lambda: NOW,
-        )
+        super().__init__()
+        self.meanwhile: dict[str, Callable[[], None]] = {}  #: right after the list of that kind
+        self.failures: list[Exception] = []  #: instead of an answer
 
-    def hear_all(self) -> None:
-        """Be told by the watches what there is."""
-        for kind in (self.cluster.tasks, self.cluster.all_pods):
-            for raw in kind.values():
-                meta = raw["metadata"]
-                self.mirror.watched[meta["uid"]] = int(meta["resourceVersion"])
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Response]:
+        if self.failures:
+            raise self.failures.pop(0)
+        async with super().open(request) as response:
+            self.meanwhile.pop(route_of(request.path).plural, lambda: None)()
+            yield response
 
 
 @pytest.fixture
-def operator() -> Operator:
-    return Operator()
+def kubernetes() -> BusyKubernetes:
+    return BusyKubernetes()
 
 
-def finished(name: str, **status: Any) -> v1alpha1.LongTask:
-    return with_status(a_task(name, uid=f"uid-of-{name}"), conditions=[FINISHED], **status)
+@pytest.fixture
+def operator(kubernetes: BusyKubernetes) -> Operator:
+    kubernetes.add(a_queue())
+    return Operator(kubernetes=kubernetes)
 
 
-async def test_every_unfinished_task_is_looked_at(operator: Operator) -> None:
-    operator.cluster.add(a_task())
+# --- who is looked at ---
+
+
+async def queued(operator: Operator) -> list[str]:
+    """Resync; return the names of the tasks that were queued."""
+    operator.woken.clear()
     await operator.resync.once()
-    await operator.resync.once()
-    assert operator.added == ["report", "report"]
+    return sorted(operator.woken)
 
 
-async def test_a_finished_task_is_looked_at_while_something_is_due(operator: Operator) -> None:
-    operator.cluster.add(finished("calm"))
-    operator.cluster.add(finished("undelivered", callback=PENDING))
-    operator.cluster.add(finished("unreleased", attempts=[an_attempt(job_name="job")]))
-    operator.cluster.jobs["job"] = {
-        "metadata": {"name": "job", "uid": "j", "creationTimestamp": "2026-01-02T03:04:05Z"},
-        "spec": {},
-    }
-    await operator.resync.once()
-    operator.added.clear()
-    await operator.resync.once()
-    assert operator.added == ["undelivered", "unreleased"]
-
-
-async def test_it_is_ready_once_everything_was_listed(operator: Operator) -> None:
+async def test_the_first_resync_queues_what_there_is(operator: Operator) -> None:
+    operator.kubernetes.add(a_task())
+    operator.kubernetes.add(with_status(a_task("over", uid="2"), conditions=[FINISHED]))
     assert operator.health.why_not_ready() is not None
-    await operator.resync.once()
+    assert await queued(operator) == ["over", "report"]
     assert operator.health.why_not_ready() is None
 
 
-async def test_a_watch_that_hears_is_not_deaf(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    for _ in range(3):
-        await operator.resync.once()
-        operator.hear_all()
-        assert operator.health.deaf_since is None
-
-
-async def test_a_late_watch_is_not_deaf(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    await operator.resync.once()
-    assert operator.health.deaf_since is None
-    operator.hear_all()
-    await operator.resync.once()
-    assert operator.health.deaf_since is None
-
-
-async def test_what_two_resyncs_found_and_no_watch_brought_is_deafness(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    await operator.resync.once()
-    await operator.resync.once()
-    assert operator.health.deaf_since is not None
-    assert operator.health.why_not_alive(operator.health.resynced_at or 0) == (
-        "the watches have not brought what two resyncs found"
+def recorded(queue: str = "default", waiting: str | None = None) -> v1alpha1.LongTask:
+    """Return a task whose status says all that there is to say of its waiting."""
+    status = {"phase": v1alpha1.Phase.QUEUED, "queue": queue, "waiting": waiting}
+    return with_status(
+        a_task(container={"image": "x"}, queue=queue), observed_generation=1, **status
     )
 
 
-async def test_a_watch_that_hears_again_is_well_again(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    await operator.resync.once()
-    await operator.resync.once()
-    operator.hear_all()
-    await operator.resync.once()
-    assert operator.health.deaf_since is None
+def claimed() -> v1alpha1.LongTask:
+    return with_status(a_task(), queue="default", attempts=[an_attempt()])
 
 
-async def test_an_older_version_heard_is_not_enough(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    operator.hear_all()
-    operator.cluster.report_progress("report", 5)
-    await operator.resync.once()
-    await operator.resync.once()
-    assert operator.health.deaf_since is not None
+def finished(**status: Any) -> v1alpha1.LongTask:
+    return with_status(a_task(), conditions=[FINISHED], **status)
 
 
-async def test_what_was_missed_and_is_gone_is_no_deafness(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    await operator.resync.once()
-    operator.cluster.remove_task("report")
-    await operator.resync.once()
-    assert operator.health.deaf_since is None
-
-
-async def test_what_is_gone_is_not_remembered(operator: Operator) -> None:
-    operator.cluster.add(a_task())
-    operator.hear_all()
-    operator.cluster.remove_task("report")
-    await operator.resync.once()
-    assert operator.mirror.watched == {}
+FULL: dict[str, Any] = {"maxRunning": 0}
+NO_SUCH_QUEUE = "there is no LongTaskQueue named mine"
 
 
 @pytest.mark.parametrize(
-    ("health", "problem"),
+    ("task", "limits", "is_due"),
     [
-        pytest.param(resync.Health(beat_at=100), None, id="before-the-first-resync"),
-        pytest.param(resync.Health(resynced_at=0, beat_at=100), None, id="all-is-well"),
-        pytest.param(resync.Health(resynced_at=-81, beat_at=100), "180 s", id="no-resync"),
-        pytest.param(resync.Health(resynced_at=99, beat_at=69), "lags", id="a-blocked-loop"),
+        pytest.param(claimed(), FULL, True, id="one-that-holds-a-place"),
+        pytest.param(a_task(), FULL, True, id="one-that-is-not-recorded-yet"),
+        pytest.param(recorded(), FULL, False, id="not-one-that-waits-and-is-recorded"),
+        pytest.param(recorded(), {"maxRunning": 1}, True, id="one-that-may-start"),
+        pytest.param(recorded(), {"paused": True}, False, id="not-in-a-paused-queue"),
         pytest.param(
-            resync.Health(resynced_at=99, beat_at=100, deaf_since=50), "watches", id="a-deaf-watch"
+            recorded("mine", NO_SUCH_QUEUE), FULL, False, id="not-one-that-was-told-of-no-queue"
+        ),
+        pytest.param(recorded("mine"), FULL, True, id="one-that-was-not-told-of-no-queue"),
+        pytest.param(
+            recorded("default", NO_SUCH_QUEUE), FULL, True, id="one-whose-queue-is-there-by-now"
+        ),
+        pytest.param(
+            with_meta(recorded(), generation=2), FULL, True, id="one-whose-spec-was-changed"
+        ),
+        pytest.param(
+            with_status(a_task(container={"image": "x"}, cancel=True), observed_generation=1),
+            FULL,
+            True,
+            id="one-that-is-to-be-cancelled",
+        ),
+        pytest.param(finished(), FULL, False, id="not-one-that-is-over"),
+        pytest.param(finished(callback=PENDING), FULL, True, id="one-that-is-not-called-back"),
+    ],
+)
+async def test_who_is_looked_at_that_did_not_change(
+    operator: Operator, task: v1alpha1.LongTask, limits: dict[str, Any], is_due: bool
+) -> None:
+    operator.kubernetes.add(a_queue(**limits))
+    operator.kubernetes.add(task)
+    assert await queued(operator) == ["report"], "it is news"
+    assert await queued(operator) == (["report"] if is_due else [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_due"),
+    [
+        pytest.param({}, True, id="until-its-job-is-released"),
+        pytest.param({"ttlSecondsAfterFinished": 600}, False, id="not-after-that"),
+    ],
+)
+async def test_a_finished_task_is_looked_at(
+    operator: Operator, spec: dict[str, Any], is_due: bool
+) -> None:
+    operator.kubernetes.add(finished(attempts=[an_attempt()]))
+    labels = {names.TASK_LABEL: "report"}
+    operator.kubernetes.put("jobs", an_attempt().job_name, metadata={"labels": labels}, spec=spec)
+    await queued(operator)
+    assert await queued(operator) == (["report"] if is_due else [])
+
+
+async def test_a_change_that_no_watch_brought_is_looked_at(operator: Operator) -> None:
+    operator.kubernetes.add(a_queue(**FULL))
+    operator.kubernetes.add(recorded())
+    await queued(operator)
+    operator.kubernetes.put(names.LONGTASKS, "report", metadata={"labels": {"a": "b"}})
+    assert await queued(operator) == ["report"]
+
+
+async def test_a_deleted_task_is_forgotten(operator: Operator) -> None:
+    operator.kubernetes.add(a_task())
+    await queued(operator)
+    operator.kubernetes.remove_task("report")
+    assert await queued(operator) == []
+    assert len(operator.mirror.tasks) == 0
+
+
+# --- what the lists bring ---
+
+
+async def one_of_each(operator: Operator) -> None:
+    """Let there be a queue, a type, and a task with its Job and its pod."""
+    operator.kubernetes.add(a_type("sleep"))
+    await operator.submit(a_task())
+    await operator.look()
+    operator.kubernetes.make_pod(operator.job)
+    operator.restart()
+
+
+def known(operator: Operator) -> list[bool]:
+    """Tell which of those the operator knows: queue, type, task, Job, pod."""
+    seen = operator.mirror
+    task = seen.tasks.get(REPORT)
+    attempts = (task and task.status.attempts) or [an_attempt()]
+    job = seen.job(REPORT.sibling(attempts[-1].job_name))
+    pod = seen.pod_of(with_status(a_task(), attempts=attempts))
+    first = (seen.queues.get(QUEUE), seen.types.get(SLEEP), task, job, pod)
+    return [one is not None for one in first]
+
+
+async def test_lists_bring_everything_and_the_same_ones_no_news(operator: Operator) -> None:
+    await one_of_each(operator)
+    assert await operator.resync.absorb() == {REPORT}
+    assert known(operator) == [True] * 5
+    assert await operator.resync.absorb() == set()
+
+
+async def test_what_is_in_no_list_is_gone(operator: Operator) -> None:
+    await one_of_each(operator)
+    await operator.hear()
+    operator.kubernetes.remove_task("report")
+    operator.kubernetes.remove(names.LONGTASKQUEUES, "default")
+    operator.kubernetes.remove(names.LONGTASKTYPES, "sleep")
+    await operator.hear()
+    assert known(operator) == [False] * 5
+
+
+async def test_what_comes_while_the_lists_are_made_stays(
+    operator: Operator, kubernetes: BusyKubernetes
+) -> None:
+    kubernetes.add(a_queue(maxRunning=1))
+    await operator.hear()
+    seen = operator.mirror
+
+    def queue_is_paused() -> None:
+        kubernetes.add(a_queue(paused=True))
+        raw = kubernetes.stored(names.LONGTASKQUEUES, "default")
+        seen.queues.put(kinds.QUEUES.read(raw))
+
+    def type_is_made() -> None:
+        kubernetes.add(a_type("sleep"))
+        seen.types.put(kinds.TYPES.read(kubernetes.stored(names.LONGTASKTYPES, "sleep")))
+
+    def task_is_made() -> None:
+        kubernetes.add(claimed())
+        seen.tasks.put(kinds.TASKS.read(kubernetes.stored(names.LONGTASKS, "report")))
+
+    def pod_is_made() -> None:
+        seen.put_pod(a_pod(version=kubernetes.version + 1))
+
+    def job_is_made() -> None:
+        seen.put_job(a_job(checked_at=kubernetes.now + timedelta(seconds=1)))
+
+    kubernetes.meanwhile = {
+        names.LONGTASKQUEUES: queue_is_paused,
+        names.LONGTASKTYPES: type_is_made,
+        names.LONGTASKS: task_is_made,
+        "pods": pod_is_made,
+        "jobs": job_is_made,
+    }
+    await operator.hear()
+    assert known(operator) == [True] * 5
+    queue = seen.queues.get(QUEUE)
+    assert queue is not None
+    assert queue.spec.paused
+
+
+async def test_one_unreadable_object_does_not_stop_the_rest(operator: Operator) -> None:
+    operator.kubernetes.put(names.LONGTASKS, "bad", spec={"type": 7})
+    operator.kubernetes.put(names.LONGTASKQUEUES, "bad", spec={"maxRunning": "many"})
+    operator.kubernetes.add(a_queue())
+    operator.kubernetes.add(a_task())
+    assert await queued(operator) == ["report"]
+    assert list(operator.mirror.queues.by_key()) == [QUEUE]
+
+
+# --- whether the watches hear ---
+
+HEARD = dict[str, int]
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(
+            [({"a": 1}, {"a": 1}, 5, False), ({}, {"a": 1}, 6, False), ({}, {"a": 1}, 7, False)],
+            id="a-watch-that-hears",
+        ),
+        pytest.param([({}, {"a": 1}, 5, False), ({"a": 1}, {"a": 1}, 6, False)], id="a-late-watch"),
+        pytest.param(
+            [({}, {"a": 1}, 5, False), ({}, {"a": 1}, 6, True), ({}, {"a": 1}, 7, True)],
+            id="what-two-resyncs-found-and-no-watch-brought",
+        ),
+        pytest.param(
+            [({}, {"a": 1}, 5, False), ({}, {"a": 1}, 6, True), ({"a": 1}, {"a": 1}, 7, False)],
+            id="a-watch-that-hears-again",
+        ),
+        pytest.param(
+            [({"a": 1}, {"a": 2}, 5, False), ({}, {"a": 2}, 6, True)],
+            id="an-older-version-heard-is-not-enough",
+        ),
+        pytest.param(
+            [({}, {"a": 1}, 5, False), ({}, {"a": 6}, 7, True)],
+            id="one-that-goes-on-unheard",
+        ),
+        pytest.param(
+            [({}, {"a": 1}, 5, False), ({}, {}, 6, False)], id="what-was-missed-and-is-gone"
+        ),
+        pytest.param(
+            [({"a": 1}, {}, 5, False), ({}, {"a": 1}, 6, False), ({}, {"a": 1}, 7, True)],
+            id="what-is-gone-is-not-remembered",
+        ),
+        pytest.param(
+            [({"a": 9}, {}, 5, False), ({}, {"a": 9}, 10, False), ({}, {"a": 9}, 11, False)],
+            id="what-was-brought-while-the-lists-were-made",
         ),
     ],
 )
-def test_why_not_alive(health: resync.Health, problem: str | None) -> None:
-    found = health.why_not_alive(100)
-    assert found == problem if problem is None else problem in (found or "")
+def test_is_deaf(rounds: list[tuple[HEARD, HEARD, int, bool]]) -> None:
+    """Each round: what a watch brought, what the lists show then, how old they are, the answer."""
+    hearing = resync.Hearing()
+    for heard, present, oldest, is_deaf in rounds:
+        for uid, version in heard.items():
+            hearing.heard(uid, version)
+        assert hearing.is_deaf(present, oldest) == is_deaf
+
+
+def watches_bring(operator: Operator, plural: str) -> None:
+    for raw in operator.kubernetes.objects(plural).values():
+        operator.hearing.heard(raw["metadata"]["uid"], kinds.version_of(raw))
+
+
+async def deaf_since(operator: Operator) -> float | None:
+    """Resync; return since when the watches are deaf."""
+    await operator.resync.once()
+    return operator.health.deaf_since
+
+
+@pytest.mark.parametrize("missed", [names.LONGTASKS, "pods"])
+async def test_a_deaf_watch_is_found_out_and_well_again(operator: Operator, missed: str) -> None:
+    await one_of_each(operator)
+    heard = ({names.LONGTASKS, "pods"} - {missed}).pop()
+    watches_bring(operator, heard)
+    assert await deaf_since(operator) is None
+    since = await deaf_since(operator)
+    assert since is not None
+    assert await deaf_since(operator) == since, "since it was first seen"
+    watches_bring(operator, missed)
+    assert await deaf_since(operator) is None
+
+
+@pytest.mark.parametrize("plural", [names.LONGTASKS, "pods"])
+async def test_what_a_watch_brings_while_lists_are_made_counts_as_heard(
+    operator: Operator, kubernetes: BusyKubernetes, plural: str
+) -> None:
+    def made() -> None:
+        if plural == "pods":
+            kubernetes.make_pod(operator.job)
+            raw = next(iter(kubernetes.objects("pods").values()))
+            operator.mirror.put_pod(pods.Pod.parse(raw))
+        else:
+            kubernetes.add(a_task("late", uid="late"))
+            raw = kubernetes.stored(names.LONGTASKS, "late")
+            operator.mirror.tasks.put(kinds.TASKS.read(raw))
+        watches_bring(operator, plural)
+
+    await operator.submit(a_task())
+    await operator.look()
+    watches_bring(operator, names.LONGTASKS)
+    kubernetes.meanwhile[plural] = made
+    for _ in range(4):  # nothing changes any more
+        assert await deaf_since(operator) is None
+
+
+# --- for ever ---
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(errors.Unavailable("away"), id="an-api-server-that-is-away"),
+        pytest.param(KeyError("a mistake"), id="a-mistake-of-ours"),
+    ],
+)
+async def test_a_resync_that_fails_is_tried_again(
+    operator: Operator, kubernetes: BusyKubernetes, failure: Exception
+) -> None:
+    kubernetes.failures = [failure] * 2
+    kubernetes.add(a_task())
+    listed = asyncio.Event()
+    lister = resync.Resync(
+        operator.mirror,
+        Connection(kubernetes, user_agent="test"),
+        NAMESPACE,
+        state=operator.health,
+        hearing=operator.hearing,
+        counted=operator.metrics,
+        add=lambda _key: listed.set(),
+        clock=lambda: kubernetes.now,
+    )
+    running = asyncio.create_task(lister.run(0.001))
+    await asyncio.wait_for(listed.wait(), 5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    counted = operator.metrics.registry.get_sample_value
+    assert counted("longtask_operator_resyncs_total", {"outcome": "failed"}) == 2
+    assert operator.health.why_not_ready() is None
