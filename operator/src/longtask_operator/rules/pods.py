@@ -49,7 +49,7 @@ class Pod:
     is_stopping: bool = False  #: somebody set its deadline to end it
     reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
     cannot_start: str | None = None
-    events_read_at: datetime | None = None  #: when its Events last said nothing of a cause
+    events_read_at: datetime | None = None  #: when its Events were last read
 
     @classmethod
     def parse(cls, raw: dict[str, Any], *, seen_at: datetime | None = None) -> "Pod":
