@@ -1,36 +1,35 @@
 """The Roles of API and operator hold the rights that the code asks for, and no more.
 
-Every call of their two doors to Kubernetes is made once, at an API server that refuses all and
+Every call of their doors to Kubernetes is made once, over a transport that refuses all and
 remembers what it was asked; what kopf watches stands in its registry.
 """
 
 import contextlib
 import dataclasses
-import http.server
 import inspect
 import itertools
-import threading
-from collections.abc import Iterator
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from kubernetes.aio import client
 
 import chart_support
 import longtask_api.cluster
-import longtask_api.errors
 import longtask_operator.cluster
-import longtask_operator.errors
-from longtask_api import ports
-from longtask_crds import names, signing_keys
+from longtask_adapters.kube import errors, informer, kinds, secrets
+from longtask_adapters.kube.cache import Cache
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.transport import Request, Response
+from longtask_crds import signing_keys
+from longtask_crds.names import ObjectKey
 from longtask_crds.testing import NOW, a_task, with_status
 from longtask_operator import handlers, testing
 
 RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
-KEYS = signing_keys.KEYS_SECRET
+KEYS = ObjectKey(RELEASE, signing_keys.KEYS_SECRET)
+A = ObjectKey(TASKS, "a")
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+#: Something to ask.
+Question = Callable[[], Awaitable[object]]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -46,68 +45,44 @@ class Right:
         return self in (needed, dataclasses.replace(needed, name=""))
 
 
-def right_of(method: str, target: str) -> Right:
+def right_of(request: Request) -> Right:
     """Return what a request needs, as the API server reads it."""
-    url = urlsplit(target)
-    parts = url.path.strip("/").split("/")
+    parts = request.path.strip("/").split("/")
     group, parts = ("", parts[2:]) if parts[0] == "api" else (f".{parts[1]}", parts[3:])
     namespace = ""
     if parts[0] == "namespaces":
         namespace, parts = parts[1], parts[2:]
     plural, name, subresource = (*parts, "", "")[:3]
-    if method == "GET" and not name:
-        verb = "watch" if "watch" in parse_qs(url.query) else "list"
+    if request.method == "GET" and not name:
+        verb = "watch" if "watch" in request.query else "list"
     else:
-        verb = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[method]
+        verbs = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+        verb = verbs[request.method]
     resource = plural + group + (f"/{subresource}" if subresource else "")
     return Right(namespace, resource, verb, name)
 
 
-@pytest.fixture
-def asked() -> Iterator[tuple[client.ApiClient, set[Right]]]:
-    """An API server that refuses all, as a client sees it, and the rights that it was asked for."""
-    rights: set[Right] = set()
+class Refusing:
+    """An API server that refuses all, and remembers the rights that it was asked for."""
 
-    class Refusing(http.server.BaseHTTPRequestHandler):
-        def refuse(self) -> None:
-            rights.add(right_of(self.command, self.path))
-            self.send_response(503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def __init__(self) -> None:
+        self.rights: set[Right] = set()
 
-        do_GET = do_POST = do_PATCH = do_DELETE = refuse  # noqa: N815 - http.server's names
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Response]:
+        self.rights.add(right_of(request))
+        raise errors.Unavailable("no")
+        yield  # what makes this a generator
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        host = f"http://127.0.0.1:{server.server_port}"
-        yield client.ApiClient(client.Configuration(host=host)), rights
-        server.shutdown()
-
-
-def given(*positional: Any, **named: Any) -> Arguments:
-    return positional, named
+    async def ask(self, *questions: Question) -> None:
+        for question in questions:
+            with pytest.raises(errors.ClusterError):
+                await question()
 
 
 def calls(door: type) -> set[str]:
     """Return what can be asked at a door."""
-    public = (name for name, _ in inspect.getmembers(door, callable) if not name.startswith("_"))
-    return set(public) - {"connect", "close"}
-
-
-async def knock(door: object, call: str, arguments: Arguments) -> None:
-    """Make one call, of whatever kind it is, and be refused."""
-    positional, named = arguments
-    answer = getattr(door, call)(*positional, **named)
-    if isinstance(answer, contextlib.AbstractAsyncContextManager):
-        answer = answer.__aenter__()
-    elif inspect.isasyncgen(answer):
-        answer = anext(answer)
-    refused = (longtask_api.errors.ClusterError, longtask_operator.errors.ClusterError)
-    with pytest.raises(refused):
-        await answer
+    return {name for name, _ in inspect.getmembers(door, callable) if not name.startswith("_")}
 
 
 def granted(component: str) -> set[Right]:
@@ -141,66 +116,86 @@ def assert_the_same(granted: set[Right], needed: set[Right]) -> None:
     assert (sorted(missing), sorted(unused)) == ([], [])
 
 
-async def test_the_apis_rights(asked: tuple[client.ApiClient, set[Right]]) -> None:
-    kinds = [kind for kind in vars(ports).values() if isinstance(kind, ports.Kind)]
-    questions = {
-        # Of each kind a cache is kept, and what that has not yet is looked up.
-        "list": [given(kind) for kind in kinds],
-        "watch": [given(kind, "1") for kind in kinds],
-        "get": [given(kind, "a") for kind in kinds],
-        "create": [given(ports.TASKS, {})],
-        "patch": [
-            given(ports.TASKS, "a", {}),
-            given(ports.TASKS, "a", {}, subresource="status"),
-        ],
-        "delete": [given(ports.TASKS, "a")],
-        "get_pod": [given("a")],
-        "find_pods": [given({})],
-        "pod_log": [given("a", container="runner", follow=True)],
-        "review_token": [given("token", "audience")],
-        "get_secret": [given(KEYS)],
-        "patch_secret": [given(KEYS, {}, resource_version="1")],
+async def test_the_apis_rights() -> None:
+    server = Refusing()
+    connection = Connection(server, user_agent="test")
+    door = longtask_api.cluster.Cluster(connection)
+    cached = (kinds.TASKS, kinds.TYPES, kinds.QUEUES)
+
+    async def log() -> None:
+        async with door.pod_log(A, container="runner", follow=True):
+            pass
+
+    def keep(_: str) -> None:
+        return None
+
+    questions: dict[str, list[Question]] = {
+        "get": [lambda kind=kind: door.get(kind, A) for kind in cached],
+        "create": [lambda: door.create(kinds.TASKS, TASKS, {})],
+        "patch": [lambda: door.patch(kinds.TASKS, A, {}, uid="u")],
+        "write_progress": [lambda: door.write_progress(A, {}, uid="u")],
+        "delete": [lambda: door.delete(kinds.TASKS, A, uid="u")],
+        "get_pod": [lambda: door.get_pod(A)],
+        "find_pods": [lambda: door.find_pods(TASKS, {})],
+        "pod_log": [log],
+        "review_token": [lambda: door.review_token("token", "audience")],
+        "ensure_in_secret": [lambda: door.ensure_in_secret(KEYS, "default", keep)],
     }
-    assert set(questions) == calls(longtask_api.cluster.KubernetesCluster)
-    api, rights = asked
-    door = longtask_api.cluster.KubernetesCluster(api, namespace=TASKS, secrets_namespace=RELEASE)
-    async with api:
-        for call, several in questions.items():
-            for arguments in several:
-                await knock(door, call, arguments)
-    assert_the_same(granted("api"), rights)
+    assert set(questions) == calls(longtask_api.cluster.Cluster)
+    for several in questions.values():
+        await server.ask(*several)
+    # Of each kind a cache is kept.
+    for kind in cached:
+        await server.ask(*lists_and_watches(connection, kind.collection(TASKS)))
+    # What a Secret's `ensure` writes, once it could be read.
+    await server.ask(lambda: secrets.write(connection, a_secret(KEYS), {"a": "b"}))
+    assert_the_same(granted("api"), server.rights)
 
 
-async def test_the_operators_rights(asked: tuple[client.ApiClient, set[Right]]) -> None:
-    task = a_task()
-    secret = {"metadata": {"name": KEYS, "namespace": RELEASE, "resourceVersion": "1"}}
-    ours = (names.LONGTASKS, names.LONGTASKQUEUES, names.LONGTASKTYPES)
-    questions = {
-        "get_task": [given("a")],
-        "get_type": [given("a")],
-        "write_status": [given(task, with_status(task, queue="default").status)],
-        "create_job": [given({"metadata": {"namespace": TASKS}}, now=NOW)],
-        "get_job": [given("a", now=NOW)],
-        "why_no_pod": [given(testing.a_job())],
-        "pods_of": [given(task)],
-        "delete_job": [given(testing.a_job())],
-        "release_job": [given(testing.a_job())],
-        "stop_pod": [given(testing.a_pod())],
-        # Signing keys of `callback.secretRef`; the owners' keys.
-        "get_secret": [given("a"), given(KEYS, namespace=RELEASE)],
-        "add_to_secret": [given(longtask_operator.cluster.Secret(secret), "owner", "key")],
-        "warn": [given(task, "Stalled", "message")],
-        "list_ours": [given(plural) for plural in ours],
-        "list_labelled": [given("jobs"), given("pods")],
+def lists_and_watches(connection: Connection, path: str) -> list[Question]:
+    return [lambda: anext(connection.pages(path)), lambda: anext(connection.watch(path, 1))]
+
+
+def a_secret(key: ObjectKey) -> secrets.Secret:
+    meta = {"name": key.name, "namespace": key.namespace, "resourceVersion": "1"}
+    return secrets.Secret({"metadata": meta})
+
+
+async def test_the_operators_rights() -> None:
+    server, task = Refusing(), a_task()
+    connection = Connection(server, user_agent="test")
+    door = longtask_operator.cluster.Cluster(connection)
+    job, pod = testing.a_job(), testing.a_pod()
+    changed = with_status(task, queue="default").status
+    questions: dict[str, list[Question]] = {
+        "get_task": [lambda: door.get_task(A)],
+        "get_type": [lambda: door.get_type(A)],
+        "write_status": [lambda: door.write_status(task, changed)],
+        "create_job": [lambda: door.create_job({"metadata": {"namespace": TASKS}}, now=NOW)],
+        "get_job": [lambda: door.get_job(A, now=NOW)],
+        "why_no_pod": [lambda: door.why_no_pod(job)],
+        "why_no_start": [lambda: door.why_no_start(pod)],
+        "pods_of": [lambda: door.pods_of(A)],
+        "delete_job": [lambda: door.delete_job(job)],
+        "release_job": [lambda: door.release_job(job)],
+        "stop_pod": [lambda: door.stop_pod(pod)],
+        "warn": [lambda: door.warn(task, "Stalled", "message", now=NOW)],
     }
-    assert set(questions) == calls(longtask_operator.cluster.KubernetesCluster)
-    api, rights = asked
-    door = longtask_operator.cluster.KubernetesCluster(api, TASKS)
-    async with api:
-        for call, several in questions.items():
-            for arguments in several:
-                await knock(door, call, arguments)
+    assert set(questions) == calls(longtask_operator.cluster.Cluster)
+    for several in questions.values():
+        await server.ask(*several)
+    # Signing keys of `callback.secretRef`; the owners' keys, and the first one of an owner.
+    await server.ask(
+        lambda: secrets.read(connection, A),
+        lambda: secrets.read(connection, KEYS),
+        lambda: secrets.write(connection, a_secret(KEYS), {"a": "b"}),
+    )
+    for kind in (kinds.TASKS, kinds.TYPES, kinds.QUEUES):
+        await server.ask(lambda kind=kind: informer.relist(connection, kind, TASKS, Cache()))
+    for place in (kinds.PODS, kinds.JOBS):
+        await server.ask(lambda place=place: anext(connection.pages(place.collection(TASKS))))
     # kopf lists and watches what a handler names, and has no public word for it.
+    rights = server.rights
     for selector in handlers.registry._watching.get_all_selectors():
         resource = f"{selector.any_name}.{selector.group}".rstrip(".")
         rights |= {Right(TASKS, resource, verb) for verb in ("list", "watch")}
@@ -208,27 +203,29 @@ async def test_the_operators_rights(asked: tuple[client.ApiClient, set[Right]]) 
 
 
 @pytest.mark.parametrize(
-    ("request_line", "expected"),
+    ("asked", "expected"),
     [
         pytest.param(
-            "GET /api/v1/namespaces/n/pods?limit=5", Right("n", "pods", "list"), id="a-list"
+            Request("GET", "/api/v1/namespaces/n/pods", {"limit": "5"}),
+            Right("n", "pods", "list"),
+            id="a-list",
         ),
         pytest.param(
-            "GET /apis/longtask.dev/v1alpha1/namespaces/n/longtasks?watch=true",
+            Request("GET", "/apis/longtask.dev/v1alpha1/namespaces/n/longtasks", {"watch": "true"}),
             Right("n", "longtasks.longtask.dev", "watch"),
             id="a-watch",
         ),
         pytest.param(
-            "PATCH /apis/longtask.dev/v1alpha1/namespaces/n/longtasks/a/status",
+            Request("PATCH", "/apis/longtask.dev/v1alpha1/namespaces/n/longtasks/a/status"),
             Right("n", "longtasks.longtask.dev/status", "patch", "a"),
             id="a-subresource",
         ),
         pytest.param(
-            "POST /apis/authentication.k8s.io/v1/tokenreviews",
+            Request("POST", "/apis/authentication.k8s.io/v1/tokenreviews"),
             Right("", "tokenreviews.authentication.k8s.io", "create"),
             id="outside-namespaces",
         ),
     ],
 )
-def test_a_request_needs_a_right(request_line: str, expected: Right) -> None:
-    assert right_of(*request_line.split()) == expected
+def test_a_request_needs_a_right(asked: Request, expected: Right) -> None:
+    assert right_of(asked) == expected
