@@ -1,5 +1,6 @@
 """The seam towards Kubernetes: a request, its answer, and who carries them. No meaning yet."""
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -14,6 +15,8 @@ from kubernetes.aio import client, config
 from longtask_adapters.kube import deep_json, errors
 
 _logger = logging.getLogger(__name__)
+
+_GOODBYE = 0.1  #: seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +106,8 @@ class KubernetesTransport:
         configuration.connection_pool_maxsize = pool_size
         async with client.ApiClient(configuration) as api:
             yield cls(api)
+        # A watch that was cut off closes its TLS connection a moment later, and needs the loop.
+        await asyncio.sleep(_GOODBYE)
 
     @contextlib.asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Response]:
