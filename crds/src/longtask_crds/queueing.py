@@ -208,13 +208,19 @@ class Index:
         line = self._lines.get(queue)
         return [queue.sibling(rank[2]) for rank in line.startable()] if line else []
 
+    def waits(self, key: ObjectKey) -> bool:
+        """Tell whether the task waits for a place."""
+        entry = self._entries.get(key)
+        return (
+            entry is not None and entry.standing is Standing.WAITING and key not in self._reserved
+        )
+
     def place(self, key: ObjectKey) -> Place | None:
         """Return the place of a task that waits, or None."""
-        entry = self._entries.get(key)
-        if entry is None or entry.standing is not Standing.WAITING or key in self._reserved:
+        if not self.waits(key):
             return None
         queue, rank = self._where[key]
-        line = self._lines[queue]
+        line, owner = self._lines[queue], self._entries[key].owner
         spec = line.spec or v1alpha1.LongTaskQueueSpec()
         return Place(
             position=line.waiting.bisect_left(rank) + 1,
@@ -223,7 +229,7 @@ class Index:
             max_running=spec.max_running,
             paused=bool(spec.paused),
             exists=line.spec is not None,
-            owner_running=line.shares.running[entry.owner] if line.shares else 0,
+            owner_running=line.shares.running[owner] if line.shares else 0,
             max_running_per_owner=spec.max_running_per_owner,
         )
 

@@ -41,6 +41,18 @@ class Mirror:
         self.types.on_change(self._type_changed)
         self.queues.on_change(self._queue_changed)
 
+    def lane_of(self, key: ObjectKey) -> tuple[str, ObjectKey] | None:
+        """Return the lane of the work queue that a task takes; None is free.
+
+        What runs, ends or is cancelled goes at once. What waits may come by the thousand: those who
+        may start share a lane with their queue's others, and apart from them those for whom only
+        the wait is to be recorded.
+        """
+        queue = self.index.queue_of(key)
+        if queue is None or not self.index.waits(key):
+            return None
+        return ("start" if self.index.may_start(key) else "record", queue)
+
     # --- what changes in a queue concerns others ---
 
     def _task_changed(

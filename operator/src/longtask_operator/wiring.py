@@ -102,7 +102,7 @@ class Operator:
                 counted=counted,
                 clock=_now,
             )
-            self._queue = work_queue.WorkQueue(parts.reconciler.reconcile)
+            self._queue = work_queue.WorkQueue(parts.reconciler.reconcile, parts.mirror.lane_of)
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)
             stack.push_async_callback(self._queue.close)

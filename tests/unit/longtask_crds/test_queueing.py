@@ -403,6 +403,7 @@ class Recounted(RuleBasedStateMachine):
                 assert place is not None
                 assert (place.position, place.queue) == (position, queue.name)
                 assert self.index.may_start(key) == (key in expected)
+            assert all(self.index.waits(k) == (k in waiting) for k in self.of(queue))
 
     @invariant()
     def it_keeps_nothing_of_what_is_gone(self) -> None:

@@ -246,3 +246,91 @@ def test_closing_waits_for_the_present_pass_and_takes_nothing_more(loop: Jumping
 
 def test_closing_an_idle_queue_is_easy(loop: JumpingLoop) -> None:
     run(loop, work_queue.WorkQueue(Work()).close)
+
+
+# --- lanes ---
+
+
+def test_many_of_one_lane_hold_up_each_other_and_nobody_else(loop: JumpingLoop) -> None:
+    async def main() -> None:
+        gate, begun = asyncio.Event(), []
+
+        async def work(key: str) -> None:
+            begun.append(key)
+            if key.startswith("slow"):
+                await gate.wait()
+
+        queue = work_queue.WorkQueue(work, lambda key: key.partition("-")[0])
+        for number in range(1000):
+            queue.add(f"slow-{number}")
+        queue.add("other-1")
+        await settle()
+        assert sorted(begun) == ["other-1", *(f"slow-{n}" for n in range(8))]
+        assert queue.depth() == 1000
+        gate.set()
+        while queue.depth():
+            await settle()
+        assert sorted(begun) == sorted({*begun}), "once each"
+        assert len(begun) == 1001
+
+    run(loop, main)
+
+
+def test_the_loop_has_its_turn_while_very_many_begin(loop: JumpingLoop) -> None:
+    async def main() -> None:
+        done: list[str] = []
+
+        async def work(key: str) -> None:
+            done.append(key)
+
+        queue = work_queue.WorkQueue(work)
+        for number in range(1000):
+            queue.add(str(number))
+        turns = []
+        while queue.depth():
+            before = len(done)
+            await asyncio.sleep(0)
+            turns.append(len(done) - before)
+        assert max(turns) <= 21
+        assert done == [str(number) for number in range(1000)]
+
+    run(loop, main)
+
+
+def test_a_key_that_gets_another_lane_takes_it_at_once(loop: JumpingLoop) -> None:
+    async def main() -> None:
+        gate, begun = asyncio.Event(), []
+        lanes: dict[str, str | None] = {}
+
+        async def work(key: str) -> None:
+            begun.append(key)
+            await gate.wait()
+
+        queue = work_queue.WorkQueue(work, lambda key: lanes.get(key, "full"))
+        for number in range(20):
+            queue.add(str(number))
+        await settle()
+        assert "19" not in begun
+        lanes["19"] = None
+        queue.add("19")
+        await settle()
+        assert begun[-1] == "19"
+        assert len(begun) == 9
+        gate.set()
+        while queue.depth():
+            await settle()
+        assert len(begun) == 20
+
+    run(loop, main)
+
+
+def test_a_lane_goes_on_after_a_failure(loop: JumpingLoop) -> None:
+    async def main() -> None:
+        work = Work(*failures(8))
+        queue = work_queue.WorkQueue(work, lambda _: "lane")
+        for number in range(9):
+            queue.add(str(number))
+        await settle()
+        assert len(work.at) == 9
+
+    run(loop, main)
