@@ -41,8 +41,9 @@ def test_the_same_name_in_two_namespaces_is_two_tasks() -> None:
     tasks.put(a_task(version=5))
     other = a_task(version=6, uid="v")
     tasks.put(testing.with_meta(other, namespace="elsewhere"))
-    assert set(tasks.by_key()) == {A, names.ObjectKey("elsewhere", "a")}
-    assert len(tasks) == len(tasks.values()) == 2
+    assert set(tasks.keys()) == {A, names.ObjectKey("elsewhere", "a")}
+    assert len(tasks) == len(list(tasks.values())) == 2
+    assert A in tasks
 
 
 def test_a_late_answer_does_not_bring_back_what_was_deleted() -> None:
@@ -132,3 +133,36 @@ async def test_a_waiter_gets_what_there_is_when_its_time_is_over() -> None:
     tasks = Tasks()
     tasks.put(a_task())
     assert await tasks.wait_for(A, lambda task: task is None, within=0.01) == a_task()
+
+
+# --- what is kept as text ---
+
+LONG = testing.with_status(
+    testing.a_task(type="x", input={"n": None}),
+    result=v1alpha1.Result(value=[None, {"x": None}, 2**62, "é"]),
+    conditions=[testing.FINISHED],
+    queued_at=testing.NOW,
+)
+
+
+def test_what_is_packed_comes_back_as_it_was() -> None:
+    plain, packing = Tasks(), Tasks(packs=lambda _: True)
+    for tasks in (plain, packing):
+        assert tasks.put(testing.with_meta(LONG, resource_version="5"))
+    key = cache.key_of(LONG)
+    assert packing.get(key) == plain.get(key)
+    assert list(packing.values()) == list(plain.values())
+    assert list(packing.versions()) == [(LONG.metadata.uid, 5)]
+
+
+def test_listeners_are_told_of_what_was_packed_as_of_any() -> None:
+    tasks = Tasks(packs=lambda task: task.is_finished)
+    told: list[tuple[object, object]] = []
+    tasks.on_change(lambda before, after: told.append((before, after)))
+    first = testing.with_meta(LONG, resource_version="5")
+    second = testing.with_meta(LONG, resource_version="6")
+    tasks.put(first)
+    assert not tasks.put(first)
+    tasks.put(second)
+    tasks.remove(cache.key_of(LONG), LONG.metadata.uid)
+    assert told == [(None, first), (first, second), (second, None)]

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -162,14 +163,20 @@ def test_backoff_stays_below_a_quarter_of_a_minute(failures: int) -> None:
 # --- lists ---
 
 
-def counting(parsed: list[str]) -> kinds.Kind[v1alpha1.LongTask]:
-    """Return the kind of tasks that notes what a cache takes."""
+@dataclasses.dataclass(frozen=True)
+class CountingKind(kinds.Kind[v1alpha1.LongTask]):
+    """The kind of tasks; it notes what is read."""
 
-    def slim(raw: dict[str, Any]) -> dict[str, Any]:
-        parsed.append(raw["metadata"]["name"])
-        return kinds.without_inputs(raw)
+    parsed: list[str] = dataclasses.field(default_factory=list)
 
-    return kinds.TASKS.slimmed(slim)
+    def read(self, raw: kinds.Raw) -> v1alpha1.LongTask:
+        self.parsed.append(raw["metadata"]["name"])
+        return super().read(raw)
+
+
+def counting(parsed: list[str]) -> CountingKind:
+    tasks = kinds.TASKS
+    return CountingKind(tasks.api, tasks.plural, tasks.model, parsed=parsed)
 
 
 async def test_a_second_list_parses_only_what_is_news(
@@ -177,20 +184,20 @@ async def test_a_second_list_parses_only_what_is_news(
 ) -> None:
     for name in ("a", "b", "c"):
         kubernetes.put("longtasks", name, spec={"input": {"n": 1}})
-    tasks: cache.Cache[v1alpha1.LongTask] = cache.Cache()
+    tasks: cache.Cache[v1alpha1.LongTask] = cache.Cache(kinds.without_inputs)
     parsed: list[str] = []
     first = await informer.relist(connected, counting(parsed), "longtasks", tasks, limit=2)
     assert parsed == ["a", "b", "c"]
     assert first.version == kubernetes.version
-    before = tasks.by_key()[key("b")]
+    before = tasks.get(key("b"))
     assert before.spec.input is None
     kubernetes.put("longtasks", "b", spec={"priority": 1})
     kubernetes.remove("longtasks", "c")
-    gone = tasks.by_key()[key("c")]
+    gone = tasks.get(key("c"))
     parsed.clear()
     second = await informer.relist(connected, counting(parsed), "longtasks", tasks, limit=2)
     assert parsed == ["b"]
-    after = tasks.by_key()[key("b")]
+    after = tasks.get(key("b"))
     assert second.changes == [cache.Change(before, after), cache.Change(gone, None)]
 
 
@@ -206,7 +213,7 @@ async def test_what_is_deleted_while_a_list_comes_does_not_come_back(
     for name in ("t00", "t99"):
         tasks.remove(key(name), kubernetes.stored("longtasks", name)["metadata"]["uid"])
     await listing
-    assert set(tasks.by_key()) == {key(f"t{number:02}") for number in range(1, 99)}
+    assert set(tasks.keys()) == {key(f"t{number:02}") for number in range(1, 99)}
 
 
 async def test_an_object_that_cannot_be_read_keeps_no_other_away(
@@ -216,7 +223,7 @@ async def test_an_object_that_cannot_be_read_keeps_no_other_away(
     kubernetes.put("longtasks", "good")
     async with running(connected) as one:
         await one.synced.wait()
-        assert set(one.cache.by_key()) == {key("good")}
+        assert set(one.cache.keys()) == {key("good")}
         kubernetes.put("longtasks", "worse", spec={"priority": "high"})
         kubernetes.put("longtasks", "later")
         assert await one.cache.wait_for(key("later"), is_there, within=10)

@@ -258,7 +258,7 @@ async def test_one_unreadable_object_does_not_stop_the_rest(operator: Operator) 
     operator.kubernetes.add(a_queue())
     operator.kubernetes.add(a_task())
     assert await queued(operator) == ["report"]
-    assert list(operator.mirror.queues.by_key()) == [QUEUE]
+    assert list(operator.mirror.queues.keys()) == [QUEUE]
 
 
 # --- whether the watches hear ---

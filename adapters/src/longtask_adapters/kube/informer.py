@@ -82,7 +82,7 @@ class Informer(Generic[R]):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.kind = kind
-        self.cache: Cache[R] = Cache(kind.slim)
+        self.cache: Cache[R] = Cache(kind.slim, packs=kind.packs)
         self.synced = asyncio.Event()  #: the cache was filled once
         self.unforeseen = 0  #: how many failures no error of the cluster explains
         self._connection = connection

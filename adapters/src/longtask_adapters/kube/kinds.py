@@ -49,6 +49,11 @@ def whole(resource: R) -> R:
     return resource
 
 
+def never(_: v1alpha1.Resource) -> bool:
+    """Tell of none."""
+    return False
+
+
 def without_inputs(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
     """Return a task without its inputs: up to 64 KiB that no list or view shows."""
     if task.spec.input is None and not task.spec.steps:
@@ -68,10 +73,15 @@ class Kind(Place, Generic[R]):
 
     model: type[R]
     slim: Callable[[R], R] = whole
+    packs: Callable[[R], bool] = never  #: which of them a cache keeps as text
 
     def slimmed(self, slim: Callable[[R], R]) -> "Kind[R]":
         """Return the kind as a cache that keeps less takes it."""
         return dataclasses.replace(self, slim=slim)
+
+    def packed(self, packs: Callable[[R], bool]) -> "Kind[R]":
+        """Return the kind as a cache that keeps some as text takes it."""
+        return dataclasses.replace(self, packs=packs)
 
     def read(self, raw: Raw) -> R:
         """Return the resource.

@@ -87,7 +87,7 @@ class Resources:
 
     def types(self) -> list[v1alpha1.LongTaskType]:
         """Return all types, in no order."""
-        return self._types.values()
+        return list(self._types.values())
 
     def cached_task(self, key: ObjectKey) -> v1alpha1.LongTask | None:
         """Return the task as far as it is known without asking."""
