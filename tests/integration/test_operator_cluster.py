@@ -185,7 +185,7 @@ async def test_lists_have_a_version_and_everything(
     assert task is not None
     assert first.version >= int(task.metadata.resource_version)
     again = await informer.relist(connection, kinds.TASKS, key.namespace, seen, limit=1)
-    assert again.changes == []
+    assert again.changed == []
     run("delete", "longtask", key.name)
     later = await informer.relist(connection, kinds.TASKS, key.namespace, seen)
     assert later.version > first.version

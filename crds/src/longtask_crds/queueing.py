@@ -215,6 +215,10 @@ class Index:
             entry is not None and entry.standing is Standing.WAITING and key not in self._reserved
         )
 
+    def all_startable(self) -> list[ObjectKey]:
+        """Return the tasks of all queues that may start now."""
+        return [key for queue in list(self._lines) for key in self.startable(queue)]
+
     def place(self, key: ObjectKey) -> Place | None:
         """Return the place of a task that waits, or None."""
         if not self.waits(key):

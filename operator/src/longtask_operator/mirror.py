@@ -11,7 +11,7 @@ from longtask_adapters.kube import kinds
 from longtask_adapters.kube.cache import Cache, key_of
 from longtask_crds import queueing, v1alpha1
 from longtask_crds.names import ObjectKey
-from longtask_operator.rules import pods
+from longtask_operator.rules import decide, pods
 
 
 def _without_input_once_judged(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
@@ -22,6 +22,11 @@ def _without_input_once_judged(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
     return task if task.status.observed_generation is None else kinds.without_inputs(task)
 
 
+def _rests(task: v1alpha1.LongTask) -> bool:
+    """Tell whether nothing is asked of a task for long: it waits, or it is over."""
+    return queueing.standing(task) is not queueing.Standing.HOLDING
+
+
 class Mirror:
     """All tasks, types and queues, the index of the queues, and the pods and Jobs of attempts.
 
@@ -30,13 +35,14 @@ class Mirror:
     """
 
     def __init__(self, wake: Callable[[Iterable[ObjectKey]], None]) -> None:
-        self.tasks: Cache[v1alpha1.LongTask] = Cache(_without_input_once_judged)
+        self.tasks: Cache[v1alpha1.LongTask] = Cache(_without_input_once_judged, packs=_rests)
         self.types: Cache[v1alpha1.LongTaskType] = Cache()
         self.queues: Cache[v1alpha1.LongTaskQueue] = Cache()
         self.index = queueing.Index()
         self._wake = wake
         self._pods: dict[ObjectKey, dict[str, pods.Pod]] = {}  #: by task, then by uid
         self._jobs: dict[ObjectKey, pods.Job] = {}
+        self._unsettled: set[ObjectKey] = set()  #: tasks for which there may be something to do
         self.tasks.on_change(self._task_changed)
         self.types.on_change(self._type_changed)
         self.queues.on_change(self._queue_changed)
@@ -53,6 +59,11 @@ class Mirror:
             return None
         return ("start" if self.index.may_start(key) else "record", queue)
 
+    def to_look_at(self) -> set[ObjectKey]:
+        """Return the tasks for which there may be something to do though nothing changed."""
+        unreleased = {j.task for j in self._jobs.values() if j.exists and not j.is_released}
+        return self._unsettled.union(unreleased, self.index.all_startable())
+
     # --- what changes in a queue concerns others ---
 
     def _task_changed(
@@ -62,6 +73,10 @@ class Mirror:
             self._drop_remains(before)
         key = _key(before, after)
         made_room = self.index.update(key, queueing.Entry.of(after) if after else None)
+        if after is None or self._is_settled(key, after):
+            self._unsettled.discard(key)
+        else:
+            self._unsettled.add(key)
         for queue in made_room:
             self._wake(self.index.startable(queue))
 
@@ -70,6 +85,7 @@ class Mirror:
     ) -> None:
         moved = self.index.set_type(_key(before, after), after.spec.defaults if after else None)
         # They have another queue to record; where they stood, others may be first now.
+        self._unsettled.update(moved)
         self._wake(moved)
         for queue in set(moved.values()):
             self._wake(self.index.startable(queue))
@@ -80,18 +96,26 @@ class Mirror:
         queue = _key(before, after)
         if self.index.set_queue(queue, after.spec if after else None):
             # That there is none is told to each; how full or paused it is, on reading.
-            came_or_went = before is None or after is None
-            waiting = self.index.waiting if came_or_went else self.index.startable
-            self._wake(list(waiting(queue)))
+            if before is None or after is None:
+                concerned = list(self.index.waiting(queue))
+                self._unsettled.update(concerned)
+            else:
+                concerned = self.index.startable(queue)
+            self._wake(concerned)
+
+    def _is_settled(self, key: ObjectKey, task: v1alpha1.LongTask) -> bool:
+        queue = self.index.queue_of(key)
+        name = queue.name if queue else None
+        return decide.is_settled(task, name, queue_exists=queue in self.queues)
 
     # --- pods and Jobs ---
 
-    def put_pod(self, pod: pods.Pod) -> bool:
-        """Take a pod over unless what we have is newer; tell whether it was news."""
+    def put_pod(self, pod: pods.Pod) -> None:
+        """Take a pod over unless what we have is newer."""
         known = self._pods.setdefault(pod.task, {})
         old = known.get(pod.uid)
         if old is not None and old.version > pod.version:
-            return False
+            return
         if old is not None:
             pod = dataclasses.replace(
                 pod,
@@ -99,7 +123,6 @@ class Mirror:
                 events_read_at=pod.events_read_at or old.events_read_at,
             )
         known[pod.uid] = pod
-        return old is None or old.version < pod.version
 
     def drop_pod(self, task: ObjectKey, uid: str) -> None:
         """Forget a pod that was deleted."""
@@ -116,9 +139,9 @@ class Mirror:
         """Return what is known of a Job, or None."""
         return self._jobs.get(key)
 
-    def absorb_pods(self, listed: Iterable[pods.Pod], version: int) -> set[ObjectKey]:
-        """Take the complete list of all pods over; return the tasks that it is news for."""
-        return self._absorb_pods(list(self._pods), listed, version)
+    def absorb_pods(self, listed: Iterable[pods.Pod], version: int) -> None:
+        """Take the complete list of all pods over; `version` is the list's."""
+        self._absorb_pods(list(self._pods), listed, version)
 
     def absorb_pods_of(self, task: ObjectKey, listed: Iterable[pods.Pod], version: int) -> None:
         """Take the complete list of a task's pods over; `version` is the list's."""
@@ -165,19 +188,15 @@ class Mirror:
 
     def _absorb_pods(
         self, tasks: Iterable[ObjectKey], listed: Iterable[pods.Pod], version: int
-    ) -> set[ObjectKey]:
-        touched = set()
+    ) -> None:
         missing = {pod.uid: pod for task in tasks for pod in self._pods.get(task, {}).values()}
         for pod in listed:
             missing.pop(pod.uid, None)
-            if self.put_pod(pod):
-                touched.add(pod.task)
+            self.put_pod(pod)
         for pod in missing.values():
             # What is newer than the list cannot be missed by it.
             if pod.version <= version:
                 self.drop_pod(pod.task, pod.uid)
-                touched.add(pod.task)
-        return touched
 
     def _drop_remains(self, task: v1alpha1.LongTask) -> None:
         """Forget the Jobs and pods that go with a task that was deleted."""

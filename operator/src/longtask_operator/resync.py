@@ -7,17 +7,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from longtask_adapters.kube import errors, informer, kinds
-from longtask_adapters.kube.cache import key_of, version_of
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import names, queueing, v1alpha1
+from longtask_crds import names
 from longtask_crds.names import ObjectKey
 from longtask_operator import health, metrics, mirror
-from longtask_operator.rules import decide, pods
+from longtask_operator.rules import pods
 
 _logger = logging.getLogger(__name__)
 _LABELLED = {"labelSelector": names.TASK_LABEL}
-#: After so many tasks everybody else has a turn.
-_SLICE = 500
 
 
 class Hearing:
@@ -91,32 +88,27 @@ class Resync:
             await asyncio.sleep(pause)
 
     async def once(self) -> None:
-        """List everything once, and queue each task that changed or has something due."""
-        listed = await self.absorb()
+        """List everything once, and queue each task for which there may be something to do."""
+        await self.absorb()
         self._metrics.resyncs.labels("done").inc()
         self._metrics.tasks.set(len(self._mirror.tasks))
         self._health.resynced_at = time.monotonic()
-        for number, task in enumerate(self._mirror.tasks.values(), start=1):
-            if key_of(task) in listed or self._is_due(task):
-                self._add(key_of(task))
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
+        for key in self._mirror.to_look_at():
+            self._add(key)
 
-    async def absorb(self) -> set[ObjectKey]:
-        """Bring the mirror up to what there is; return the tasks that it is news for."""
+    async def absorb(self) -> None:
+        """Bring the mirror up to what there is."""
         namespace, asked_at = self._namespace, self._clock()
         # Before the tasks: where these wait, and who is next, is right from the first one on.
         await informer.relist(self._connection, kinds.QUEUES, namespace, self._mirror.queues)
         await informer.relist(self._connection, kinds.TYPES, namespace, self._mirror.types)
         tasks = await informer.relist(self._connection, kinds.TASKS, namespace, self._mirror.tasks)
-        touched = {key_of(task) for change in tasks.changes if (task := change.after) is not None}
         version, raws = await self._labelled(kinds.PODS)
         found = [pods.Pod.parse(raw) for raw in raws]
-        touched |= self._mirror.absorb_pods(found, version)
+        self._mirror.absorb_pods(found, version)
         self._check_hearing(found, min(tasks.version, version))
         _, raws = await self._labelled(kinds.JOBS)
         self._mirror.absorb_jobs((pods.Job.parse(raw, now=asked_at) for raw in raws), asked_at)
-        return touched
 
     async def _labelled(self, place: kinds.Place) -> tuple[int, list[kinds.Raw]]:
         items: list[kinds.Raw] = []
@@ -128,32 +120,7 @@ class Resync:
     def _check_hearing(self, found: Iterable[pods.Pod], oldest: int) -> None:
         present = {pod.uid: pod.version for pod in found}
         # What we wrote ourselves is newer than the list; the watch brings it within the minute.
-        present |= {t.metadata.uid: version_of(t) for t in self._mirror.tasks.values()}
+        present.update(self._mirror.tasks.versions())
         deaf = self._hearing.is_deaf(present, oldest)
         now = time.monotonic()
         self._health.deaf_since = (self._health.deaf_since or now) if deaf else None
-
-    def _is_due(self, task: v1alpha1.LongTask) -> bool:
-        """Tell whether there may be something to do for a task that did not change."""
-        if decide.is_unseen(task):
-            return True
-        key = key_of(task)
-        match queueing.standing(task):
-            case queueing.Standing.HOLDING:
-                return True
-            case queueing.Standing.WAITING:
-                queue = self._mirror.index.queue_of(key)
-                exists = queue is not None and self._mirror.queues.get(queue) is not None
-                told = queue and decide.is_enqueued(task, queue.name, queue_exists=exists)
-                return not told or self._mirror.index.may_start(key)
-            case queueing.Standing.OUT:
-                return not task.is_finished or self._has_dues(task)
-
-    def _has_dues(self, task: v1alpha1.LongTask) -> bool:
-        """Tell whether a finished task has a callback to send or a Job to release."""
-        entry = task.status.callback
-        if entry is not None and entry.state is v1alpha1.CallbackState.PENDING:
-            return True
-        attempts = task.status.attempts or ()
-        jobs = (self._mirror.job(key_of(task).sibling(a.job_name)) for a in attempts)
-        return any(job is not None and job.exists and not job.is_released for job in jobs)

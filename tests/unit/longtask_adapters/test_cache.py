@@ -71,18 +71,19 @@ def test_a_deletion_does_not_take_the_successor() -> None:
 def test_a_list_takes_away_only_what_is_older_than_itself() -> None:
     tasks = Tasks()
     old, listed = a_task("old", version=5, uid="1"), a_task("listed", version=6, uid="3")
-    tasks.put(old)
-    tasks.put(a_task("written-meanwhile", version=8, uid="2"))
-    assert tasks.replace([listed], 7) == [cache.Change(None, listed), cache.Change(old, None)]
+    for task in (old, listed, a_task("written-meanwhile", version=8, uid="2")):
+        tasks.put(task)
+    assert tasks.keep_only({cache.key_of(listed)}, 7) == [cache.key_of(old)]
     assert {task.metadata.name for task in tasks.values()} == {"listed", "written-meanwhile"}
-    assert tasks.replace([listed], 7) == []
+    assert tasks.keep_only({cache.key_of(listed)}, 7) == []
 
 
 def test_a_list_brings_nothing_back_that_was_deleted_on_its_way() -> None:
     tasks = Tasks()
     tasks.put(a_task(version=5))
     tasks.remove(A, "u")
-    assert tasks.replace([a_task(version=5)], 6) == []
+    assert not tasks.put(a_task(version=5))
+    assert tasks.keep_only({A}, 6) == []
     assert len(tasks) == 0
 
 

@@ -198,7 +198,9 @@ async def test_a_second_list_parses_only_what_is_news(
     second = await informer.relist(connected, counting(parsed), "longtasks", tasks, limit=2)
     assert parsed == ["b"]
     after = tasks.get(key("b"))
-    assert second.changes == [cache.Change(before, after), cache.Change(gone, None)]
+    assert second.changed == [key("b"), key("c")]
+    assert (before.spec.priority, after.spec.priority, gone.spec.priority) == (None, 1, None)
+    assert tasks.get(key("c")) is None
 
 
 async def test_what_is_deleted_while_a_list_comes_does_not_come_back(

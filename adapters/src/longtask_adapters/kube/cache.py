@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Generic, NamedTuple
 
@@ -16,14 +16,7 @@ _logger = logging.getLogger(__name__)
 _REMEMBERED_DELETIONS = 10_000
 
 
-class Change(NamedTuple, Generic[R]):
-    """One resource, as it was and as it is; None is: not there."""
-
-    before: R | None
-    after: R | None
-
-
-#: Is told of each change: the resource before and after it, as `Change` has them.
+#: Is told of each change: the resource before and after it; None is: not there.
 Listener = Callable[[R | None, R | None], None]
 
 
@@ -106,32 +99,19 @@ class Cache(Generic[R]):
         self._tell(key, old.resource, None)
         return True
 
-    def replace(self, resources: Iterable[R], version: int) -> list[Change[R]]:
-        """Take over a complete list that was made at that version; return what changed.
-
-        What was deleted since stays deleted, and what is newer than the list stays as it is.
-        """
-        changes = []
-        listed = set()
-        for resource in resources:
-            key = key_of(resource)
-            listed.add(key)
-            before = self.get(key)
-            if self.put(resource):
-                changes.append(Change(before, self.get(key)))
-        return changes + self.keep_only(listed, version)
-
-    def keep_only(self, listed: AbstractSet[names.ObjectKey], version: int) -> list[Change[R]]:
+    def keep_only(
+        self, listed: AbstractSet[names.ObjectKey], version: int
+    ) -> list[names.ObjectKey]:
         """Forget what a complete list, made at that version, does not have; return what went."""
         gone = {
-            key: old
+            key: old.uid
             for key, old in self._items.items()
             # What is newer than the list cannot be missed by it.
             if key not in listed and old.version <= version
         }
-        for key, old in gone.items():
-            self.remove(key, old.uid)
-        return [Change(old.resource, None) for old in gone.values()]
+        for key, uid in gone.items():
+            self.remove(key, uid)
+        return list(gone)
 
     async def wait_for(
         self, key: names.ObjectKey, done: Callable[[R | None], bool], *, within: float

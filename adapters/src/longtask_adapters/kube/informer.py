@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple
 
 from longtask_adapters.kube import errors, kinds
-from longtask_adapters.kube.cache import Cache, Change
+from longtask_adapters.kube.cache import Cache
 from longtask_adapters.kube.connection import Connection, EventType
 from longtask_adapters.kube.kinds import R
 from longtask_crds import names
@@ -19,11 +19,11 @@ _logger = logging.getLogger(__name__)
 _SLICE = 50
 
 
-class Listing(NamedTuple, Generic[R]):
+class Listing(NamedTuple):
     """What a complete list brought."""
 
     version: int  #: a watch goes on from here
-    changes: list[Change[R]]
+    changed: list[names.ObjectKey]  #: what is new, or other than before, or gone
 
 
 async def relist(
@@ -33,7 +33,7 @@ async def relist(
     cache: Cache[R],
     *,
     limit: int = 500,
-) -> Listing[R]:
+) -> Listing:
     """Bring the cache up to a complete list, page by page; parse only what is news.
 
     Args:
@@ -46,7 +46,7 @@ async def relist(
     Raises:
         ClusterError: The list was not complete; what came of it is in the cache.
     """
-    changes: list[Change[R]] = []
+    changed: list[names.ObjectKey] = []
     listed: set[names.ObjectKey] = set()
     async for page in connection.pages(kind.collection(namespace), limit=limit):
         if page.is_first:
@@ -55,13 +55,12 @@ async def relist(
             key = kinds.key_of(raw)
             listed.add(key)
             if cache.wants(key, raw["metadata"]["uid"], kinds.version_of(raw)):
-                before = cache.get(key)
                 resource = kinds.parse(kind, raw)
                 if resource is not None and cache.put(resource):
-                    changes.append(Change(before, cache.get(key)))
+                    changed.append(key)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
-    return Listing(page.version, changes + cache.keep_only(listed, page.version))
+    return Listing(page.version, changed + cache.keep_only(listed, page.version))
 
 
 def backoff(failures: int) -> float:

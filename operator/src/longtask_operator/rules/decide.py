@@ -8,7 +8,7 @@ and nothing else.
 import re
 from datetime import datetime, timedelta
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome, pods
 from longtask_operator.rules.decisions import (
@@ -93,6 +93,25 @@ def is_unseen(task: v1alpha1.LongTask) -> bool:
     seen = task.status.observed_generation
     # The first visit records it with all the rest.
     return seen is not None and seen < task.metadata.generation
+
+
+def is_settled(task: v1alpha1.LongTask, queue: str | None, *, queue_exists: bool) -> bool:
+    """Tell whether nothing is to do for a task until it, its queue or its Job changes.
+
+    Args:
+        task: The task.
+        queue: The queue that it waits in or holds a place in; None if neither.
+        queue_exists: Whether there is such a queue.
+    """
+    if task.metadata.deletion_timestamp is not None:
+        return queueing.standing(task) is queueing.Standing.OUT
+    if is_unseen(task):
+        return False
+    if task.is_finished:
+        entry = task.status.callback
+        return entry is None or entry.state is not v1alpha1.CallbackState.PENDING
+    waits = queueing.standing(task) is queueing.Standing.WAITING
+    return waits and queue is not None and is_enqueued(task, queue, queue_exists=queue_exists)
 
 
 def _no_queue(name: str) -> str:

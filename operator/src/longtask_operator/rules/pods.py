@@ -120,6 +120,7 @@ class Job:
     is_finished: bool = False
     is_released: bool = False  #: its TTL is set
     refusal: str | None = None  #: why it, or its pod, cannot be created
+    task_name: str = ""  #: of the task whose attempt it is
 
     @classmethod
     def parse(cls, raw: dict[str, Any], *, now: datetime, refusal: str | None = None) -> "Job":
@@ -138,12 +139,18 @@ class Job:
             ),
             is_released="ttlSecondsAfterFinished" in spec,
             refusal=refusal,
+            task_name=meta.get("labels", {}).get(names.TASK_LABEL, ""),
         )
 
     @property
     def key(self) -> names.ObjectKey:
         """Return the Job's key."""
         return names.ObjectKey(self.namespace, self.name)
+
+    @property
+    def task(self) -> names.ObjectKey:
+        """Return the key of the task whose attempt it is."""
+        return self.key.sibling(self.task_name)
 
 
 def controller_uid(meta: dict[str, Any]) -> str:
