@@ -31,6 +31,7 @@ def main() -> None:
     uvloop.run(
         kopf.operator(
             registry=handlers.registry,
+            memories=handlers.NoMemories(),
             memo=handlers.Memo(start=start, hearing=operator.hearing, add=operator.add),
             standalone=True,
             namespaces=[settings.namespace],

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import kopf
+from kopf._core.reactor import inventory  # its parameter's type has no public name
 
 from longtask_adapters.kube import cache, kinds
 from longtask_crds import names
@@ -31,6 +32,18 @@ class Memo(kopf.Memo):
     mirror: mirror.Mirror
     hearing: resync.Hearing
     add: Callable[[ObjectKey], None]
+
+
+class NoMemories(inventory.ResourceMemories):
+    """Keeps nothing of an object between two of its events.
+
+    kopf would keep some 5 KB of each as long as it is there, for handlers of kinds that we have
+    none of.
+    """
+
+    async def recall(self, raw_body: Any, **given: Any) -> inventory.ResourceMemory:
+        """Return what a first event of an object gets."""
+        return await super().recall(raw_body, **{**given, "ephemeral": True})
 
 
 class CappedJitter:
