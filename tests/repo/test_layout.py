@@ -1,5 +1,6 @@
 """Laws of the repository that a glance can miss."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,5 +64,26 @@ def test_the_makefile_lists_each_target_with_a_line() -> None:
 
 def test_every_reason_is_in_the_docs() -> None:
     text = (ROOT / "docs" / "reasons.md").read_text()
-    words = [*v1alpha1.Reason, *delivery.Problem]
-    assert [word for word in words if f"`{word}`" not in text] == []
+    # At the head of a line of a table: a word that others are explained with is not explained.
+    words = {*v1alpha1.Reason, *delivery.Problem, *v1alpha1.EventReason}
+    assert words - set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set()
+
+
+#: A link to a file of ours, and a path that leaves out what each folder repeats: `api/…/routes`.
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+SHORT_PATH = re.compile(r"`(\w+/…/[\w/.]+)`")
+
+
+@pytest.mark.parametrize("page", [path for path in tracked() if path.endswith(".md")])
+def test_what_a_page_points_to_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = [
+        link for link in LINK.findall(text) if not (ROOT / page).parent.joinpath(link).exists()
+    ]
+    files = tracked()
+    short = [
+        path
+        for path in SHORT_PATH.findall(text)
+        if not any(re.match(re.escape(path).replace("…", ".*") + r"(\.py|/|$)", f) for f in files)
+    ]
+    assert links + short == []
