@@ -227,6 +227,18 @@ async def test_the_owners_keys_are_not_read_for_each_callback(
     assert reads(kubernetes) == 1
 
 
+async def test_one_made_after_all_have_expired_is_in_the_picture_too(
+    kubernetes: testing.MemoryKubernetes, ring: keys.KeyRing
+) -> None:
+    store(kubernetes, alice=f"{KEY} 2020-01-01T00:00:00Z")
+    made = await ring.keys_for(a_task_of("alice"), now=NOW)
+    assert made != [KEY]
+    assert await ring.keys_for(a_task_of("alice"), now=NOW) == made
+    before = reads(kubernetes)
+    assert await ring.keys_for(a_task_of("alice"), now=NOW) == made
+    assert reads(kubernetes) == before
+
+
 async def test_an_owner_that_the_picture_lacks_is_looked_up(
     kubernetes: testing.MemoryKubernetes, ring: keys.KeyRing
 ) -> None:
