@@ -11,9 +11,10 @@ import pytest
 from longtask_adapters import testing as twins
 from longtask_adapters.kube import errors
 from longtask_crds import delivery, names, runner_contract, v1alpha1
-from longtask_crds.testing import NOW, a_queue, a_task, a_type
+from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
-from longtask_operator.testing import KEY, URL, Operator
+from longtask_operator.rules import status
+from longtask_operator.testing import KEY, REPORT, URL, Operator
 
 
 @pytest.fixture
@@ -50,13 +51,13 @@ def break_once(operator: Operator, write: str, moment: str, error: Exception) ->
 async def test_a_task_goes_its_whole_way(operator: Operator) -> None:
     await operator.submit()
     await operator.run_to_the_end()
-    status = operator.status()
-    assert status.phase is v1alpha1.Phase.SUCCEEDED
-    assert status.result == v1alpha1.Result(value=7)
-    assert status.callback is not None
-    assert status.callback.state is v1alpha1.CallbackState.DELIVERED
+    stored = operator.status()
+    assert stored.phase is v1alpha1.Phase.SUCCEEDED
+    assert stored.result == v1alpha1.Result(value=7)
+    assert stored.callback is not None
+    assert stored.callback.state is v1alpha1.CallbackState.DELIVERED
     ((sent),) = operator.sender.sent
-    assert (sent.url, sent.webhook_id, sent.keys) == (URL, status.callback.id, (KEY,))
+    assert (sent.url, sent.webhook_id, sent.keys) == (URL, stored.callback.id, (KEY,))
     job = operator.kubernetes.stored("jobs", operator.job)
     assert job["spec"]["ttlSecondsAfterFinished"] == 600
     assert operator.kubernetes.warnings == []
@@ -268,6 +269,23 @@ async def test_claims_that_never_got_their_job_leave_nothing_behind(
     assert inputs_kept(operator) == 0
 
 
+async def test_a_task_deleted_while_it_is_claimed_leaves_nothing_behind(
+    operator: Operator,
+) -> None:
+    """The watch tells of it before the answer to the claim comes."""
+
+    def is_deleted(write: str, moment: str) -> None:
+        if (write, moment) == ("status", "after"):
+            operator.kubernetes.remove_task("report")
+            operator.mirror.tasks.remove(REPORT, TASK_UID)
+
+    await operator.submit(a_task(container={"image": "x"}, input=[INPUT]))
+    operator.kubernetes.interrupt = is_deleted
+    assert await operator.look() is None
+    assert operator.kubernetes.created_jobs == []
+    assert inputs_kept() == 0
+
+
 async def test_a_job_that_is_there_already_is_adopted(operator: Operator) -> None:
     await operator.submit()
     break_once(operator, "create_job", "after", errors.Unavailable("the answer was lost"))
@@ -474,9 +492,9 @@ async def test_an_outcome_is_never_given_on_the_mirrors_word_alone(operator: Ope
     operator.kubernetes.end_pod(pod, 0, "7")
     operator.kubernetes.now += seconds(5)
     await operator.look()
-    status = operator.status()
-    assert status.phase is v1alpha1.Phase.SUCCEEDED
-    assert status.result == v1alpha1.Result(value=7)
+    stored = operator.status()
+    assert stored.phase is v1alpha1.Phase.SUCCEEDED
+    assert stored.result == v1alpha1.Result(value=7)
 
 
 async def test_a_program_that_runs_does_not_time_out_while_the_watch_is_deaf(
@@ -525,9 +543,9 @@ async def test_an_orphaned_pod_is_followed_to_its_end(operator: Operator) -> Non
     operator.kubernetes.end_pod(pod, 0, "7")
     await operator.hear()
     await operator.look()
-    status = operator.status()
-    assert status.phase is v1alpha1.Phase.SUCCEEDED
-    assert (status.attempts or [])[-1].job_uid == uid
+    stored = operator.status()
+    assert stored.phase is v1alpha1.Phase.SUCCEEDED
+    assert (stored.attempts or [])[-1].job_uid == uid
 
 
 async def test_a_deleted_job_is_lost(operator: Operator) -> None:
@@ -571,6 +589,12 @@ def delivered(operator: Operator) -> tuple[str, int]:
     callback = operator.status().callback
     assert callback is not None
     return str(callback.state), callback.tries
+
+
+def unrecorded() -> int:
+    """Count what is kept anywhere in this process of callbacks that were sent."""
+    gc.collect()
+    return sum(isinstance(one, status.Delivered) for one in gc.get_objects())
 
 
 async def test_a_callback_is_sent_again_as_the_schedule_says() -> None:
@@ -644,6 +668,7 @@ def the_api_server_is_well(operator: Operator) -> None:
 
 
 async def test_what_was_sent_and_could_not_be_recorded_is_sent_once(operator: Operator) -> None:
+    before = unrecorded()
     await operator.submit()
     no_record_once_it_was_sent(operator, "before")
     with pytest.raises(errors.Unavailable):
@@ -652,10 +677,12 @@ async def test_what_was_sent_and_could_not_be_recorded_is_sent_once(operator: Op
         await operator.hear()
         with pytest.raises(errors.Unavailable):
             await operator.look()
+    assert unrecorded() == before + 1
     the_api_server_is_well(operator)
     await operator.look()
     assert len(operator.sender.sent) == 1
     assert delivered(operator) == ("Delivered", 1)
+    assert unrecorded() == before
 
 
 async def test_a_lost_answer_to_the_record_of_a_delivery_repeats_nothing(
@@ -669,6 +696,38 @@ async def test_a_lost_answer_to_the_record_of_a_delivery_repeats_nothing(
     await operator.look()
     assert len(operator.sender.sent) == 1
     assert delivered(operator) == ("Delivered", 1)
+
+
+async def test_what_could_not_be_recorded_goes_with_its_task(operator: Operator) -> None:
+    before = unrecorded()
+    await operator.submit()
+    no_record_once_it_was_sent(operator, "before")
+    with pytest.raises(errors.Unavailable):
+        await operator.run_to_the_end()
+    operator.kubernetes.remove_task("report")
+    await operator.hear()
+    assert unrecorded() == before
+
+
+class DeletingSender(twins.MemorySender):
+    """The task is deleted, and the watch tells so, while its callback is on its way."""
+
+    operator: Operator
+
+    async def send(self, *words: Any, **named: Any) -> delivery.Try:
+        self.operator.kubernetes.remove_task("report")
+        self.operator.mirror.tasks.remove(REPORT, TASK_UID)
+        return await super().send(*words, **named)
+
+
+async def test_a_task_deleted_while_its_callback_is_sent_leaves_nothing_behind() -> None:
+    before = unrecorded()
+    sender = DeletingSender()
+    sender.operator = Operator(sender=sender)
+    await sender.operator.submit()
+    await sender.operator.run_to_the_end()
+    assert len(sender.sent) == 1
+    assert unrecorded() == before
 
 
 async def test_a_crash_between_sending_and_recording_sends_it_again(operator: Operator) -> None:

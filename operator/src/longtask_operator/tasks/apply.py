@@ -55,19 +55,17 @@ class Applier:
     ) -> None:
         if before is None:
             return
-        gone = after is None or after.metadata.uid != before.metadata.uid
-        if gone or (after is not None and not _needs_its_job(after)):
-            self._claims.pop(before.metadata.uid, None)
-        if gone:
-            self._unwritten.pop(before.metadata.uid, None)
+        uid = before.metadata.uid
+        same = after if after is not None and after.metadata.uid == uid else None
+        if same is None or not _needs_its_job(same):
+            self._claims.pop(uid, None)
+        if same is None or _tries(same) != _tries(before):
+            self._unwritten.pop(uid, None)
 
     def note_claim(self, task: v1alpha1.LongTask) -> None:
         """Remember that the task's claim was just seen live; the task is whole."""
-        self._claims[task.metadata.uid] = _Claim(task, time.monotonic())
-
-    def note_written(self, task: v1alpha1.LongTask) -> None:
-        """Forget what became of the task's callback: it is recorded."""
-        self._unwritten.pop(task.metadata.uid, None)
+        if self._is_there(task):
+            self._claims[task.metadata.uid] = _Claim(task, time.monotonic())
 
     async def apply(
         self, world: decisions.World, effect: decisions.Effect, *, now: datetime
@@ -107,7 +105,9 @@ class Applier:
             if fresh.metadata.uid != uid or fresh.status != world.task.status:
                 return  # it went on meanwhile: decide again
             self.note_claim(fresh)
-            claim = self._claims[uid]
+            claim = self._claims.get(uid)
+            if claim is None:
+                return  # deleted meanwhile
         manifest = job_manifest.build(
             claim.task, world.spec, attempt=attempt, surroundings=self._surroundings
         )
@@ -162,7 +162,8 @@ class Applier:
         if known is not None and (known.entry.id, known.entry.tries) == (entry.id, entry.tries + 1):
             return known
         delivered = await self._send(task, entry, now)
-        self._unwritten[task.metadata.uid] = delivered
+        if self._is_there(task):
+            self._unwritten[task.metadata.uid] = delivered
         return delivered
 
     async def _send(
@@ -187,6 +188,16 @@ class Applier:
         )
         after, reason = delivery.after(entry, made, schedule=self._schedule)
         return status.Delivered(after, reason)
+
+    def _is_there(self, task: v1alpha1.LongTask) -> bool:
+        """Tell whether it was not deleted meanwhile: nobody would tell us so again."""
+        known = self._mirror.tasks.get(key_of(task))
+        return known is not None and known.metadata.uid == task.metadata.uid
+
+
+def _tries(task: v1alpha1.LongTask) -> int:
+    """Return how many tries of its callback are recorded."""
+    return task.status.callback.tries if task.status.callback is not None else 0
 
 
 def _needs_its_job(task: v1alpha1.LongTask) -> bool:

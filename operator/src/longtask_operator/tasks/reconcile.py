@@ -122,28 +122,10 @@ class Reconciler:
         self, world: decisions.World, news: decisions.Write | status.Delivered
     ) -> v1alpha1.LongTask | None:
         """Write the news, unless the status says so already, and return what was stored."""
-        task = world.task
-        while True:
-            after = status.next_status(task, news, queue=world.queue, now=self._clock())
-            if after == task.status:
-                return None
-            try:
-                written = await self._cluster.write_status(task, after)
-            except errors.Conflict:
-                if not isinstance(news, status.Delivered):
-                    raise
-                # What was sent was sent: it is recorded on top of whatever came between.
-                self._metrics.conflicts.inc()
-                task = await self._cluster.get_task(key_of(task))
-                self._mirror.tasks.put(task)
-                same = task.metadata.uid == world.task.metadata.uid
-                if not same or task.status.callback != world.task.status.callback:
-                    written = None  # this try, or a later one, stands there already
-                else:
-                    continue
-            if isinstance(news, status.Delivered):
-                self._applier.note_written(world.task)
-            return written
+        after = status.next_status(world.task, news, queue=world.queue, now=self._clock())
+        if after == world.task.status:
+            return None
+        return await self._cluster.write_status(world.task, after)
 
     async def _refresh(self, task: v1alpha1.LongTask) -> None:
         key = key_of(task)
