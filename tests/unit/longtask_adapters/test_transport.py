@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import kubernetes.aio.client
+import aiohttp
+import certifi
 import pytest
 from aiohttp import web
 
-from longtask_adapters.kube import connection, errors, transport
+from longtask_adapters.kube import accounts, connection, errors, transport
 
 PATH = "/apis/longtask.dev/v1alpha1/namespaces/a/longtasks"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -214,18 +217,83 @@ async def test_what_goes_over_the_wire(
 
 async def test_the_token_is_asked_for_each_time(server: Server) -> None:
     tokens = iter(["Bearer one", "Bearer two"])
-    configuration = kubernetes.aio.client.Configuration(host=server.url)
 
-    def refresh(asking: Any) -> None:
-        asking.api_key["BearerToken"] = next(tokens)
+    async def authorization() -> dict[str, str]:
+        return {"Authorization": next(tokens)}
 
-    configuration.refresh_api_key_hook = refresh
-    async with kubernetes.aio.client.ApiClient(configuration) as api:
-        found = connection.Connection(transport.KubernetesTransport(api), user_agent="t")
+    account = accounts.Account(server.url, False, authorization)
+    async with aiohttp.ClientSession() as session:
+        real = transport.KubernetesTransport(account, session)
+        found = connection.Connection(real, user_agent="t")
         await found.get("/a")
         await found.get("/b")
     sent = [request.headers["Authorization"] for request, _ in server.asked]
     assert sent == ["Bearer one", "Bearer two"]
+
+
+@pytest.fixture
+def pod_account(tmp_path: Path) -> Path:
+    """What a pod finds."""
+    (tmp_path / "token").write_text("first\n")
+    (tmp_path / "ca.crt").write_text(Path(certifi.where()).read_text())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        pytest.param("10.0.0.1", "https://10.0.0.1:6443", id="ipv4"),
+        pytest.param("fd00::1", "https://[fd00::1]:6443", id="ipv6"),
+    ],
+)
+async def test_a_pods_account(
+    pod_account: Path, monkeypatch: pytest.MonkeyPatch, host: str, expected: str
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    now = 0.0
+    monkeypatch.setattr(accounts.time, "monotonic", lambda: now)
+    async with accounts.Account.find(folder=pod_account) as account:
+        assert account.host == expected
+        assert isinstance(account.tls, ssl.SSLContext)
+        assert await account.authorization() == {"Authorization": "Bearer first"}
+        (pod_account / "token").write_text("second\n")
+        now = 61.0
+        assert await account.authorization() == {"Authorization": "Bearer second"}
+        (pod_account / "token").unlink()
+        now = 122.0
+        with pytest.raises(OSError, match="token"):
+            await account.authorization()
+
+
+async def test_an_account_without_a_place_is_told(
+    pod_account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(errors.ClusterError, match="KUBERNETES_SERVICE_HOST"):
+        async with accounts.Account.find(folder=pod_account):
+            pass
+
+
+async def test_nothing_is_compressed_and_no_cookie_is_kept(
+    server: Server, real: connection.Connection
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, headers={"Set-Cookie": "a=b"})
+
+    server.answer = answer
+    await real.get("/a")
+    await real.get("/a")
+    assert {request.headers["Accept-Encoding"] for request, _ in server.asked} == {"identity"}
+    assert not any("Cookie" in request.headers for request, _ in server.asked)
+
+
+async def test_the_library_for_kubeconfigs_is_not_needed_in_a_pod() -> None:
+    code = "import sys, longtask_adapters.kube.transport; print('kubernetes' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    assert (await process.communicate())[0] == b"False\n"
 
 
 async def test_connections_are_kept(server: Server, real: connection.Connection) -> None:

@@ -283,7 +283,7 @@ async def test_a_task_deleted_while_it_is_claimed_leaves_nothing_behind(
     operator.kubernetes.interrupt = is_deleted
     assert await operator.look() is None
     assert operator.kubernetes.created_jobs == []
-    assert inputs_kept() == 0
+    assert inputs_kept(operator) == 0
 
 
 async def test_a_job_that_is_there_already_is_adopted(operator: Operator) -> None:

@@ -10,13 +10,17 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client, config
+import yarl
 
 from longtask_adapters.kube import deep_json, errors
+from longtask_adapters.kube.accounts import Account
+from longtask_crds import json_values
 
 _logger = logging.getLogger(__name__)
 
 _GOODBYE = 0.1  #: seconds
+#: Of a watch, one object: etcd takes 1.5 MiB.
+_LONGEST_LINE = 2**21
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +83,9 @@ class Transport(Protocol):
 class KubernetesTransport:
     """Carries them over HTTP, with the account that the process has."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
+    def __init__(self, account: Account, session: aiohttp.ClientSession) -> None:
+        self._account = account
+        self._session = session
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -98,45 +103,49 @@ class KubernetesTransport:
         Raises:
             ClusterError: Nothing says where an API server is.
         """
-        configuration = client.Configuration()
-        try:
-            await _configure(configuration, kubeconfig)
-        except config.ConfigException as error:
-            raise errors.ClusterError(f"Nothing says where the cluster is: {error}") from error
-        configuration.connection_pool_maxsize = pool_size
-        async with client.ApiClient(configuration) as api:
-            yield cls(api)
-        # A watch that was cut off closes its TLS connection a moment later, and needs the loop.
-        await asyncio.sleep(_GOODBYE)
+        async with Account.find(kubeconfig) as account:
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=pool_size, ssl=account.tls),
+                # Nothing of the environment, nor of an answer, has a say in whom we ask and how.
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_LONGEST_LINE,
+                # Compressed answers cost both sides more than they save inside a cluster.
+                headers={"Accept-Encoding": "identity"},
+            )
+            async with session:
+                yield cls(account, session)
+            # A watch that was cut off closes its TLS connection a moment later: it needs the loop.
+            await asyncio.sleep(_GOODBYE)
 
     @contextlib.asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Response]:
         """Send a request and let its answer be read; raise Unavailable if there is none."""
+        body = None
+        if request.json is not None:
+            # Half of a surrogate pair is for the API server to refuse.
+            body = json_values.compact(request.json).encode(errors="surrogatepass")
+        timeout = aiohttp.ClientTimeout(
+            total=request.timeouts.total,
+            sock_connect=request.timeouts.connect,
+            sock_read=request.timeouts.silence,
+        )
         with _translated(request):
-            answer = await self._api.call_api(
+            # Asked anew each time: a projected token is replaced while we run.
+            authorization = await self._account.authorization()
+            response = await self._session.request(
                 request.method,
-                self._api.configuration.host + request.target,
-                await self._authorized(request.headers),
-                request.json,
-                _request_timeout=aiohttp.ClientTimeout(
-                    total=request.timeouts.total,
-                    sock_connect=request.timeouts.connect,
-                    sock_read=request.timeouts.silence,
-                ),
+                yarl.URL(self._account.host + request.target, encoded=True),
+                headers={**request.headers, **authorization},
+                data=body,
+                timeout=timeout,
+                allow_redirects=False,
             )
-        response: aiohttp.ClientResponse = answer.response
         try:
             yield _HttpResponse(request, response)
         finally:
             # An answer that was read has given its connection back; of any other it is closed.
             response.close()
-
-    async def _authorized(self, headers: Mapping[str, str]) -> dict[str, str]:
-        # Asked anew each time: a projected token is replaced while we run.
-        token = await self._api.configuration.get_api_key_with_prefix(
-            "BearerToken", alias="authorization"
-        )
-        return {**headers, "Authorization": token} if token else dict(headers)
 
 
 class _HttpResponse:
@@ -171,21 +180,8 @@ class _HttpResponse:
 def _translated(request: Request) -> Iterator[None]:
     try:
         yield
-    # A ConfigException says that the account's token cannot be read.
-    except (TimeoutError, aiohttp.ClientError, OSError, config.ConfigException) as error:
+    # An OSError may say, too, that the account's token cannot be read.
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
         what = f"{request.method} {request.path}: {type(error).__name__}"
         _logger.debug("Could not reach the API server", extra={"cause": what}, exc_info=True)
         raise errors.Unavailable(what) from error
-
-
-async def _configure(configuration: client.Configuration, kubeconfig: Path | None) -> None:
-    kubernetes_config: Any = config  # it carries no types
-    if kubeconfig is not None:
-        await kubernetes_config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=configuration
-        )
-        return
-    try:
-        kubernetes_config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException:
-        await kubernetes_config.load_kube_config(client_configuration=configuration)
