@@ -46,6 +46,21 @@ class NoMemories(inventory.ResourceMemories):
         return await super().recall(raw_body, **{**given, "ephemeral": True})
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """Compares no object with what it was: kopf would copy each one, deep, for each event."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
+        """Return nothing to compare."""
+        return {}
+
+    def fetch(self, *, body: kopf.Body) -> Any:
+        """Return that nothing is known of before."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
+        """Store nothing."""
+
+
 class CappedJitter:
     """Endless pauses between tries of a watch, growing to a cap. A list would run out."""
 
@@ -66,6 +81,7 @@ async def configure(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> No
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NoDiffs()
     settings.queueing.idle_timeout = 0.5
     settings.watching.label_selectors["", "v1", "pods"] = names.TASK_LABEL
     settings.watching.server_timeout = 300
