@@ -255,13 +255,41 @@ def test_a_place() -> None:
         ),
         pytest.param(
             Place(2, "q", 2, 9, owner_running=2, max_running_per_owner=2),
-            "1 ahead in queue q, 2 of 2 of one owner running",
+            "1 ahead in queue q, your limit of 2 is reached",
             id="an-owners-share",
+        ),
+        pytest.param(
+            Place(4, "q", 2, 2, owner_running=1, max_running_per_owner=1),
+            "3 ahead in queue q, 2 of 2 running, your limit of 1 is reached",
+            id="full-and-an-owners-share",
         ),
     ],
 )
 def test_sentence(place: Place, sentence: str) -> None:
     assert queueing.sentence(place) == sentence
+
+
+def test_who_waits_behind_a_rank() -> None:
+    index = an_index(THREE | {"r": holds()})
+    lane = QUEUE.sibling("lane")
+    index.update(lane.sibling("l"), dataclasses.replace(waits(minute=1.5), queue="lane"))
+
+    def names_of(*queues: ObjectKey, after: str = "") -> str:
+        rank = index.rank(QUEUE.sibling(after)) if after else None
+        return "".join(key.name for key in index.waiting(*queues, after=rank))
+
+    assert names_of(QUEUE, after="a") == "bc"
+    assert names_of(QUEUE, after="c") == ""
+    assert names_of(QUEUE, lane, QUEUE.sibling("none")) == "ablc"
+    assert names_of(*index.queues(), after="b") == "lc"
+    assert names_of() == ""
+
+
+def test_who_has_waited_longest_is_not_always_next() -> None:
+    index = an_index({"o": waits(minute=1, priority=0), "u": waits(minute=2), "r": holds()}, spec())
+    assert startable(index) == "uo"
+    assert index.oldest(QUEUE) == 60
+    assert index.oldest(QUEUE.sibling("lane")) is None
 
 
 # --- against a recount ---
