@@ -139,7 +139,8 @@ class TaskPage(v1alpha1.Model):
     """The tasks."""
 
     next_cursor: str | None
-    """What brings the next page; null on the last one."""
+    """What brings the next page; null on the last one. Where few tasks fit the filter, a page may be
+    short or empty and not be the last."""
 
 
 class TypeView(v1alpha1.Model):

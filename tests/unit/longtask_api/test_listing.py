@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from api_support import CALLER
 from longtask_adapters.kube.cache import Cache
 from longtask_api import errors
+from longtask_api.auth import callers
 from longtask_api.services import listing
 from longtask_api.stores.resources import Resources
 from longtask_client import models
@@ -31,21 +33,26 @@ def listed(name: str, *, age: int = 0, labels: Any = None, spec: Any = None, **s
     return with_meta(made, creation_timestamp=created, labels=labels or {})
 
 
-def a_page(
-    tasks: Iterable[v1alpha1.LongTask],
-    wanted: listing.Filter = listing.Filter(),  # noqa: B008 - it is frozen
-    *,
-    sort: models.SortOrder = models.SortOrder.OLDEST,
-    cursor: str | None = None,
-) -> str:
-    """Return the names on the page, each of one letter."""
+def held(tasks: Iterable[v1alpha1.LongTask]) -> Resources:
     caches: Any = {"tasks": Cache(), "types": Cache(), "queues": Cache()}
     resources = Resources(None, namespace=NAMESPACE, **caches)  # type: ignore[arg-type]
     caches["types"].put(FAST)
     for task in tasks:
         caches["tasks"].put(task)
-    found, _ = listing.page(tasks, resources, wanted, sort=sort, limit=10, cursor=cursor)
-    return "".join(task.metadata.name for task in found)
+    return resources
+
+
+def a_page(
+    tasks: Iterable[v1alpha1.LongTask],
+    wanted: listing.Filter = listing.Filter(),  # noqa: B008 - it is frozen
+    *,
+    caller: callers.Caller = CALLER,
+    sort: models.SortOrder = models.SortOrder.OLDEST,
+    cursor: str | None = None,
+) -> str:
+    """Return the names on the page, each of one letter."""
+    found, _ = listing.page(held(tasks), caller, wanted, sort=sort, limit=10, cursor=cursor)
+    return "".join(task.key.name for task in found)
 
 
 RUNNING = {"phase": v1alpha1.Phase.RUNNING, "attempts": [an_attempt()]}
@@ -110,6 +117,65 @@ def test_filters(wanted: listing.Filter, expected: str) -> None:
 )
 def test_who_is_next(tasks: list[v1alpha1.LongTask], expected: str) -> None:
     assert a_page(tasks, sort=models.SortOrder.NEXT) == expected
+
+
+def test_callers_see_what_they_may() -> None:
+    assert a_page(TASKS, caller=callers.Caller("me", is_admin=False)) == "a"
+
+
+def every_page(resources: Resources, wanted: listing.Filter, **how: Any) -> list[str]:
+    """Return the names on each page, and follow the cursors to their end."""
+    pages: list[str] = []
+    cursor = None
+    while not pages or cursor is not None:
+        found, cursor = listing.page(resources, CALLER, wanted, cursor=cursor, **how)
+        pages.append("".join(task.key.name for task in found))
+        assert len(pages) <= 20, "it goes in circles"
+    return pages
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3, 5_000])
+@pytest.mark.parametrize("limit", [1, 2, 500])
+@pytest.mark.parametrize(
+    ("sort", "wanted", "expected"),
+    [
+        pytest.param(models.SortOrder.OLDEST, listing.Filter(), "abcde", id="oldest"),
+        pytest.param(models.SortOrder.NEWEST, listing.Filter(), "edcba", id="newest"),
+        pytest.param(models.SortOrder.NEXT, listing.Filter(), "acbde", id="next"),
+        pytest.param(models.SortOrder.NEXT, listing.Filter(queue="other"), "c", id="of-a-queue"),
+        pytest.param(models.SortOrder.NEXT, listing.Filter(type="fast"), "bd", id="of-a-type"),
+        pytest.param(models.SortOrder.NEWEST, listing.Filter(type="none"), "", id="nothing"),
+        pytest.param(
+            models.SortOrder.NEXT,
+            listing.Filter(phases=(v1alpha1.Phase.RUNNING, v1alpha1.Phase.RUNNING)),
+            "bd",
+            id="of-a-phase-said-twice",
+        ),
+    ],
+)
+def test_pages_show_each_task_once_however_few_they_look_at(
+    sort: models.SortOrder,
+    wanted: listing.Filter,
+    expected: str,
+    limit: int,
+    looks: int,
+) -> None:
+    pages = every_page(held(TASKS), wanted, sort=sort, limit=limit, most_looks=looks)
+    assert "".join(pages) == expected
+    assert max(map(len, pages)) <= min(limit, looks)
+
+
+def test_a_page_begins_at_its_cursor_whatever_came_and_went() -> None:
+    before = [listed("b", age=2), listed("c", age=1)]
+    _, cursor = listing.page(
+        held(before),
+        CALLER,
+        listing.Filter(),
+        sort=models.SortOrder.OLDEST,
+        limit=1,
+        cursor=None,
+    )
+    assert a_page([listed("a", age=3), listed("d")], cursor=cursor) == "d"
 
 
 def a_cursor(text: str) -> str:

@@ -63,7 +63,7 @@ async def list_tasks(
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
 ) -> Response:
-    """List tasks, page by page."""
+    """List tasks, page by page, until there is no `nextCursor`."""
     wanted = listing.Filter(
         phases=tuple(phase),
         queue=queue,

@@ -1,4 +1,4 @@
-"""Filters, order and pages of the list of tasks. Pure.
+"""Filters, order and pages of the list of tasks.
 
 A cursor holds the sorting key of the last task that was shown, so no page repeats or misses a
 task that stays where it is, whatever comes and goes meanwhile.
@@ -6,33 +6,30 @@ task that stays where it is, whatever comes and goes meanwhile.
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from longtask_api import errors
-from longtask_api.services import views
+from longtask_api.auth import callers
+from longtask_api.stores.catalogue import Age, Record
+from longtask_api.stores.resources import Resources
 from longtask_client import models
-from longtask_crds import names, queueing, v1alpha1
+from longtask_crds import v1alpha1
+from longtask_crds.names import ObjectKey
 
 _REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
 #: Many times what one of ours has, and too little for a hole that is deep.
 _CURSOR_MAX = 1024
+#: Some milliseconds of a process that has other things to do.
+MOST_LOOKS = 2_000
+#: Of the list of who is next: its first part, and all others.
+_WAITS, _WAITS_NOT = 0, 1
 
-Key = list[Any]
-
-
-class Queues(Protocol):
-    """Knows who waits where."""
-
-    def queue_of(self, task: v1alpha1.LongTask) -> str:
-        """Return the queue that the task waits in, holds a place in, or came through."""
-
-    def rank(self, task: v1alpha1.LongTask) -> queueing.Rank | None:
-        """Return what sorts the tasks that wait, or None if it does not wait."""
+Key = Sequence[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +42,14 @@ class Filter:
     owner: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
 
-    def matches(self, task: v1alpha1.LongTask, queues: Queues) -> bool:
+    def matches(self, task: Record, resources: Resources) -> bool:
         """Tell whether the task is to be listed."""
-        labels = task.metadata.labels
         return (
-            (not self.phases or views.phase_of(task) in self.phases)
-            and self.type in (None, task.spec.type)
-            and self.owner in (None, labels.get(names.OWNER_LABEL))
-            and all(labels.get(key) == value for key, value in self.labels)
-            and (self.queue is None or self.queue == queues.queue_of(task))
+            (not self.phases or task.phase in self.phases)
+            and self.type in (None, task.type)
+            and self.owner in (None, task.owner)
+            and all(label in task.labels for label in self.labels)
+            and (self.queue is None or self.queue == resources.queue_of(task))
         )
 
 
@@ -74,42 +70,73 @@ def parse_selectors(selectors: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def page(
-    tasks: Iterable[v1alpha1.LongTask],
-    queues: Queues,
+    resources: Resources,
+    caller: callers.Caller,
     wanted: Filter,
     *,
     sort: models.SortOrder,
     limit: int,
     cursor: str | None,
-) -> tuple[list[v1alpha1.LongTask], str | None]:
-    """Return the tasks of one page, and the cursor of the next one.
+    most_looks: int = MOST_LOOKS,
+) -> tuple[list[Record], str | None]:
+    """Return the tasks of one page that the caller may see, and the cursor of the next one.
+
+    A page begins where the cursor says. It looks only at tasks of the wanted phases, type or owner,
+    whichever are fewest, and at no more than `most_looks`: where few of those fit, it has fewer
+    tasks than the limit, or none, and a cursor all the same.
 
     Raises:
         Malformed: The cursor is none of ours, or of another list.
     """
-    newest_first = sort is models.SortOrder.NEWEST
     mark = _fingerprint(wanted, sort)
-    after = _decode(cursor, mark, sort) if cursor else None
-    found = [(_key(task, queues, sort), task) for task in tasks if wanted.matches(task, queues)]
-    found.sort(key=lambda pair: pair[0], reverse=newest_first)
-    if after is not None:
-        found = [pair for pair in found if (pair[0] < after if newest_first else pair[0] > after)]
-    shown = found[:limit]
-    more = _encode(shown[-1][0], mark) if len(found) > limit else None
-    return [task for _, task in shown], more
+    last = _decode(cursor, mark, sort) if cursor else None
+    found: list[Record] = []
+    for looks, (key, task) in enumerate(_walk(resources, caller, wanted, sort, after=last)):
+        fits = task and caller.may_see(task.owner) and wanted.matches(task, resources)
+        if looks == most_looks or (fits and len(found) == limit):
+            assert last is not None
+            return found, _encode(last, mark)
+        if task and fits:
+            found.append(task)
+        last = key
+    return found, None
 
 
-def _key(task: v1alpha1.LongTask, queues: Queues, sort: models.SortOrder) -> Key:
-    name, created = task.metadata.name, _text(task.metadata.created_at)
+def _walk(
+    resources: Resources,
+    caller: callers.Caller,
+    wanted: Filter,
+    sort: models.SortOrder,
+    *,
+    after: Key | None,
+) -> Iterator[tuple[Key, Record | None]]:
+    """Yield what may be wanted behind that key, in order; None stands for what came before."""
+    by_age = functools.partial(
+        resources.catalogue.by_age,
+        phases=wanted.phases,
+        type=wanted.type,
+        owner=wanted.owner if caller.is_admin else caller.subject,
+        newest_first=sort is models.SortOrder.NEWEST,
+    )
     if sort is not models.SortOrder.NEXT:
-        return [created, name]
-    if (rank := queues.rank(task)) is None:
-        return [1, created, name]
-    return [0, *rank]
+        for task in by_age(after=_age(after) if after else None):
+            yield (task.created, *task.key), task
+        return
+    # First who waits, then all others, the oldest first.
+    among_others = after is not None and after[0] == _WAITS_NOT
+    if not among_others:
+        behind = (after[1], after[2], after[3]) if after else None
+        for task in resources.waiting(wanted.queue, after=behind):
+            rank = resources.rank(task)
+            assert rank is not None
+            yield (_WAITS, *rank), task
+    for task in by_age(after=_age(after[1:]) if after and among_others else None):
+        yield (_WAITS_NOT, task.created, *task.key), None if resources.rank(task) else task
 
 
-def _text(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="microseconds")
+def _age(key: Key) -> Age:
+    created, namespace, name = key
+    return created, ObjectKey(namespace, name)
 
 
 def _fingerprint(wanted: Filter, sort: models.SortOrder) -> str:
@@ -141,7 +168,7 @@ def _is_key(key: Key, sort: models.SortOrder) -> bool:
     """Tell whether it can be compared with every key of such a list."""
     kinds = [type(part) for part in key]
     if sort is not models.SortOrder.NEXT:
-        return kinds == [str, str]
-    return (kinds == [int, int, int, str] and key[0] == 0) or (
-        kinds == [int, str, str] and key[0] == 1
+        return kinds == [int, str, str]
+    return (kinds == [int, int, int, str] and key[0] == _WAITS) or (
+        kinds == [int, int, str, str] and key[0] == _WAITS_NOT
     )

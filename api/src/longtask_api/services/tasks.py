@@ -10,6 +10,7 @@ from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import listing, orders, views
+from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import address_guard, effective, names, v1alpha1
@@ -191,27 +192,24 @@ class TaskService:
         limit: int,
         cursor: str | None,
     ) -> models.TaskPage:
-        """Return one page of the tasks.
+        """Return one page of the tasks, as `listing.page` finds it.
 
         Raises:
             Malformed: The cursor is none of ours, or of another list.
         """
         shown, more = listing.page(
-            self._resources.seen_tasks(caller),
-            self._resources,
-            wanted,
-            sort=sort,
-            limit=limit,
-            cursor=cursor,
+            self._resources, caller, wanted, sort=sort, limit=limit, cursor=cursor
         )
-        return models.TaskPage(items=[self.view(task) for task in shown], next_cursor=more)
+        tasks = filter(None, (self._resources.cached_task(record.key) for record in shown))
+        return models.TaskPage(items=[self.view(task) for task in tasks], next_cursor=more)
 
     def view(self, task: v1alpha1.LongTask) -> models.TaskView:
         """Return the task as the API shows it now."""
+        record = Record.of(task)
         return views.task_view(
             task,
-            place=self._resources.place(task),
-            queue=self._resources.queue_of(task),
-            priority=self._resources.priority_of(task),
+            place=self._resources.place(record),
+            queue=self._resources.queue_of(record),
+            priority=self._resources.priority_of(record),
             prefix=self._path_prefix,
         )

@@ -7,19 +7,14 @@ from longtask_crds.v1alpha1 import conditions
 
 def percent_of(task: v1alpha1.LongTask) -> int | None:
     """Return how much is done: what the program said, or 100 after success."""
-    if phase_of(task) is v1alpha1.Phase.SUCCEEDED:
+    if task.phase is v1alpha1.Phase.SUCCEEDED:
         return 100
     return task.status.progress.percent if task.status.progress else None
 
 
-def phase_of(task: v1alpha1.LongTask) -> v1alpha1.Phase:
-    """Return where the task stands."""
-    return task.status.phase or v1alpha1.Phase.PENDING
-
-
 def state_view(task: v1alpha1.LongTask) -> models.TaskState:
     """Return what a poller needs."""
-    return models.TaskState(state=phase_of(task), percent=percent_of(task))
+    return models.TaskState(state=task.phase, percent=percent_of(task))
 
 
 def task_view(
@@ -32,7 +27,7 @@ def task_view(
 ) -> models.TaskView:
     """Return the whole task; `prefix` is the path under which the API is published."""
     meta, spec, status = task.metadata, task.spec, task.status
-    phase = phase_of(task)
+    phase = task.phase
     succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
     message = None
     if phase.is_terminal:

@@ -5,8 +5,8 @@ is bound to the object that was looked at: another of the same name is never mea
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube import kinds
@@ -15,6 +15,7 @@ from longtask_adapters.kube.kinds import Kind, R
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
+from longtask_api.stores.catalogue import Catalogue, Record
 from longtask_crds import effective, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 
@@ -40,6 +41,7 @@ class Resources:
         self._types = types
         self._queues = queues
         self._index = queueing.Index()
+        self.catalogue: Final = Catalogue()  #: of all tasks, for reading
         self._by_pod: dict[str, ObjectKey] = {}
         tasks.on_change(self._task_changed)
         types.on_change(self._type_changed)
@@ -58,13 +60,21 @@ class Resources:
             Missing: There is none that the caller may see.
         """
         task = await self.find_task(self.key(name))
-        if task is None or not caller.may_see(task):
+        if task is None or not caller.may_see(Record.of(task).owner):
             raise errors.Missing("There is no such task.")
         return task
 
-    def seen_tasks(self, caller: callers.Caller) -> Iterable[v1alpha1.LongTask]:
-        """Return all tasks that the caller may see, in no order."""
-        return filter(caller.may_see, self._tasks.values())
+    # --- lists: by records, so that no task is read that is not shown
+
+    def waiting(self, queue: str | None, *, after: queueing.Rank | None = None) -> Iterator[Record]:
+        """Yield the tasks that wait in the queue, or in any, the next one first.
+
+        Args:
+            queue: The queue's name; None for all of them, as if they were one.
+            after: Begin behind this rank, at no cost for those before it.
+        """
+        queues = self._index.queues() if queue is None else [self.key(queue)]
+        return (self.catalogue[key] for key in self._index.waiting(*queues, after=after))
 
     # --- resources, whoever asks
 
@@ -152,30 +162,28 @@ class Resources:
 
     # --- queues
 
-    def place(self, task: v1alpha1.LongTask) -> queueing.Place | None:
+    def place(self, task: Record) -> queueing.Place | None:
         """Return the task's place in its queue, or None if it does not wait."""
-        return self._index.place(key_of(task))
+        return self._index.place(task.key)
 
-    def rank(self, task: v1alpha1.LongTask) -> queueing.Rank | None:
+    def rank(self, task: Record) -> queueing.Rank | None:
         """Return what sorts the tasks that wait, or None if it does not wait."""
-        if queueing.standing(task) is not queueing.Standing.WAITING:
-            return None
-        return self._index.rank(key_of(task))
+        return self._index.rank(task.key) if self._index.waits(task.key) else None
 
-    def queue_of(self, task: v1alpha1.LongTask) -> str:
+    def queue_of(self, task: Record) -> str:
         """Return the queue that the task waits in, holds a place in, or came through."""
-        if (queue := self._index.queue_of(key_of(task))) is not None:
+        if (queue := self._index.queue_of(task.key)) is not None:
             return queue.name
-        return task.status.queue or effective.queue_of(task.spec, self._defaults(task))
+        return task.came_through or effective.queue_of(task, self._defaults(task))
 
-    def priority_of(self, task: v1alpha1.LongTask) -> int:
+    def priority_of(self, task: Record) -> int:
         """Return the task's minutes of head start."""
-        return effective.priority_of(task.spec, self._defaults(task))
+        return effective.priority_of(task, self._defaults(task))
 
     # --- inside
 
-    def _defaults(self, task: v1alpha1.LongTask) -> v1alpha1.TypeDefaults | None:
-        task_type = self._types.get(key_of(task).sibling(task.spec.type or ""))
+    def _defaults(self, task: Record) -> v1alpha1.TypeDefaults | None:
+        task_type = self._types.get(task.key.sibling(task.type or ""))
         return task_type.spec.defaults if task_type else None
 
     async def _find(self, kind: Kind[R], cache: Cache[R], key: ObjectKey) -> R | None:
@@ -211,7 +219,9 @@ class Resources:
             self._by_pod.pop(_pod_of(before), None)
             if after is None:
                 self._index.update(key_of(before), None)
+                self.catalogue.remove(key_of(before))
         if after is not None:
+            self.catalogue.put(Record.of(after))
             self._index.update(key_of(after), queueing.Entry.of(after))
             if pod := _pod_of(after):
                 self._by_pod[pod] = key_of(after)

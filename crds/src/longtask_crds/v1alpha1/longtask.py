@@ -6,7 +6,7 @@ from pydantic import Field
 
 from longtask_crds.v1alpha1.conditions import ConditionType
 from longtask_crds.v1alpha1.fields import Json, Label, Model, Priority
-from longtask_crds.v1alpha1.longtask_status import LongTaskStatus
+from longtask_crds.v1alpha1.longtask_status import LongTaskStatus, Phase
 from longtask_crds.v1alpha1.metadata import Resource
 from longtask_crds.v1alpha1.notification import Callback, Notify
 from longtask_crds.v1alpha1.workload import Container, Resources, Retry, Timeouts
@@ -111,6 +111,11 @@ class LongTask(Resource):
     kind: str = "LongTask"
     spec: LongTaskSpec
     status: LongTaskStatus = Field(default_factory=LongTaskStatus)
+
+    @property
+    def phase(self) -> Phase:
+        """Return where the task stands, for people."""
+        return self.status.phase or Phase.PENDING
 
     @property
     def is_finished(self) -> bool:

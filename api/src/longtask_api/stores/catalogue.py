@@ -1,0 +1,135 @@
+"""What lists ask of every task, kept apart in order: a task that is passed over is never read."""
+
+import dataclasses
+import heapq
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from sortedcontainers import SortedList
+
+from longtask_adapters.kube.cache import key_of
+from longtask_crds import names, v1alpha1
+from longtask_crds.names import ObjectKey
+
+#: The sorting key of a task by its age: made at, in seconds of the epoch; then its key.
+Age = tuple[int, ObjectKey]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """What a task is found by."""
+
+    key: ObjectKey
+    created: int  #: in seconds of the epoch: Kubernetes knows no less
+    phase: v1alpha1.Phase
+    type: str | None
+    owner: str | None
+    labels: tuple[tuple[str, str], ...]
+    queue: str | None  #: that it names itself
+    priority: int | None  #: that it names itself
+    came_through: str | None  #: the queue on record
+
+    @classmethod
+    def of(cls, task: v1alpha1.LongTask) -> "Record":
+        """Return the task's record."""
+        labels = task.metadata.labels
+        return cls(
+            key=key_of(task),
+            created=int(task.metadata.created_at.timestamp()),
+            phase=task.phase,
+            type=task.spec.type,
+            owner=labels.get(names.OWNER_LABEL),
+            labels=tuple(labels.items()),
+            queue=task.spec.queue,
+            priority=task.spec.priority,
+            came_through=task.status.queue,
+        )
+
+    @property
+    def age(self) -> Age:
+        """Return what sorts it among all tasks."""
+        return self.created, self.key
+
+
+#: What tasks have in common, and its value.
+_Trait = tuple[str, str | None]
+
+
+def _traits(record: Record) -> set[_Trait]:
+    return {
+        ("all", None),
+        ("phase", record.phase),
+        ("type", record.type),
+        ("owner", record.owner),
+    }
+
+
+class Catalogue:
+    """The records of all tasks, by key; and by age, of those with a trait in common."""
+
+    def __init__(self) -> None:
+        self._records: dict[ObjectKey, Record] = {}
+        self._by_age: dict[_Trait, SortedList[Age]] = {}
+
+    def __getitem__(self, key: ObjectKey) -> Record:
+        return self._records[key]
+
+    def put(self, record: Record) -> None:
+        """Take note of a task as it is now."""
+        before = self._records.get(record.key)
+        if before is not None and before.age != record.age:
+            self.remove(record.key)
+            before = None
+        self._records[record.key] = record
+        now, then = _traits(record), _traits(before) if before else set()
+        for trait in now - then:
+            self._by_age.setdefault(trait, SortedList()).add(record.age)
+        self._drop(record.age, then - now)
+
+    def remove(self, key: ObjectKey) -> None:
+        """Forget a task."""
+        record = self._records.pop(key)
+        self._drop(record.age, _traits(record))
+
+    def by_age(
+        self,
+        *,
+        phases: Collection[v1alpha1.Phase] = (),
+        type: str | None = None,  # noqa: A002 - the field's name
+        owner: str | None = None,
+        after: Age | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Record]:
+        """Yield the records of tasks in the order of their making; others may be among them.
+
+        Args:
+            phases: In one of these phases,
+            type: or of this type,
+            owner: or of this owner: whichever are fewest. Nothing else is looked at.
+            after: Begin behind this one, at no cost for those before it.
+            newest_first: Go backwards.
+        """
+        choices: list[set[_Trait]] = [{("all", None)}]
+        if phases:
+            choices.append({("phase", phase) for phase in phases})
+        choices += [{trait} for trait in (("type", type), ("owner", owner)) if trait[1] is not None]
+        shelves = min(([*self._shelves(choice)] for choice in choices), key=_size)
+        bounds: dict[str, Any] = {"minimum": after, "inclusive": (False, True)}
+        if newest_first:
+            bounds = {"maximum": after, "inclusive": (True, False), "reverse": True}
+        parts = (shelf.irange(**bounds) for shelf in shelves)
+        return (self._records[key] for _, key in heapq.merge(*parts, reverse=newest_first))
+
+    def _shelves(self, traits: Iterable[_Trait]) -> Iterator[SortedList[Age]]:
+        return (self._by_age[trait] for trait in traits if trait in self._by_age)
+
+    def _drop(self, age: Age, traits: Iterable[_Trait]) -> None:
+        for trait in traits:
+            shelf = self._by_age[trait]
+            shelf.remove(age)
+            if not shelf:
+                del self._by_age[trait]
+
+
+def _size(shelves: list[SortedList[Age]]) -> int:
+    return sum(map(len, shelves))
