@@ -21,7 +21,7 @@ TOKEN = "secrets=longtask-api-token"
 
 API_MAY: Rights = [
     (TASKS, "get list watch create patch delete", "longtasks.longtask.dev"),
-    (TASKS, "get list watch", "longtaskqueues.longtask.dev"),
+    (TASKS, "get list watch patch", "longtaskqueues.longtask.dev"),
     (TASKS, "get list watch", "longtasktypes.longtask.dev"),
     (TASKS, "patch", "longtasks.longtask.dev/status"),
     (TASKS, "get list", "pods"),
@@ -34,8 +34,9 @@ API_MAY_NOT: Rights = [
     (TASKS, "update deletecollection", "longtasks.longtask.dev"),
     *(
         (TASKS, "create update patch delete", f"{kind}.longtask.dev")
-        for kind in ("longtaskqueues", "longtasktypes", "longtaskschedules")
+        for kind in ("longtasktypes", "longtaskschedules")
     ),
+    (TASKS, "create update delete", "longtaskqueues.longtask.dev"),
     (TASKS, "get list watch", "longtaskschedules.longtask.dev"),
     (TASKS, "create update patch delete watch", "pods"),
     (TASKS, "create get", "pods/exec"),

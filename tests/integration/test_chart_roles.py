@@ -132,7 +132,10 @@ async def test_the_apis_rights() -> None:
     questions: dict[str, list[Question]] = {
         "get": [lambda kind=kind: door.get(kind, A) for kind in cached],
         "create": [lambda: door.create(kinds.TASKS, TASKS, {})],
-        "patch": [lambda: door.patch(kinds.TASKS, A, {}, uid="u")],
+        "patch": [
+            lambda: door.patch(kinds.TASKS, A, {}, uid="u"),
+            lambda: door.patch(kinds.QUEUES, A, {}, uid="u"),
+        ],
         "write_progress": [lambda: door.write_progress(A, {}, uid="u")],
         "delete": [lambda: door.delete(kinds.TASKS, A, uid="u")],
         "get_pod": [lambda: door.get_pod(A)],

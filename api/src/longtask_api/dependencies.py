@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
-from longtask_api.services import callback_keys, health, progress, task_logs, tasks, types
+from longtask_api.services import callback_keys, health, progress, queues, task_logs, tasks, types
 from longtask_crds import v1alpha1
 
 _BODY_SECONDS = 60.0
@@ -94,6 +94,7 @@ JsonBodyDep = Annotated[Any, Depends(get_json_body)]
 HealthDep = Annotated[health.Health, _of(lambda services: services.health)]
 KeysDep = Annotated[callback_keys.CallbackKeys, _of(lambda services: services.keys)]
 LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
+QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)]
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

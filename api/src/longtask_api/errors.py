@@ -3,7 +3,7 @@
 ApiError
  +- Malformed           400  the body is no JSON, or a parameter cannot be read
  +- Unauthenticated     401  no token, or a wrong one
- +- Forbidden           403  a rule of the cluster refuses it
+ +- Forbidden           403  the caller is no admin, or a rule of the cluster refuses it
  +- Missing             404  there is no such thing
  +- SlowBody            408  the body took too long to arrive
  +- Clash               409  the task's state, its name or its key forbids it
@@ -71,7 +71,7 @@ class Unauthenticated(ApiError):
 
 
 class Forbidden(ApiError):
-    """A rule of the cluster forbids the task."""
+    """A rule forbids it."""
 
     status = 403
     kind = "forbidden"

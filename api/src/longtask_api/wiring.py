@@ -16,6 +16,7 @@ from longtask_api.services import (
     callback_keys,
     health,
     progress,
+    queues,
     reporters,
     task_logs,
     tasks,
@@ -36,6 +37,7 @@ class Services:
     credentials: credentials.Credentials
     health: health.Health
     tasks: tasks.TaskService
+    queues: queues.QueueService
     types: types.TypeService
     logs: task_logs.LogService
     keys: callback_keys.CallbackKeys
@@ -92,6 +94,7 @@ async def running(
                 rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
                 path_prefix=settings.path_prefix,
             ),
+            queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
             types=types.TypeService(resources),
             logs=task_logs.LogService(resources, cluster, start_patience=start_patience),
             keys=callback_keys.CallbackKeys(

@@ -4,17 +4,15 @@ A cursor holds the sorting key of the last task that was shown, so no page repea
 task that stays where it is, whatever comes and goes meanwhile.
 """
 
-import base64
 import dataclasses
 import functools
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from longtask_api import errors
 from longtask_api.auth import callers
+from longtask_api.services import cursors
+from longtask_api.services.cursors import Key
 from longtask_api.stores.catalogue import Age, Record
 from longtask_api.stores.resources import Resources
 from longtask_client import models
@@ -22,14 +20,10 @@ from longtask_crds import v1alpha1
 from longtask_crds.names import ObjectKey
 
 _REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
-#: Many times what one of ours has, and too little for a hole that is deep.
-_CURSOR_MAX = 1024
 #: Some milliseconds of a process that has other things to do.
 MOST_LOOKS = 2_000
 #: Of the list of who is next: its first part, and all others.
 _WAITS, _WAITS_NOT = 0, 1
-
-Key = Sequence[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +82,15 @@ def page(
     Raises:
         Malformed: The cursor is none of ours, or of another list.
     """
-    mark = _fingerprint(wanted, sort)
-    last = _decode(cursor, mark, sort) if cursor else None
+    mark = cursors.mark_of("tasks", dataclasses.astuple(wanted), sort)
+    is_key = functools.partial(_is_key, sort=sort)
+    last = cursors.decode(cursor, mark, is_key) if cursor else None
     found: list[Record] = []
     for looks, (key, task) in enumerate(_walk(resources, caller, wanted, sort, after=last)):
         fits = task and caller.may_see(task.owner) and wanted.matches(task, resources)
         if looks == most_looks or (fits and len(found) == limit):
             assert last is not None
-            return found, _encode(last, mark)
+            return found, cursors.encode(last, mark)
         if task and fits:
             found.append(task)
         last = key
@@ -139,32 +134,7 @@ def _age(key: Key) -> Age:
     return created, ObjectKey(namespace, name)
 
 
-def _fingerprint(wanted: Filter, sort: models.SortOrder) -> str:
-    return hashlib.sha256(repr((dataclasses.astuple(wanted), sort)).encode()).hexdigest()[:12]
-
-
-def _encode(key: Key, mark: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([mark, *key]).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str, mark: str, sort: models.SortOrder) -> Key:
-    unreadable = errors.Malformed("The cursor cannot be read.")
-    if len(cursor) > _CURSOR_MAX:
-        raise unreadable
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        found, *rest = json.loads(text)
-    except (ValueError, TypeError) as error:
-        raise unreadable from error
-    if found != mark:
-        raise errors.Malformed("The cursor belongs to a list with other filters.")
-    key: Key = rest
-    if not _is_key(key, sort):
-        raise unreadable
-    return key
-
-
-def _is_key(key: Key, sort: models.SortOrder) -> bool:
+def _is_key(key: Key, *, sort: models.SortOrder) -> bool:
     """Tell whether it can be compared with every key of such a list."""
     kinds = [type(part) for part in key]
     if sort is not models.SortOrder.NEXT:

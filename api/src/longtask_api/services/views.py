@@ -1,5 +1,9 @@
 """From resources to what the API shows. Pure."""
 
+from datetime import datetime
+
+from longtask_api.stores.catalogue import Record
+from longtask_api.stores.resources import Line
 from longtask_client import models
 from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import conditions
@@ -81,4 +85,41 @@ def type_view(task_type: v1alpha1.LongTaskType) -> models.TypeView:
         description=spec.description,
         input_schema=spec.input_schema,
         defaults=spec.defaults,
+    )
+
+
+def queue_view(queue: v1alpha1.LongTaskQueue, line: Line, *, prefix: str) -> models.QueueView:
+    """Return the queue; `prefix` is the path under which the API is published."""
+    name, spec = queue.metadata.name, queue.spec
+    own = f"{prefix}/api/v1/queues/{name}"
+    return models.QueueView(
+        name=name,
+        max_running=spec.max_running,
+        max_running_per_owner=spec.max_running_per_owner,
+        paused=bool(spec.paused),
+        running=line.running,
+        waiting=line.waiting,
+        oldest_queued_at=line.oldest_queued_at,
+        starts_per_minute=line.starts_per_minute,
+        links={
+            "self": own,
+            "tasks": f"{prefix}/api/v1/tasks?queue={name}",
+            "pause": f"{own}:pause",
+            "resume": f"{own}:resume",
+        },
+    )
+
+
+def queued_task(
+    task: Record, *, position: int, queued_at: datetime, priority: int, prefix: str
+) -> models.QueuedTask:
+    """Return a task that waits; `prefix` is the path under which the API is published."""
+    return models.QueuedTask(
+        id=task.key.name,
+        type=task.type,
+        owner=task.owner,
+        priority=priority,
+        position=position,
+        queued_at=queued_at,
+        links=links(task.key.name, prefix),
     )

@@ -4,8 +4,10 @@ No other room reads or writes through the caches. What was just written is seen 
 is bound to the object that was looked at: another of the same name is never meant.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from longtask_adapters.kube import errors as kube
@@ -16,10 +18,21 @@ from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
 from longtask_api.stores.catalogue import Catalogue, Record
+from longtask_api.stores.pace import Pace
 from longtask_crds import effective, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 
 _NAME = re.compile(names.DNS_LABEL_PATTERN[1:-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """How a queue does."""
+
+    running: int
+    waiting: int
+    oldest_queued_at: datetime | None
+    starts_per_minute: float
 
 
 class Resources:
@@ -42,6 +55,7 @@ class Resources:
         self._queues = queues
         self._index = queueing.Index()
         self.catalogue: Final = Catalogue()  #: of all tasks, for reading
+        self._pace = Pace()
         self._by_pod: dict[str, ObjectKey] = {}
         tasks.on_change(self._task_changed)
         types.on_change(self._type_changed)
@@ -95,6 +109,10 @@ class Resources:
         """Return the queue; None only after a look at Kubernetes itself."""
         return await self._find(kinds.QUEUES, self._queues, self.key(name))
 
+    def queues(self) -> list[v1alpha1.LongTaskQueue]:
+        """Return all queues, in no order."""
+        return list(self._queues.values())
+
     def types(self) -> list[v1alpha1.LongTaskType]:
         """Return all types, in no order."""
         return list(self._types.values())
@@ -129,12 +147,18 @@ class Resources:
             NotFound: It is gone.
             Conflict: Another has its name; the next look finds that one.
         """
-        key, uid = key_of(task), task.metadata.uid
-        try:
-            return self._keep(await self._cluster.patch(kinds.TASKS, key, patch, uid=uid))
-        except (kube.NotFound, kube.Conflict):
-            await self._look_again(task)
-            raise
+        return await self._patch(kinds.TASKS, self._tasks, task, patch)
+
+    async def patch_queue(
+        self, queue: v1alpha1.LongTaskQueue, patch: Mapping[str, Any]
+    ) -> v1alpha1.LongTaskQueue:
+        """Apply a merge patch to the queue that was looked at.
+
+        Raises:
+            NotFound: It is gone.
+            Conflict: Another has its name; the next look finds that one.
+        """
+        return await self._patch(kinds.QUEUES, self._queues, queue, patch)
 
     async def write_progress(
         self, task: v1alpha1.LongTask, progress: Mapping[str, Any]
@@ -154,13 +178,24 @@ class Resources:
         try:
             gone = await self._cluster.delete(kinds.TASKS, key, uid=uid)
         except (kube.NotFound, kube.Conflict):
-            await self._look_again(task)
+            await self._look_again(kinds.TASKS, self._tasks, task)
             raise
         if gone:
             # Else somebody's finalizer holds it, and the watch tells when it goes.
             self._tasks.remove(key, uid)
 
     # --- queues
+
+    def line_of(self, queue: v1alpha1.LongTaskQueue, *, now: datetime) -> Line:
+        """Return how many run and wait in the queue, since when, and how fast it moves."""
+        key = key_of(queue)
+        counts, oldest = self._index.counts(key), self._index.oldest(key)
+        return Line(
+            running=counts.running,
+            waiting=counts.waiting,
+            oldest_queued_at=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+            starts_per_minute=self._pace.starts_per_minute(key, now),
+        )
 
     def place(self, task: Record) -> queueing.Place | None:
         """Return the task's place in its queue, or None if it does not wait."""
@@ -200,12 +235,26 @@ class Resources:
         except kube.NotFound:
             return None
 
-    async def _look_again(self, task: v1alpha1.LongTask) -> None:
-        """Learn what has the name of a task that is not as it was seen."""
-        key, uid = key_of(task), task.metadata.uid
-        there = await self.look(key)
+    async def _patch(
+        self, kind: Kind[R], cache: Cache[R], resource: R, patch: Mapping[str, Any]
+    ) -> R:
+        key, uid = key_of(resource), resource.metadata.uid
+        try:
+            patched = await self._cluster.patch(kind, key, patch, uid=uid)
+        except (kube.NotFound, kube.Conflict):
+            await self._look_again(kind, cache, resource)
+            raise
+        cache.put(patched)
+        return patched
+
+    async def _look_again(self, kind: Kind[R], cache: Cache[R], resource: R) -> None:
+        """Learn what has the name of a resource that is not as it was seen."""
+        key, uid = key_of(resource), resource.metadata.uid
+        there = await self._look(kind, key)
+        if there is not None:
+            cache.put(there)
         if there is None or there.metadata.uid != uid:
-            self._tasks.remove(key, uid)
+            cache.remove(key, uid)
 
     def _keep(self, task: v1alpha1.LongTask) -> v1alpha1.LongTask:
         """Put a task into the cache, which holds less of it, and return it whole."""
@@ -223,8 +272,14 @@ class Resources:
         if after is not None:
             self.catalogue.put(Record.of(after))
             self._index.update(key_of(after), queueing.Entry.of(after))
+            self._note_pace(before, after)
             if pod := _pod_of(after):
                 self._by_pod[pod] = key_of(after)
+
+    def _note_pace(self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask) -> None:
+        if (last := last_attempt(after)) is not None:
+            queue = key_of(after).sibling(self.queue_of(Record.of(after)))
+            self._pace.note(queue, last_attempt(before) if before else None, last)
 
     def _type_changed(
         self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
@@ -241,6 +296,7 @@ class Resources:
             self._index.set_queue(key_of(after), after.spec)
         elif before is not None:
             self._index.set_queue(key_of(before), None)
+            self._pace.forget(key_of(before))
 
 
 def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:
