@@ -58,23 +58,28 @@ async def get_reporting_task(services: _Services, token: _Token) -> v1alpha1.Lon
     return await services.reporters.task_of(token)
 
 
-async def get_json_body(request: Request) -> Any:
-    """Return the JSON that the request brings.
+def _json_body(*media_types: str) -> Any:
+    """Return what hands over the JSON that a request of one of these media types brings."""
 
-    Raises:
-        UnsupportedMedia: It calls itself something else.
-        SlowBody: It does not arrive in time.
-        Malformed: It is no JSON.
-    """
-    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise errors.UnsupportedMedia("Send it as application/json.")
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            body = await request.body()
-    except TimeoutError as error:
-        raise errors.SlowBody from error
-    return json_text.loads(body)
+    async def get(request: Request) -> Any:
+        """Return the JSON.
+
+        Raises:
+            UnsupportedMedia: It calls itself something else.
+            SlowBody: It does not arrive in time.
+            Malformed: It is no JSON.
+        """
+        media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type not in media_types:
+            raise errors.UnsupportedMedia(f"Send it as {' or '.join(media_types)}.")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await request.body()
+        except TimeoutError as error:
+            raise errors.SlowBody from error
+        return json_text.loads(body)
+
+    return Depends(get)
 
 
 def _of(choose: Callable[[wiring.Services], Any]) -> Any:
@@ -89,7 +94,8 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingTaskDep = Annotated[v1alpha1.LongTask, Depends(get_reporting_task)]
-JsonBodyDep = Annotated[Any, Depends(get_json_body)]
+JsonBodyDep = Annotated[Any, _json_body("application/json")]
+MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
 HealthDep = Annotated[health.Health, _of(lambda services: services.health)]
 KeysDep = Annotated[callback_keys.CallbackKeys, _of(lambda services: services.keys)]

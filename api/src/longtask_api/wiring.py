@@ -92,6 +92,7 @@ async def running(
             tasks=tasks.TaskService(
                 resources,
                 rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+                clock=clock,
                 path_prefix=settings.path_prefix,
             ),
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),

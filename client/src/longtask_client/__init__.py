@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from longtask_client.models import (
         CallbackKey,
+        EstimatedStart,
         Problem,
         ProblemError,
         QueueContent,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         QueueList,
         QueueView,
         SortOrder,
+        TaskChange,
         TaskFilter,
         TaskOrder,
         TaskPage,
@@ -47,6 +49,7 @@ __all__ = [
     "Client",
     "Conflict",
     "ConnectionFailed",
+    "EstimatedStart",
     "InvalidRequest",
     "LongTaskError",
     "NotFound",
@@ -59,6 +62,7 @@ __all__ = [
     "QueuedTask",
     "ServerUnavailable",
     "SortOrder",
+    "TaskChange",
     "TaskFilter",
     "TaskOrder",
     "TaskPage",

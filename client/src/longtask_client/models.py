@@ -28,6 +28,15 @@ class TaskOrder(v1alpha1.LongTaskSpec):
     the same and must not differ."""
 
 
+class TaskChange(v1alpha1.Model):
+    """What may be changed of a task that waits, as a JSON Merge Patch."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    priority: v1alpha1.Priority
+    """Minutes of head start in the queue."""
+
+
 class TaskState(v1alpha1.Model):
     """What a poller needs."""
 
@@ -36,6 +45,16 @@ class TaskState(v1alpha1.Model):
 
     percent: int | None
     """How much of the work is done."""
+
+
+class EstimatedStart(v1alpha1.Model):
+    """When a task that waits may start, if those ahead take as long as those before them took."""
+
+    earliest: datetime
+    """Not before; it may be past, then it is any time from now."""
+
+    latest: datetime
+    """Not after."""
 
 
 class TaskView(v1alpha1.Model):
@@ -70,6 +89,10 @@ class TaskView(v1alpha1.Model):
 
     queue_position: int | None
     """Its place in that queue: 1 is next; null when it does not wait."""
+
+    estimated_start: EstimatedStart | None
+    """When it may start, as far as the past of its queue tells; null where that tells nothing, and
+    when it does not wait."""
 
     priority: int
     """Minutes of head start."""

@@ -10,6 +10,8 @@ from longtask_crds.queueing import Place
 
 #: Fewer ends tell nothing.
 _LEAST_KNOWN: Final = 3
+#: In seconds: a year. Further ahead nothing is known.
+_FARTHEST: Final = 31_536_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def estimate(place: Place, held: Spread | None) -> tuple[float, float] | None:
     Returns:
         None where that says nothing: in a queue that is paused, missing or without a limit; where
         owners have limits, as then those at theirs are overtaken; for a task that nothing keeps
-        from starting; and while the spread is not known.
+        from starting; while the spread is not known; and for what is more than a year ahead.
     """
     places = place.max_running
     if not places or place.paused or not place.exists or place.max_running_per_owner is not None:
@@ -49,4 +51,5 @@ def estimate(place: Place, held: Spread | None) -> tuple[float, float] | None:
     if held is None or ends <= 0:
         return None
     rounds = math.ceil(ends / places)
-    return (rounds - 1) * held.low, rounds * held.high
+    earliest, latest = (rounds - 1) * held.low, rounds * held.high
+    return (earliest, latest) if latest <= _FARTHEST else None

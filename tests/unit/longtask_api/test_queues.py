@@ -9,6 +9,7 @@ from longtask_api import errors, wiring
 from longtask_api.auth import callers
 from longtask_api.services import listing
 from longtask_crds import names
+from longtask_crds.testing import FINISHED
 
 LANE = "/api/v1/queues/lane"
 
@@ -21,9 +22,8 @@ def _lane(kubernetes: MemoryKubernetes) -> None:
 async def holds(client: httpx.AsyncClient, kubernetes: MemoryKubernetes, **tasks: Any) -> None:
     """Put tasks into the lane, and let the API hear of them; a spec's fields, or a status."""
     for name, given in tasks.items():
-        status = given.pop("status", {"phase": "Queued"})
-        spec = {"type": "fibonacci", "queue": "lane"} | given
-        put_task(kubernetes, name, spec=spec, status=status)
+        parts = {"status": {"phase": "Queued"}, "type": "fibonacci", "queue": "lane"} | given
+        put_task(kubernetes, name, status=parts.pop("status"), spec=parts)
         assert (await client.get(f"/api/v1/tasks/{name}")).status_code == 200
 
 
@@ -180,3 +180,56 @@ async def test_only_admins_pause(services: wiring.Services, kubernetes: MemoryKu
     with pytest.raises(errors.Forbidden):
         await services.queues.pause(somebody, "lane", paused=True)
     assert "paused" not in kubernetes.stored(names.LONGTASKQUEUES, "lane")["spec"]
+
+
+# --- when the next ones may start: it is 03:04:05 ---
+
+
+def ended(*, since: str, until: str) -> dict[str, Any]:
+    """Return the status of a task that is over and held its place so long."""
+    status = claimed(claimedAt=since, startedAt=since, finishedAt=until)
+    return {"status": status | {"phase": "Succeeded", "conditions": [FINISHED.to_json()]}}
+
+
+PAST = {
+    "one": ended(since="00:00", until="01:00"),
+    "two": ended(since="01:00", until="02:00"),
+    "three": ended(since="02:00", until="03:00"),
+}
+RUNS = {"status": claimed(claimedAt="04:00")}
+
+
+async def estimated(client: httpx.AsyncClient, name: str) -> tuple[str, str] | None:
+    """Return earliest and latest start, minute and second."""
+    found = (await client.get(f"/api/v1/tasks/{name}")).json()["estimatedStart"]
+    return found and (found["earliest"][14:19], found["latest"][14:19])
+
+
+async def test_who_waits_is_told_a_time(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    await holds(client, kubernetes, **PAST, runs=RUNS, a={"priority": 60}, b={})
+    # The last move was the claim of the one that runs.
+    assert await estimated(client, "a") == ("04:00", "05:00")
+    assert await estimated(client, "b") == ("05:00", "06:00")
+    assert await estimated(client, "runs") is None
+    assert await estimated(client, "one") is None
+    await client.post(f"{LANE}:pause")
+    assert await estimated(client, "a") is None
+
+
+async def test_two_ends_tell_nothing(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    past = {name: PAST[name] for name in ("one", "two")}
+    await holds(client, kubernetes, **past, runs=RUNS, a={})
+    assert await estimated(client, "a") is None
+
+
+async def test_an_estimate_that_proved_wrong_is_withdrawn(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    runs = {"status": claimed(claimedAt="03:00")}
+    await holds(client, kubernetes, **PAST, runs=runs, a={"priority": 60}, b={})
+    assert await estimated(client, "a") is None
+    assert await estimated(client, "b") == ("04:00", "05:00")

@@ -78,6 +78,7 @@ def _task(task_id: str = "sleep-a", phase: str = "Queued", **changed: Any) -> di
         "waiting": None,
         "queue": "default",
         "queuePosition": None,
+        "estimatedStart": None,
         "priority": 50,
         "attempt": 0,
         "attempts": [],

@@ -25,6 +25,7 @@ def at(position: int, **changed: object) -> Place:
         pytest.param(at(2, running=1), (0, 60), id="a-free-place-is-for-the-first"),
         pytest.param(at(1, running=1), None, id="who-may-start-is-not-told-when"),
         pytest.param(at(1, running=4), (10, 120), id="a-limit-that-was-lowered"),
+        pytest.param(at(2_000_000), None, id="more-than-a-year-ahead"),
         pytest.param(at(1, paused=True), None, id="a-paused-queue"),
         pytest.param(at(1, exists=False), None, id="a-queue-that-is-not-there"),
         pytest.param(at(1, max_running=None), None, id="a-queue-without-a-limit"),

@@ -40,6 +40,15 @@ ORDER_BODY: dict[str, Any] = {
 }
 
 
+_CHANGE = {"schema": {"$ref": _REF.format(model="TaskChange")}, "example": {"priority": 90}}
+CHANGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/merge-patch+json": _CHANGE, "application/json": _CHANGE},
+    }
+}
+
+
 def _link(operation: str, description: str) -> dict[str, Any]:
     return {
         "operationId": operation,
@@ -55,6 +64,7 @@ TASK_LINKS: dict[str, Any] = {
         "state": _link("getTaskState", "Look at its phase and progress."),
         "result": _link("getTaskResult", "Get its result."),
         "logs": _link("getTaskLogs", "Read its log."),
+        "change": _link("changeTask", "Give it another place in its queue."),
         "cancel": _link("cancelTask", "End it."),
         "delete": _link("deleteTask", "Delete it."),
     }
@@ -86,7 +96,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
             separate_input_output_schemas=False,
         )
         _, definitions = models_json_schema(
-            [(models.TaskOrder, "validation"), (models.Problem, "validation")], ref_template=_REF
+            [
+                (model, "validation")
+                for model in (models.TaskOrder, models.TaskChange, models.Problem)
+            ],
+            ref_template=_REF,
         )
         schemas = document["components"]["schemas"]
         schemas.update(definitions["$defs"])

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from longtask_api import errors
-from longtask_api.dependencies import CallerDep, JsonBodyDep, LogsDep, TasksDep
+from longtask_api.dependencies import CallerDep, JsonBodyDep, LogsDep, MergePatchDep, TasksDep
 from longtask_api.http import answers, openapi
 from longtask_api.services import listing, task_logs, views
 from longtask_client import models
@@ -168,6 +168,20 @@ async def get_task_logs(
             media_type="text/plain; charset=utf-8",
             headers={"X-Accel-Buffering": "no"},
         )
+
+
+@router.patch(
+    "/{task_id}",
+    response_model=models.TaskView,
+    operation_id="changeTask",
+    responses=openapi.problems(400, 403, 404, 408, 409, 413, 415, 422, 429),
+    openapi_extra=openapi.CHANGE_BODY,
+)
+async def change_task(
+    caller: CallerDep, tasks: TasksDep, task_id: str, document: MergePatchDep
+) -> Response:
+    """Change the priority of a task that waits: it gets another place in its queue."""
+    return answers.json(await tasks.change(caller, task_id, document))
 
 
 @router.post(

@@ -39,6 +39,18 @@ def parse(document: Any) -> models.TaskOrder:
     return order
 
 
+def change(document: Any) -> models.TaskChange:
+    """Return the change of a task that the JSON document is.
+
+    Raises:
+        Invalid: It is none; each wrong field is named.
+    """
+    try:
+        return models.TaskChange.model_validate(document, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise errors.Invalid(errors=errors.findings(error)) from error
+
+
 def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
     """Return the key, from the body or the header.
 

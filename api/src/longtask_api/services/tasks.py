@@ -1,8 +1,9 @@
-"""What the API does with tasks: hand over, look at, cancel, delete."""
+"""What the API does with tasks: hand over, look at, change, cancel, delete."""
 
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from longtask_adapters.kube import errors as kube
@@ -13,7 +14,7 @@ from longtask_api.services import listing, orders, views
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Resources
 from longtask_client import models
-from longtask_crds import address_guard, effective, names, v1alpha1
+from longtask_crds import address_guard, effective, names, queueing, v1alpha1
 
 _logger = logging.getLogger(__name__)
 
@@ -42,16 +43,25 @@ class Written:
 class TaskService:
     """All that callers do with tasks; whoever may not see one finds nothing there."""
 
-    def __init__(self, resources: Resources, *, rules: Rules, path_prefix: str = "") -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        *,
+        rules: Rules,
+        clock: Callable[[], datetime],
+        path_prefix: str = "",
+    ) -> None:
         """Serve what the resources hold.
 
         Args:
             resources: Where tasks are.
             rules: What every order must keep to.
+            clock: Returns the time.
             path_prefix: The path under which the API is published: links begin with it.
         """
         self._resources = resources
         self._rules = rules
+        self._clock = clock
         self._path_prefix = path_prefix
 
     async def submit(
@@ -153,6 +163,28 @@ class TaskService:
 
         return await self._on_what_is_there(caller, name, cancel)
 
+    async def change(self, caller: callers.Caller, name: str, document: Any) -> models.TaskView:
+        """Give a task that waits another place in its queue: another priority.
+
+        Raises:
+            Invalid: The document is no such change.
+            Missing: There is none of that name.
+            Clash: It waits no longer.
+        """
+        wanted = orders.change(document)
+
+        async def change(task: v1alpha1.LongTask) -> models.TaskView:
+            if queueing.standing(task) is not queueing.Standing.WAITING:
+                raise errors.Clash(
+                    f"The task is {task.phase} and waits no longer: only the order of those who"
+                    " wait can be changed."
+                )
+            task = await self._resources.patch_task(task, {"spec": wanted.to_json()})
+            _logger.info("Changed priority", extra={"task": str(key_of(task))})
+            return self.view(task)
+
+        return await self._on_what_is_there(caller, name, change)
+
     async def delete(self, caller: callers.Caller, name: str) -> None:
         """Delete the task, and whatever of it still runs.
 
@@ -206,10 +238,20 @@ class TaskService:
     def view(self, task: v1alpha1.LongTask) -> models.TaskView:
         """Return the task as the API shows it now."""
         record = Record.of(task)
+        place = self._resources.place(record)
         return views.task_view(
             task,
-            place=self._resources.place(record),
+            place=place,
+            estimated=self._estimated_start(place) if place else None,
             queue=self._resources.queue_of(record),
             priority=self._resources.priority_of(record),
             prefix=self._path_prefix,
         )
+
+    def _estimated_start(self, place: queueing.Place) -> models.EstimatedStart | None:
+        found = self._resources.estimated_start(place)
+        # What takes longer than all before it proves the estimate wrong.
+        if found is None or found[1] < self._clock():
+            return None
+        earliest, latest = found
+        return models.EstimatedStart(earliest=earliest, latest=latest)

@@ -5,9 +5,10 @@ is bound to the object that was looked at: another of the same name is never mea
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from longtask_adapters.kube import errors as kube
@@ -19,7 +20,7 @@ from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
 from longtask_api.stores.catalogue import Catalogue, Record
 from longtask_api.stores.pace import Pace
-from longtask_crds import effective, names, queueing, v1alpha1
+from longtask_crds import effective, forecast, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 
 _NAME = re.compile(names.DNS_LABEL_PATTERN[1:-1])
@@ -200,6 +201,22 @@ class Resources:
     def place(self, task: Record) -> queueing.Place | None:
         """Return the task's place in its queue, or None if it does not wait."""
         return self._index.place(task.key)
+
+    def estimated_start(self, place: queueing.Place) -> tuple[datetime, datetime] | None:
+        """Return when the task at this place starts, at the earliest and at the latest.
+
+        The two stay as they are until somebody takes or leaves a place in the queue.
+
+        Returns:
+            None where `forecast.estimate` knows nothing.
+        """
+        queue = self.key(place.queue)
+        seconds = forecast.estimate(place, self._pace.spread(queue))
+        since = self._pace.moved_at(queue)
+        if seconds is None or since is None:
+            return None
+        earliest, latest = math.floor(seconds[0]), math.ceil(seconds[1])
+        return since + timedelta(seconds=earliest), since + timedelta(seconds=latest)
 
     def rank(self, task: Record) -> queueing.Rank | None:
         """Return what sorts the tasks that wait, or None if it does not wait."""
