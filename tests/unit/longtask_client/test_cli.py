@@ -2,6 +2,7 @@ import importlib
 import json
 import pkgutil
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,104 @@ def test_small_commands(run: Any, api: Any, a_task: Any) -> None:
     assert run("--version").stdout == "0.1.0\n"
 
 
+LANE = {
+    "name": "lane",
+    "maxRunning": 2,
+    "maxRunningPerOwner": None,
+    "paused": False,
+    "running": 1,
+    "waiting": 3,
+    "oldestQueuedAt": "2026-01-01T00:00:00Z",
+    "startsPerMinute": 0.4,
+    "links": {},
+}
+WAITS = {
+    "id": "a",
+    "type": None,
+    "owner": "ann",
+    "priority": 60,
+    "position": 1,
+    "queuedAt": "2026-01-01T00:00:00Z",
+    "links": {},
+}
+CONTENT = LANE | {"content": [WAITS], "nextCursor": "more"}
+
+
+@pytest.fixture
+def _late(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+    monkeypatch.setattr(output, "now", lambda: moment)
+
+
+@pytest.mark.usefixtures("_late")
+def test_queues(run: Any, api: Any) -> None:
+    other = LANE | {"name": "b", "maxRunning": None, "paused": True, "oldestQueuedAt": None}
+    api.on("GET", "/api/v1/queues", {"items": [LANE, other]})
+    assert run("queue", "list").stdout.splitlines() == [
+        "NAME   RUNNING    WAITING   LONGEST   PER MINUTE   STATE",
+        "lane   1 of 2     3         5m        0.4          open",
+        "b      1 of any   3         -         0.4          paused",
+    ]
+    assert run("queue", "list", "-o", "name").stdout == "lane\nb\n"
+    assert json.loads(run("queue", "list", "-o", "json").stdout) == {"items": [LANE, other]}
+
+
+@pytest.mark.usefixtures("_late")
+def test_a_queue_and_who_waits_in_it(run: Any, api: Any) -> None:
+    api.on("GET", "/api/v1/queues/lane", CONTENT)
+    shown = run("queue", "show", "lane", "--limit", "1")
+    assert shown.stdout.splitlines() == [
+        "Name:          lane",
+        "State:         open",
+        "Running:       1 of 2",
+        "Waiting:       3",
+        "Longest wait:  5m",
+        "Started:       0.4 a minute, over the last five",
+        "",
+        "PLACE   ID   TYPE   PRIORITY   OWNER   WAITING",
+        "1       a    -      60         ann     5m",
+    ]
+    assert "--limit" in shown.stderr
+    assert api.requests[0].url.params["limit"] == "1"
+    assert json.loads(run("queue", "show", "lane", "-o", "json").stdout) == CONTENT
+
+
+def test_pause_and_resume(run: Any, api: Any, a_problem: Any) -> None:
+    api.on("POST", "/api/v1/queues/lane:pause", LANE | {"paused": True})
+    api.on("POST", "/api/v1/queues/lane:resume", LANE)
+    api.on("POST", "/api/v1/queues/no:pause", a_problem(404))
+    assert run("queue", "pause", "lane").stdout == "lane\n"
+    assert "paused: it starts nothing" in run("queue", "pause", "lane", "-o", "table").stdout
+    assert run("queue", "resume", "lane").stdout == "lane\n"
+    assert run("queue", "pause", "no").exit_code == exit_codes.ExitCode.NOT_FOUND
+
+
+def test_priority(run: Any, api: Any, a_task: Any, a_problem: Any) -> None:
+    api.on("PATCH", f"{TASKS}/a", a_task("a", waiting="next in queue lane"))
+    api.on("PATCH", f"{TASKS}/b", a_problem(409, detail="it runs"))
+    ended = run("priority", "a", "90")
+    assert (ended.stdout, ended.stderr) == ("a\n", "a: next in queue lane\n")
+    assert api.body == {"priority": 90}
+    assert run("priority", "b", "0").exit_code == exit_codes.ExitCode.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("earliest", "latest", "text"),
+    [
+        pytest.param("00:05:30", "00:09:00", "in 30s to 4m, by what ran before", id="ahead"),
+        pytest.param("00:04:00", "00:05:09", "within 9s, by what ran before", id="any-moment"),
+    ],
+)
+@pytest.mark.usefixtures("_late")
+def test_when_it_may_start(
+    run: Any, api: Any, a_task: Any, earliest: str, latest: str, text: str
+) -> None:
+    start = {"earliest": f"2026-01-01T{earliest}Z", "latest": f"2026-01-01T{latest}Z"}
+    api.on("GET", f"{TASKS}/a", a_task("a", estimatedStart=start))
+    (line,) = re.findall(r"^Starts: +(.*)$", run("get", "a").stdout, re.M)
+    assert line == text
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
@@ -264,6 +363,11 @@ def test_a_refused_field_is_named(run: Any, api: Any, a_problem: Any) -> None:
         ["get", "a", "-o", "yaml"],
         ["list", "--phase", "done"],
         ["nonsense"],
+        ["queue"],
+        ["queue", "nonsense"],
+        ["queue", "show", "a", "--limit", "0"],
+        ["priority", "a"],
+        ["priority", "a", "101"],
         ["--token", "secret", "list"],
     ],
 )

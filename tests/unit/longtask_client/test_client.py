@@ -291,11 +291,32 @@ def test_small_calls(api: Any, a_task: Any) -> None:
     api.on("DELETE", f"{TASKS}/a", "", status=204)
     api.on("GET", "/api/v1/types", {"items": [kind]})
     api.on("GET", "/api/v1/types/sleep", kind)
+    queue = {
+        "name": "a/b",
+        "maxRunning": 1,
+        "maxRunningPerOwner": None,
+        "paused": False,
+        "running": 0,
+        "waiting": 0,
+        "oldestQueuedAt": None,
+        "startsPerMinute": 0.0,
+        "links": {},
+    }
+    api.on("PATCH", f"{TASKS}/a", a_task())
+    api.on("GET", "/api/v1/queues", {"items": [queue]})
+    api.on("GET", "/api/v1/queues/q", queue | {"content": [], "nextCursor": None})
+    api.on("POST", "/api/v1/queues/q:pause", queue)
+    api.on("POST", "/api/v1/queues/q:resume", queue)
     api.on("GET", "/api/v1/me/callback-key", {"key": "whsec_x"})
     api.on("GET", "/version", {"version": "0.1.0"})
     with api.connect() as connection:
         assert connection.cancel("a").id == "sleep-a"
         connection.delete("a")
+        assert connection.set_priority("a", 7).id == "sleep-a"
+        assert api.body == {"priority": 7}
+        paused, resumed = connection.pause_queue("q"), connection.resume_queue("q")
+        assert connection.queues() == [paused] == [resumed]
+        assert connection.queue("q").content == []
         assert connection.types() == [connection.type("sleep")]
         assert connection.callback_key() == "whsec_x"
         assert connection.version() == "0.1.0"

@@ -44,15 +44,60 @@ def task_row(task: models.TaskView, now: datetime) -> tuple[str, ...]:
 TASK_HEAD = ("ID", "TYPE", "PHASE", "PROGRESS", "QUEUE", "ATTEMPT", "AGE")
 
 
+QUEUE_HEAD = ("NAME", "RUNNING", "WAITING", "LONGEST", "PER MINUTE", "STATE")
+
+
+def queue_row(queue: models.QueueView, now: datetime) -> tuple[str, ...]:
+    """Return one line of the list of queues."""
+    return (
+        queue.name,
+        _running(queue),
+        str(queue.waiting),
+        _since(queue.oldest_queued_at, now) or "-",
+        f"{queue.starts_per_minute:g}",
+        "paused" if queue.paused else "open",
+    )
+
+
+QUEUED_HEAD = ("PLACE", "ID", "TYPE", "PRIORITY", "OWNER", "WAITING")
+
+
+def queued_row(task: models.QueuedTask, now: datetime) -> tuple[str, ...]:
+    """Return one line of the list of those who wait in a queue."""
+    return (
+        str(task.position),
+        task.id,
+        task.type or "-",
+        str(task.priority),
+        task.owner or "-",
+        span((now - task.queued_at).total_seconds()),
+    )
+
+
+def queue_details(queue: models.QueueView, now: datetime) -> str:
+    """Return all about one queue that a person wants to know."""
+    share = queue.max_running_per_owner
+    return _facts(
+        ("Name", queue.name),
+        ("State", "paused: it starts nothing" if queue.paused else "open"),
+        ("Running", _running(queue)),
+        ("Per owner", None if share is None else f"at most {share}"),
+        ("Waiting", str(queue.waiting)),
+        ("Longest wait", _since(queue.oldest_queued_at, now)),
+        ("Started", f"{queue.starts_per_minute:g} a minute, over the last five"),
+    )
+
+
 def details(task: models.TaskView, now: datetime) -> str:
     """Return all about one task that a person wants to know."""
     attempt = task.attempts[-1] if task.attempts else None
-    facts: list[tuple[str, str | None]] = [
+    return _facts(
         ("ID", task.id),
         ("Type", task.type or "a container of its own"),
         ("Phase", f"{task.phase} ({task.reason})" if task.reason else task.phase),
         ("Message", task.message),
         ("Waiting", task.waiting),
+        ("Starts", _estimate(task.estimated_start, now)),
         ("Progress", percent(task.percent)),
         ("Queue", _place(task)),
         ("Priority", str(task.priority)),
@@ -67,10 +112,7 @@ def details(task: models.TaskView, now: datetime) -> str:
         ("Finished", _moment(task.finished_at, now)),
         ("Callback", _delivery(task)),
         ("Result", _result(task)),
-    ]
-    shown = [(name, terminal.plain(value)) for name, value in facts if value]
-    width = max(len(name) for name, _ in shown) + 3
-    return "\n".join(f"{name + ':':<{width}}{value}" for name, value in shown)
+    )
 
 
 def type_details(one: models.TypeView) -> str:
@@ -106,6 +148,30 @@ def span(seconds: float) -> str:
 def now() -> datetime:
     """Return the time."""
     return datetime.now(UTC)
+
+
+def _facts(*facts: tuple[str, str | None]) -> str:
+    """Return facts line by line, without those that are not there."""
+    shown = [(name, terminal.plain(value)) for name, value in facts if value]
+    width = max(len(name) for name, _ in shown) + 3
+    return "\n".join(f"{name + ':':<{width}}{value}" for name, value in shown)
+
+
+def _running(queue: models.QueueView) -> str:
+    return f"{queue.running} of {'any' if queue.max_running is None else queue.max_running}"
+
+
+def _since(moment: datetime | None, now: datetime) -> str | None:
+    return None if moment is None else span((now - moment).total_seconds())
+
+
+def _estimate(start: models.EstimatedStart | None, now: datetime) -> str | None:
+    if start is None:
+        return None
+    earliest, latest = ((at - now).total_seconds() for at in (start.earliest, start.latest))
+    if earliest <= 0:
+        return f"within {span(latest)}, by what ran before"
+    return f"in {span(earliest)} to {span(latest)}, by what ran before"
 
 
 def _code(attempt: v1alpha1.Attempt | None) -> str | None:

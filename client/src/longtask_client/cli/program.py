@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "result": ("tasks", "Print what a finished task brought, as JSON."),
     "cancel": ("tasks", "Ask a task to end; its record stays."),
     "delete": ("tasks", "Remove a task and everything of it; one that runs is ended."),
+    "priority": ("tasks", "Change the priority of a task that waits."),
+    "queue": ("queues", "See who runs and who waits; pause and resume a queue."),
     "types": ("types", "List the types of tasks, or show one of them."),
     "callback-key": ("account", "Print the key that signs your callbacks."),
 }

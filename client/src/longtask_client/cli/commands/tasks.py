@@ -201,6 +201,26 @@ def cancel(
 
 
 @app.command()
+def priority(
+    context: typer.Context,
+    task_id: options.TaskId,
+    points: Annotated[
+        int,
+        typer.Argument(
+            metavar="POINTS", min=0, max=100, help="Minutes of head start.", show_default=False
+        ),
+    ],
+    form: options.Output = options.Format.NAME,
+) -> None:
+    """Change the priority of a task that waits."""
+    with session.of(context).open() as connection:
+        task = connection.set_priority(task_id, points)
+    if task.waiting:
+        terminal.say(f"{task.id}: {task.waiting}")
+    _print_task(task, form)
+
+
+@app.command()
 def delete(context: typer.Context, task_id: options.TaskId) -> None:
     """Remove a task and everything of it; one that runs is ended."""
     with session.of(context).open() as connection:
