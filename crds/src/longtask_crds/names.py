@@ -33,6 +33,9 @@ RUNNER_CONTAINER: Final = "runner"
 
 DEFAULT_QUEUE: Final = "default"
 
+#: The Lease, beside the tasks, whose holder alone lets tasks start.
+ADMISSION_LEASE: Final = "longtask-admission"
+
 #: A task's name, so that a Job's name with its suffix still fits into 63 characters.
 TASK_NAME_MAX: Final = 52
 DNS_LABEL_PATTERN: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"

@@ -40,6 +40,7 @@ EVENTS: Final = Place("/api/v1", "events")
 #: The same Events in newer words: these are written, the older ones are searched by fields.
 NEW_EVENTS: Final = Place("/apis/events.k8s.io/v1", "events")
 JOBS: Final = Place("/apis/batch/v1", "jobs")
+LEASES: Final = Place("/apis/coordination.k8s.io/v1", "leases")
 #: The path to ask whom a token belongs to.
 TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 
