@@ -34,6 +34,16 @@ class Metrics:
         self.resyncs = Counter(
             "longtask_operator_resyncs_total", "Complete listings", ["outcome"], registry=registry
         )
+        self.is_admitting = Gauge(
+            "longtask_operator_is_admitting",
+            "1 while this process, and no other, lets tasks start",
+            registry=registry,
+        )
+        self.terms = Counter(
+            "longtask_operator_admission_terms_total",
+            "How often this process became the one that lets tasks start",
+            registry=registry,
+        )
         self.tasks = Gauge(
             "longtask_operator_tasks", "Tasks in the operator's picture", registry=registry
         )

@@ -1,6 +1,7 @@
 """List everything, at the start and every minute: what no watch brought is found here."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from longtask_adapters.kube import errors, informer, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_crds import names
 from longtask_crds.names import ObjectKey
-from longtask_operator import health, metrics, mirror
+from longtask_operator import election, health, metrics, mirror
 from longtask_operator.rules import pods
 
 _logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Resync:
         *,
         state: health.Health,
         hearing: Hearing,
+        admission: election.Admission,
         counted: metrics.Metrics,
         add: Callable[[ObjectKey], None],
         clock: Callable[[], datetime],
@@ -69,12 +71,16 @@ class Resync:
         self._namespace = namespace
         self._health = state
         self._hearing = hearing
+        self._admission = admission
         self._metrics = counted
         self._add = add
         self._clock = clock
 
     async def run(self, every: float) -> None:
-        """Resync for ever, each so many seconds; failures are logged and tried again soon."""
+        """Resync for ever, each so many seconds, and at once when the lease was got.
+
+        Failures are logged and tried again soon.
+        """
         while True:
             try:
                 await self.once()
@@ -85,11 +91,14 @@ class Resync:
                 unknown = not isinstance(error, errors.ClusterError)
                 _logger.warning("Could not list", extra={"cause": str(error)}, exc_info=unknown)
                 pause = min(every, 2.0)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._admission.gained.wait()
 
     async def once(self) -> None:
         """List everything once, and queue each task for which there may be something to do."""
-        await self.absorb()
+        with self._admission.catching_up():
+            await self.absorb()
         self._metrics.resyncs.labels("done").inc()
         self._metrics.tasks.set(len(self._mirror.tasks))
         self._health.resynced_at = time.monotonic()

@@ -27,6 +27,9 @@ class Settings(CommonSettings):
     callback_schedule: Numbers = (*(0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),)
     """The pause before each try of a callback, in seconds."""
 
+    pod_name: str = "longtask-operator"
+    """Our pod, as the lease names its holder to people."""
+
     resync_seconds: float = Field(default=60, gt=0)
     """How often everything is listed again."""
 

@@ -10,7 +10,7 @@ from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_crds import address_guard, delivery, effective, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_queue, a_task, an_attempt
-from longtask_operator import health, metrics, resync, wiring
+from longtask_operator import election, health, metrics, resync, wiring
 from longtask_operator.rules import decisions, job_manifest, pods
 
 INSTALLATION = effective.Installation(
@@ -72,6 +72,15 @@ def a_world(task: v1alpha1.LongTask | None = None, **values: Any) -> decisions.W
     return decisions.World(**(given | values))
 
 
+def an_admission() -> election.Admission:
+    """Return the admission of an operator that holds the lease for ever."""
+    admission = election.Admission(clock=lambda: 0.0)
+    admission.hold(until=1.0)
+    with admission.catching_up():
+        pass
+    return admission
+
+
 class Operator:
     """An operator over a Kubernetes in memory: the test says when it looks and when it hears."""
 
@@ -96,6 +105,7 @@ class Operator:
         self.metrics = _METRICS
         self.health = health.Health()
         self.hearing = resync.Hearing()
+        self.admission = an_admission()
         connection = Connection(self.kubernetes, user_agent="test")
         parts = wiring.assemble(
             connection,
@@ -106,6 +116,7 @@ class Operator:
             surroundings=SURROUNDINGS,
             secrets_namespace="longtask",
             schedule=(0, 5),
+            may_admit=self.admission.may_admit,
             counted=self.metrics,
             clock=lambda: self.kubernetes.now,
         )
@@ -117,6 +128,7 @@ class Operator:
             NAMESPACE,
             state=self.health,
             hearing=self.hearing,
+            admission=self.admission,
             counted=self.metrics,
             add=lambda key: self._wake([key]),
             clock=lambda: self.kubernetes.now,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_crds import address_guard, effective
 from longtask_crds.names import ObjectKey
-from longtask_operator import cluster, health, keys, metrics, mirror, resync, work_queue
+from longtask_operator import cluster, election, health, keys, metrics, mirror, resync, work_queue
 from longtask_operator.rules import job_manifest
 from longtask_operator.settings import Settings
 from longtask_operator.tasks import announce, apply, observe, reconcile
@@ -37,6 +38,7 @@ def assemble(
     surroundings: job_manifest.Surroundings,
     secrets_namespace: str,
     schedule: tuple[int, ...],
+    may_admit: Callable[[], bool],
     counted: metrics.Metrics,
     clock: Callable[[], datetime],
 ) -> Parts:
@@ -51,6 +53,7 @@ def assemble(
         surroundings: What each Job gets alike.
         secrets_namespace: The namespace of the Secret with the owners' callback keys.
         schedule: The pause before each try of a callback, in seconds.
+        may_admit: Tells whether tasks may be claimed now.
         counted: The numbers.
         clock: Tells the time, in UTC.
     """
@@ -61,7 +64,7 @@ def assemble(
     reconciler = reconcile.Reconciler(
         seen,
         kubernetes,
-        observe.Observer(seen, kubernetes, installation, guard),
+        observe.Observer(seen, kubernetes, installation, guard, may_admit),
         applier,
         announce.Announcer(kubernetes, counted),
         counted,
@@ -90,6 +93,16 @@ class Operator:
                 settings.guard, count=lambda what: counted.callback_tries.labels(what).inc()
             )
             stack.push_async_callback(sender.close)
+            admission = election.Admission()
+            counted.is_admitting.set_function(admission.may_admit)
+            candidate = election.Election(
+                # Of its own: a renewal must not wait until other writes are done.
+                Connection(transport, user_agent=cluster.USER_AGENT),
+                settings.namespace,
+                f"{settings.pod_name}_{uuid.uuid4()}",
+                admission=admission,
+                counted=counted,
+            )
             parts = assemble(
                 connection,
                 sender,
@@ -99,24 +112,33 @@ class Operator:
                 surroundings=settings.surroundings,
                 secrets_namespace=settings.secrets_namespace,
                 schedule=settings.callback_schedule,
+                may_admit=admission.may_admit,
                 counted=counted,
                 clock=_now,
             )
             self._queue = work_queue.WorkQueue(parts.reconciler.reconcile, parts.mirror.lane_of)
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)
+            # In this order at the end: nothing is claimed, what is on its way comes to its end,
+            # and another operator may go on.
+            stack.push_async_callback(candidate.let_go)
             stack.push_async_callback(self._queue.close)
+            stack.callback(admission.give_up)
             lister = resync.Resync(
                 parts.mirror,
                 connection,
                 settings.namespace,
                 state=self._health,
                 hearing=self.hearing,
+                admission=admission,
                 counted=counted,
                 add=self.add,
                 clock=_now,
             )
             await _start(stack, self._health.beat())
+            # Before the first lists: those made without the lease would have to be made again.
+            await candidate.once()
+            await _start(stack, candidate.run())
             await _start(stack, lister.run(settings.resync_seconds))
             await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
             yield parts.mirror

@@ -393,6 +393,7 @@ async def test_a_resync_that_fails_is_tried_again(
         NAMESPACE,
         state=operator.health,
         hearing=operator.hearing,
+        admission=operator.admission,
         counted=operator.metrics,
         add=lambda _key: listed.set(),
         clock=lambda: kubernetes.now,

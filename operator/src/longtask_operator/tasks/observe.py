@@ -1,5 +1,7 @@
 """Gather the world of one task: from the mirror, and live where the mirror may not be believed."""
 
+from collections.abc import Callable
+
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
 from longtask_crds import address_guard, effective, names, queueing, v1alpha1
@@ -16,11 +18,13 @@ class Observer:
         kubernetes: cluster.Cluster,
         installation: effective.Installation,
         guard: address_guard.Guard,
+        may_admit: Callable[[], bool],
     ) -> None:
         self._mirror = seen
         self._cluster = kubernetes
         self._installation = installation
         self._guard = guard
+        self._may_admit = may_admit
 
     async def observe(self, task: v1alpha1.LongTask, *, is_live: bool = False) -> decisions.World:
         """Return all that is known of a task.
@@ -52,7 +56,8 @@ class Observer:
                 if judged
                 else None
             ),
-            has_slot=waits and self._mirror.index.may_start(key),
+            # Asked when nothing more is waited for: a claim's write follows at once.
+            has_slot=waits and self._mirror.index.may_start(key) and self._may_admit(),
             queue_exists=self._mirror.queues.get(queue) is not None,
             job=self._mirror.job(key.sibling(job_name)),
             pod=self._mirror.pod_of(task),
