@@ -13,7 +13,7 @@ from longtask_api import server
 
 def env(deployment: Object) -> dict[str, str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return {entry["name"]: entry["value"] for entry in container["env"]}
+    return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
 
 
 def api_server_cidrs(objects: list[Object], component: str) -> list[str]:
@@ -37,7 +37,7 @@ def test_lint_finds_nothing() -> None:
     [
         ("nonsense=1", "nonsense"),
         ("ingress.enable=true", "/ingress"),
-        ("operator.replicaCount=2", "/operator"),
+        ("operator.replicaCount=two", "/operator/replicaCount"),
         ("api.service.type=NodePort", "/api/service"),
         ("taskNamespaces={a,b}", "/taskNamespaces"),
         ("taskNamespaces={}", "/taskNamespaces"),
@@ -228,6 +228,7 @@ def test_great_numbers_arrive_as_they_were_written() -> None:
         "callbacks": {"schedule": [0, 1_000_000, 31_536_000]},
         "defaultQueue": {"maxRunning": 2_000_000},
         "api": {"replicaCount": 1_000_000},
+        "operator": {"replicaCount": 1_000_000},
         "tasks": {"resourceCap": {"memory": 16_000_000_000}},
     }
     objects = render(values=values)
@@ -239,10 +240,20 @@ def test_great_numbers_arrive_as_they_were_written() -> None:
         == '{"cpu":"4","ephemeral-storage":"10Gi","memory":16000000000}'
     )
     queue = one(objects, "LongTaskQueue", "default")
-    for number in (api["spec"]["replicas"], queue["spec"]["maxRunning"]):
+    replicas = [deployment["spec"]["replicas"] for deployment in (api, operator)]
+    for number in (*replicas, queue["spec"]["maxRunning"]):
         assert isinstance(number, int)
     (limits,) = one(objects, "LimitRange", "longtask")["spec"]["limits"]
     assert int(limits["max"]["memory"]) == 16_000_000_000
+
+
+def test_an_upgrade_ends_no_operator_before_the_next_one_is_ready() -> None:
+    operator = one(render("operator.replicaCount=2"), "Deployment", "longtask-operator")["spec"]
+    assert operator["replicas"] == 2
+    assert operator["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    (container,) = operator["template"]["spec"]["containers"]
+    (pod_name,) = (e for e in container["env"] if e["name"] == "LONGTASK_POD_NAME")
+    assert pod_name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
 
 
 def test_the_api_serves_on_until_nobody_sends_to_it() -> None:

@@ -63,10 +63,13 @@ OPERATOR_MAY: Rights = [
     (TASKS, "list", "events"),
     (TASKS, "create", "events.events.k8s.io"),
     (TASKS, "get", "secrets"),
+    (TASKS, "get patch", "leases.coordination.k8s.io=longtask-admission"),
+    (TASKS, "create", "leases.coordination.k8s.io"),
     (RELEASE, "get patch", KEYS),
 ]
 OPERATOR_MAY_NOT: Rights = [
     (TASKS, "list watch create patch delete", "secrets"),
+    (TASKS, "get list patch delete", "leases.coordination.k8s.io"),
     (RELEASE, "list", "secrets"),
     (RELEASE, "get patch", TOKEN),
     (TASKS, "create update delete", "pods"),

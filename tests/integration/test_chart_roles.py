@@ -15,11 +15,11 @@ import pytest
 import chart_support
 import longtask_api.cluster
 import longtask_operator.cluster
-from longtask_adapters.kube import errors, informer, kinds, secrets
+from longtask_adapters.kube import errors, informer, kinds, leases, secrets
 from longtask_adapters.kube.cache import Cache
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import Request, Response
-from longtask_crds import signing_keys
+from longtask_crds import names, signing_keys
 from longtask_crds.names import ObjectKey
 from longtask_crds.testing import NOW, a_task, with_status
 from longtask_operator import handlers, testing
@@ -192,6 +192,16 @@ async def test_the_operators_rights() -> None:
         lambda: secrets.read(connection, A),
         lambda: secrets.read(connection, KEYS),
         lambda: secrets.write(connection, a_secret(KEYS), {"a": "b"}),
+    )
+    lease = leases.Lease(ObjectKey(TASKS, names.ADMISSION_LEASE), "1", "", 15, 0)
+    await server.ask(
+        lambda: leases.read(connection, lease.key),
+        *(
+            lambda seen=seen: leases.take(
+                connection, lease.key, seen, holder="a", seconds=15, now=NOW
+            )
+            for seen in (None, lease)
+        ),
     )
     for kind in (kinds.TASKS, kinds.TYPES, kinds.QUEUES):
         await server.ask(lambda kind=kind: informer.relist(connection, kind, TASKS, Cache()))

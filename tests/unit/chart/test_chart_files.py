@@ -95,6 +95,7 @@ def test_a_type_means_the_same_to_helm(path: Path) -> None:
         (signing_keys.KEYS_SECRET, "_helpers.tpl"),
         (names.OWNER_LABEL, "admission-policy.yaml"),
         (f"{names.GROUP}/egress", "networkpolicies.yaml"),
+        (names.ADMISSION_LEASE, "rbac.yaml"),
         *(
             (kind, "rbac.yaml")
             for kind in (names.LONGTASKS, names.LONGTASKQUEUES, names.LONGTASKTYPES)
