@@ -123,6 +123,7 @@ class Index:
         self._entries: dict[ObjectKey, Entry] = {}
         self._where: dict[ObjectKey, tuple[ObjectKey, Rank]] = {}  #: its queue, its rank there
         self._reserved: set[ObjectKey] = set()
+        self._held_back: set[ObjectKey] = set()
         self._lines: dict[ObjectKey, _Line] = {}
         self._defaults: dict[ObjectKey, v1alpha1.TypeDefaults] = {}
         self._of_type: dict[ObjectKey, set[ObjectKey]] = {}
@@ -139,6 +140,7 @@ class Index:
         made_room = self._leave(key)
         if entry is None:
             self._entries.pop(key, None)
+            self._held_back.discard(key)
         else:
             self._entries[key] = entry
             if entry.type:
@@ -185,10 +187,22 @@ class Index:
         self._reserved.add(key)
         self._again(key)
 
+    def hold_back(self, key: ObjectKey) -> set[ObjectKey]:
+        """Pass a waiting task over: it cannot be started, and is to block nobody.
+
+        It keeps its position. Returns the queues in which others may start by that.
+        """
+        if key not in self._entries:
+            return set()
+        self._held_back.add(key)
+        return self._again(key)
+
     def release(self, key: ObjectKey) -> None:
-        """Count the task as what it is again."""
-        self._reserved.discard(key)
-        self._again(key)
+        """Count a task that was reserved or held back as what it is again."""
+        if key in self._reserved or key in self._held_back:
+            self._reserved.discard(key)
+            self._held_back.discard(key)
+            self._again(key)
 
     # --- what it is asked
 
@@ -290,6 +304,8 @@ class Index:
         line = self._lines.setdefault(queue, _Line())
         if entry.standing is Standing.HOLDING or key in self._reserved:
             line.hold(rank, entry.owner)
+        elif key in self._held_back:
+            line.hold_back(rank)
         else:
             line.wait(rank, entry.owner)
 
@@ -304,10 +320,13 @@ class Index:
         self._tidy(queue)
         return {queue} if limited else set()
 
-    def _again(self, key: ObjectKey) -> None:
-        if (entry := self._entries.get(key)) is not None:
-            self._leave(key)
-            self._enter(key, entry)
+    def _again(self, key: ObjectKey) -> set[ObjectKey]:
+        entry = self._entries.get(key)
+        if entry is None:
+            return set()
+        made_room = self._leave(key)
+        self._enter(key, entry)
+        return made_room
 
     def _tidy(self, queue: ObjectKey) -> None:
         line = self._lines[queue]
@@ -327,7 +346,8 @@ class _Line:
         self.spec: v1alpha1.LongTaskQueueSpec | None = None
         self.waiting: SortedList[Rank] = SortedList()
         self.holders: dict[Rank, str] = {}  #: and their owners
-        self._owners: dict[Rank, str] = {}  #: of those who wait
+        self._held_back: SortedList[Rank] = SortedList()  #: those who wait and are passed over
+        self._owners: dict[Rank, str] = {}  #: of all others who wait
         self.shares: _Shares | None = None  #: only where owners have a limit
 
     @property
@@ -350,6 +370,10 @@ class _Line:
         if self.shares:
             self.shares.wait(rank, owner)
 
+    def hold_back(self, rank: Rank) -> None:
+        self.waiting.add(rank)
+        self._held_back.add(rank)
+
     def hold(self, rank: Rank, owner: str) -> None:
         self.holders[rank] = owner
         if self.shares:
@@ -362,8 +386,9 @@ class _Line:
                 self.shares.hold(owner, -1)
         else:
             self.waiting.remove(rank)
-            del self._owners[rank]
-            if self.shares:
+            if self._owners.pop(rank, None) is None:
+                self._held_back.remove(rank)
+            elif self.shares:
                 self.shares.leave(rank, owner)
 
     @property
@@ -376,8 +401,11 @@ class _Line:
 
     def may_start(self, rank: Rank, owner: str) -> bool:
         free = self._free
+        if rank not in self._owners:
+            return False
         if self.shares is None:
-            return free is None or self.waiting.bisect_left(rank) < free
+            ahead = self.waiting.bisect_left(rank) - self._held_back.bisect_left(rank)
+            return free is None or ahead < free
         if free is None:
             return self.shares.may_start(rank, owner)
         return rank in self.shares.startable(free)
@@ -394,7 +422,8 @@ class _Line:
         free = self._free
         if self.shares is not None:
             return self.shares.startable(free)
-        return list(self.waiting) if free is None else list(self.waiting.islice(stop=free))
+        passed_on = (rank for rank in self.waiting if rank in self._owners)
+        return list(itertools.islice(passed_on, free))
 
 
 class _Shares:

@@ -108,6 +108,11 @@ class Mirror:
         name = queue.name if queue else None
         return decide.is_settled(task, name, queue_exists=queue in self.queues)
 
+    def hold_back(self, key: ObjectKey) -> None:
+        """Let others start before a task that cannot, until the index is told to release it."""
+        for queue in self.index.hold_back(key):
+            self._wake(self.index.startable(queue))
+
     # --- pods and Jobs ---
 
     def put_pod(self, pod: pods.Pod) -> None:

@@ -192,6 +192,31 @@ def test_a_claim_in_flight_may_not_end_in_a_queue_that_was_filled_or_paused_mean
     assert not index.may_start(a)
 
 
+@pytest.mark.parametrize("limits", [spec(maxRunning=1), spec(maxRunning=1, maxRunningPerOwner=1)])
+def test_who_is_held_back_keeps_the_place_in_line_and_blocks_nobody(
+    limits: v1alpha1.LongTaskQueueSpec,
+) -> None:
+    index = an_index(THREE, limits)
+    a = QUEUE.sibling("a")
+    assert index.hold_back(a) == {QUEUE}
+    assert startable(index) == "b"
+    assert not index.may_start(a)
+    place = index.place(a)
+    assert place is not None
+    assert place.position == 1
+    index.release(a)
+    assert startable(index) == "a"
+
+
+def test_who_is_made_anew_is_not_held_back() -> None:
+    index = an_index(THREE, spec(maxRunning=1))
+    a = QUEUE.sibling("a")
+    index.hold_back(a)
+    index.update(a, None)
+    index.update(a, waits())
+    assert startable(index) == "a"
+
+
 def test_who_leaves_a_limited_queue_makes_room() -> None:
     index = an_index(THREE | {"r": holds()}, spec(maxRunning=1))
     r = QUEUE.sibling("r")
@@ -329,6 +354,7 @@ class Recounted(RuleBasedStateMachine):
         self.specs: dict[ObjectKey, v1alpha1.LongTaskQueueSpec] = {}
         self.defaults: dict[ObjectKey, v1alpha1.TypeDefaults] = {}
         self.reserved: set[ObjectKey] = set()
+        self.held_back: set[ObjectKey] = set()
         for queue, given_limits in zip(QUEUES, limits, strict=True):
             self.queue_changes(queue, given_limits)
 
@@ -342,11 +368,21 @@ class Recounted(RuleBasedStateMachine):
         self.change(key, None)
 
     def change(self, key: ObjectKey, entry: Entry | None) -> None:
-        before = {queue: set(self.index.startable(queue)) for queue in QUEUES}
+        before = self.may_start()
         made_room = self.index.update(key, entry)
         keep(self.entries, key, entry)
-        for queue in QUEUES:
-            news = set(self.index.startable(queue)) - before[queue] - {key}
+        if entry is None:
+            self.held_back.discard(key)
+        self.check_all_are_told(before, made_room, key)
+
+    def may_start(self) -> dict[ObjectKey, set[ObjectKey]]:
+        return {queue: set(self.index.startable(queue)) for queue in QUEUES}
+
+    def check_all_are_told(
+        self, before: dict[ObjectKey, set[ObjectKey]], made_room: set[ObjectKey], key: ObjectKey
+    ) -> None:
+        for queue, after in self.may_start().items():
+            news = after - before[queue] - {key}
             assert not news or queue in made_room, "somebody may start and nobody is told"
 
     @rule(queue=st.sampled_from(QUEUES), limits=LIMITS | st.none())
@@ -374,6 +410,15 @@ class Recounted(RuleBasedStateMachine):
         else:
             self.index.release(key)
             self.reserved.discard(key)
+            self.held_back.discard(key)
+
+    @rule(key=st.sampled_from(TASKS))
+    def a_start_fails(self, key: ObjectKey) -> None:
+        before = self.may_start()
+        made_room = self.index.hold_back(key)
+        if key in self.entries:
+            self.held_back.add(key)
+        self.check_all_are_told(before, made_room, key)
 
     # The recount: no structure, no memory.
 
@@ -405,7 +450,7 @@ class Recounted(RuleBasedStateMachine):
         running, found = len(holders), []
         for key in self.of(queue):
             owner = self.entries[key].owner
-            if self.is_holding(key):
+            if self.is_holding(key) or key in self.held_back:
                 continue
             if limits.max_running is not None and running >= limits.max_running:
                 continue

@@ -16,7 +16,8 @@ class LongTaskQueueSpec(Model):
     """How many tasks of this queue may run at once; no limit when absent."""
 
     max_running_per_owner: Count | None = None
-    """How many tasks of one owner may run at once; no limit when absent. Not yet acted upon."""
+    """How many tasks of one owner may run at once; no limit when absent. Whoever
+    runs that many is passed over, and blocks nobody."""
 
     paused: bool | None = None
     """While true, no task of this queue is started; those that run go on."""

@@ -13,6 +13,9 @@ from longtask_operator import cluster, metrics, mirror
 from longtask_operator.rules import decide, decisions, status
 from longtask_operator.tasks import announce, apply, observe
 
+#: What keeps one task from its start keeps all others too.
+_NOBODYS_FAULT = (errors.Unavailable, errors.TooManyRequests, errors.NoRight)
+
 
 class Reconciler:
     """Every wake-up leads here; the work queue sees to it that a task has one pass at a time."""
@@ -41,6 +44,17 @@ class Reconciler:
         Raises:
             ClusterError: The step was not done, or not known to be done.
         """
+        self._mirror.index.release(key)
+        try:
+            return await self._look(key)
+        except _NOBODYS_FAULT:
+            raise
+        except Exception:
+            # While the work queue lets it rest, the next one in line has its turn.
+            self._mirror.hold_back(key)
+            raise
+
+    async def _look(self, key: ObjectKey) -> float | None:
         task = self._mirror.tasks.get(key)
         if task is None:
             return None
