@@ -42,7 +42,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many who wait.")] = 20,
     form: options.Output = options.Format.TABLE,
 ) -> None:
-    """Look at a queue, and at the tasks that wait in it, the next one first."""
+    """Look at a queue, and at those who wait in it."""
     with session.of(context).open() as connection:
         found = connection.queue(name, limit=limit)
     if form is options.Format.TABLE:
