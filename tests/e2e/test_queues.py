@@ -1,5 +1,6 @@
 """A queue as all three doors show it, and what moves it: priority, pause, resume."""
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def test_a_paused_queue_holds_its_tasks_and_a_resumed_one_starts_them_in_order(
     ran = [task.status.attempts or [] for task in tasks(kubectl, queue)]
     spans = sorted((one.claimed_at, one.finished_at, one.job_name) for (one,) in ran)
     assert [next(n for n in names if job.startswith(n)) for *_, job in spans] == names
-    for (_, before, _), (after, _, _) in zip(spans, spans[1:], strict=False):
+    for (_, before, _), (after, _, _) in itertools.pairwise(spans):
         assert before is not None
         assert after is not None
         assert before <= after

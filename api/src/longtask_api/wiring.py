@@ -25,6 +25,7 @@ from longtask_api.services import (
 from longtask_api.settings import Settings
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.supervisor import Supervisor
+from longtask_crds import queueing
 
 #: A request each: more than one replica has under way while the API server answers in time.
 _WRITES_AT_ONCE = 100
@@ -67,7 +68,7 @@ async def running(
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
     cluster = Cluster(connection)
     metrics = Metrics()
-    task_kind = kinds.TASKS.slimmed(kinds.without_inputs)
+    task_kind = kinds.TASKS.slimmed(kinds.without_inputs).packed(queueing.rests)
     task_informer = Informer(connection, task_kind, settings.namespace)
     type_informer = Informer(connection, kinds.TYPES, settings.namespace)
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)

@@ -45,6 +45,11 @@ def standing(task: v1alpha1.LongTask) -> Standing:
     return Standing.WAITING
 
 
+def rests(task: v1alpha1.LongTask) -> bool:
+    """Tell whether little happens to the task for long: it waits, or it is over."""
+    return standing(task) is not Standing.HOLDING
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """All that the queues need to know of a task."""

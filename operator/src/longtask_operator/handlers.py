@@ -87,7 +87,8 @@ async def configure(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> No
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.inactivity_timeout = 70
-    settings.watching.chunk_size = 500
+    # Of the largest tasks that is 40 MB, decoded.
+    settings.watching.chunk_size = 25
     settings.networking.error_backoffs = CappedJitter(1, 15)
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10

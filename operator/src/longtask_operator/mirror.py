@@ -22,11 +22,6 @@ def _without_input_once_judged(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
     return task if task.status.observed_generation is None else kinds.without_inputs(task)
 
 
-def _rests(task: v1alpha1.LongTask) -> bool:
-    """Tell whether nothing is asked of a task for long: it waits, or it is over."""
-    return queueing.standing(task) is not queueing.Standing.HOLDING
-
-
 class Mirror:
     """All tasks, types and queues, the index of the queues, and the pods and Jobs of attempts.
 
@@ -35,7 +30,9 @@ class Mirror:
     """
 
     def __init__(self, wake: Callable[[Iterable[ObjectKey]], None]) -> None:
-        self.tasks: Cache[v1alpha1.LongTask] = Cache(_without_input_once_judged, packs=_rests)
+        self.tasks: Cache[v1alpha1.LongTask] = Cache(
+            _without_input_once_judged, packs=queueing.rests
+        )
         self.types: Cache[v1alpha1.LongTaskType] = Cache()
         self.queues: Cache[v1alpha1.LongTaskQueue] = Cache()
         self.index = queueing.Index()

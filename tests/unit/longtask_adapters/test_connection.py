@@ -327,6 +327,7 @@ class Told:
 
     def __init__(self, status: int, *lines: Any) -> None:
         self.status = status
+        self.size = 0
         self.headers: dict[str, str] = {}
         self._lines = [
             line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines

@@ -326,6 +326,30 @@ async def test_a_long_list_comes_page_by_page(server: Server, real: connection.C
     assert second == f"{first}&continue=a+b"
 
 
+@pytest.mark.parametrize(
+    ("bytes_each", "second"),
+    [
+        pytest.param(65_536, 15, id="of-large-objects-few"),
+        pytest.param(2_500, 415, id="of-usual-ones-many"),
+        pytest.param(100, 500, id="of-small-ones-as-many-as-are-wanted"),
+        pytest.param(1_500_000, 10, id="some-at-least"),
+    ],
+)
+async def test_a_page_is_as_long_as_its_objects_let_it(
+    server: Server, real: connection.Connection, bytes_each: int, second: int
+) -> None:
+    item = {"text": "x" * (bytes_each - 14)}
+    pages = [
+        {"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [item] * 10},
+        {"metadata": {"resourceVersion": "7"}, "items": []},
+    ]
+    server.answer = lambda request: json_answer(pages.pop(0))(request)
+    async for _ in real.pages(PATH):
+        pass
+    limits = [int(request.query["limit"]) for request, _ in server.asked]
+    assert limits == [10, pytest.approx(second, rel=0.02)]
+
+
 async def test_a_watch_is_read_line_by_line(server: Server, real: connection.Connection) -> None:
     large = {"type": "ADDED", "object": {"text": "x" * 300_000}}
     mark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}

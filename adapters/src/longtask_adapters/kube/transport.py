@@ -60,6 +60,10 @@ class Response(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The headers, by names in any case."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes of the body were read so far; 0 where nothing was written down."""
+
     async def read(self) -> bytes:
         """Return the whole body; raise Unavailable if it breaks off, as the others do."""
 
@@ -154,10 +158,13 @@ class _HttpResponse:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        self.size = 0
 
     async def read(self) -> bytes:
         with _translated(self._request):
-            return await self._response.read()
+            body = await self._response.read()
+        self.size = len(body)
+        return body
 
     async def json(self) -> Any:
         return deep_json.loads(await self.read())

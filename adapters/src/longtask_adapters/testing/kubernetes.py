@@ -333,12 +333,15 @@ class _Answer:
     ) -> None:
         self.status = status
         self.headers: Mapping[str, str] = headers or {}
+        self.size = 0
         self._value = value
         self._watch = watch
         self._stream = stream
 
     async def read(self) -> bytes:
-        return json.dumps(self._value).encode()
+        body = json.dumps(self._value).encode()
+        self.size = len(body)
+        return body
 
     async def json(self) -> Any:
         return self._value
