@@ -56,6 +56,7 @@ class EffectiveSpec:
     queue: str
     priority: int
     resources: v1alpha1.Resources
+    queue_seconds: int | None
     start_seconds: int
     run_seconds: int
     run_as_user: int
@@ -84,6 +85,7 @@ def effective_spec(
         queue=queue_of(spec, defaults),
         priority=priority_of(spec, defaults),
         resources=_resources(spec.resources, defaults.resources, installation),
+        queue_seconds=queue_seconds_of(spec, defaults),
         start_seconds=_first(own_times.start_seconds, type_times.start_seconds, 600),
         run_seconds=_first(own_times.run_seconds, type_times.run_seconds, 86_400),
         run_as_user=_first(security.run_as_user, DEFAULT_USER),
@@ -106,6 +108,14 @@ def priority_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> int:
     """Return the task's minutes of head start in its queue."""
     of_type = defaults.priority if defaults else None
     return _first(wish.priority, of_type, DEFAULT_PRIORITY)
+
+
+def queue_seconds_of(
+    spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None
+) -> int | None:
+    """Return for how many seconds the task may wait in its queue; None is no limit."""
+    given = (spec.timeouts, defaults.timeouts if defaults else None)
+    return next((t.queue_seconds for t in given if t and t.queue_seconds is not None), None)
 
 
 def over_cap(resources: v1alpha1.Resources, cap: v1alpha1.ResourceAmounts) -> list[str]:

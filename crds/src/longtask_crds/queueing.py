@@ -10,7 +10,8 @@ import enum
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
+from datetime import datetime
 from typing import Final
 
 from sortedcontainers import SortedList
@@ -50,6 +51,11 @@ def rests(task: v1alpha1.LongTask) -> bool:
     return standing(task) is not Standing.HOLDING
 
 
+def joined_at(task: v1alpha1.LongTask) -> datetime:
+    """Return since when the task is in its queue, by the clock of the API server."""
+    return task.status.queued_at or task.metadata.created_at
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """All that the queues need to know of a task."""
@@ -67,11 +73,10 @@ class Entry:
         stands = standing(task)
         if stands is Standing.OUT:
             return None
-        since = task.status.queued_at or task.metadata.created_at
         holds = stands is Standing.HOLDING
         return cls(
             standing=stands,
-            since=int(since.timestamp()),
+            since=int(joined_at(task).timestamp()),
             type=task.spec.type,
             # Where it holds its place was settled when it got it, whatever the type says since.
             queue=(task.status.queue if holds else None) or task.spec.queue,
@@ -292,6 +297,10 @@ class Index:
         """Return the queue that the task waits in or holds a place in, or None if neither."""
         where = self._where.get(key)
         return where[0] if where else None
+
+    def of_type(self, task_type: ObjectKey) -> Set[ObjectKey]:
+        """Return the tasks of a type that wait or hold a place."""
+        return self._of_type.get(task_type, set())
 
     def rank(self, key: ObjectKey) -> Rank | None:
         """Return the sorting key of a task that waits or holds a place, or None."""

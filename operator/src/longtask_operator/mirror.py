@@ -9,7 +9,7 @@ from datetime import datetime
 
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.cache import Cache, key_of
-from longtask_crds import queueing, v1alpha1
+from longtask_crds import effective, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator.rules import decide, pods
 
@@ -61,6 +61,11 @@ class Mirror:
         unreleased = {j.task for j in self._jobs.values() if j.exists and not j.is_released}
         return self._unsettled.union(unreleased, self.index.all_startable())
 
+    def note_timer(self, key: ObjectKey) -> None:
+        """Take note that the work queue looks at a task when it is time: no resync need do so."""
+        if self.index.waits(key):
+            self._unsettled.discard(key)
+
     # --- what changes in a queue concerns others ---
 
     def _task_changed(
@@ -80,10 +85,14 @@ class Mirror:
     def _type_changed(
         self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
     ) -> None:
-        moved = self.index.set_type(_key(before, after), after.spec.defaults if after else None)
+        kind = _key(before, after)
+        moved = self.index.set_type(kind, after.spec.defaults if after else None)
         # They have another queue to record; where they stood, others may be first now.
-        self._unsettled.update(moved)
-        self._wake(moved)
+        concerned = set(moved)
+        if _queue_seconds(before) != _queue_seconds(after):
+            concerned |= self.index.of_type(kind)
+        self._unsettled.update(concerned)
+        self._wake(concerned)
         for queue in set(moved.values()):
             self._wake(self.index.startable(queue))
 
@@ -102,8 +111,15 @@ class Mirror:
 
     def _is_settled(self, key: ObjectKey, task: v1alpha1.LongTask) -> bool:
         queue = self.index.queue_of(key)
-        name = queue.name if queue else None
-        return decide.is_settled(task, name, queue_exists=queue in self.queues)
+        of_type = self.types.get(key.sibling(task.spec.type)) if task.spec.type else None
+        return decide.is_settled(
+            task,
+            queue.name if queue else None,
+            queue_exists=queue in self.queues,
+            queue_seconds=effective.queue_seconds_of(
+                task.spec, of_type.spec.defaults if of_type else None
+            ),
+        )
 
     def hold_back(self, key: ObjectKey) -> None:
         """Let others start before a task that cannot, until the index is told to release it."""
@@ -209,6 +225,11 @@ class Mirror:
         for pod in list(self._pods.get(key, {}).values()):
             if pod.job_name in jobs:
                 self.drop_pod(key, pod.uid)
+
+
+def _queue_seconds(task_type: v1alpha1.LongTaskType | None) -> int | None:
+    defaults = task_type.spec.defaults if task_type else None
+    return defaults.timeouts.queue_seconds if defaults and defaults.timeouts else None
 
 
 def _key(before: v1alpha1.Resource | None, after: v1alpha1.Resource | None) -> ObjectKey:

@@ -48,6 +48,7 @@ class Reason(enum.StrEnum):
     EVICTED = "Evicted"  #: the pod used more than its share of the node
     DISRUPTED = "Disrupted"  #: the pod was preempted, drained or lost with its node
     CANCELLED = "Cancelled"  #: somebody asked for it
+    QUEUE_TIMEOUT = "QueueTimeout"  #: it waited for its queue longer than `queueSeconds`
     START_TIMEOUT = "StartTimeout"  #: the container did not start within `startSeconds`
     RUN_TIMEOUT = "RunTimeout"  #: the container ran longer than `runSeconds`
     JOB_LOST = "JobLost"  #: the Job or its pod vanished before the outcome was read

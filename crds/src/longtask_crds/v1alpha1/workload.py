@@ -106,7 +106,7 @@ class Timeouts(Model):
     """How long each part may take, in seconds."""
 
     queue_seconds: Seconds | None = None
-    """The longest wait in the queue; no limit when absent. Not yet acted upon."""
+    """The longest wait in the queue, whatever the cause; no limit when absent."""
 
     start_seconds: Seconds | None = None
     """The longest time from the start of an attempt until its container runs; 600 when absent."""

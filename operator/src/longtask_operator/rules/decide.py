@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods
+from longtask_operator.rules import outcome, pods, timeouts
 from longtask_operator.rules.decisions import (
     Acknowledge,
     CheckJob,
@@ -57,22 +57,25 @@ def _next_step(world: World, now: datetime) -> Decision:
     if world.task.is_finished:
         return _after_the_end(world, now)
     if not world.task.status.attempts:
-        return _before_the_start(world)
+        return _before_the_start(world, now)
     attempt = world.task.status.attempts[-1]
     if world.pod is None:
         return _without_pod(world, attempt, now)
     return _with_pod(world, attempt, world.pod, now)
 
 
-def _before_the_start(world: World) -> Decision:
+def _before_the_start(world: World, now: datetime) -> Decision:
     if world.task.spec.cancel:
         return Finish(outcome.cancelled())
     if world.refusal is not None:
         return Finish(world.refusal)
     if world.has_slot:
         return Claim(attempt=1, job_name=world.job_name)
+    due = timeouts.first_due(world.task, queue_seconds=world.spec.queue_seconds)
+    if due is not None and now >= due.at:
+        return Finish(outcome.failed(due.reason, due.message))
     if is_enqueued(world.task, world.queue, queue_exists=world.queue_exists):
-        return Wait()
+        return Wait(until=due.at if due else None)
     if world.queue_exists:
         return Enqueue(None, None)
     return Enqueue(_no_queue(world.queue), Reason.QUEUE_NOT_FOUND)
@@ -95,13 +98,20 @@ def is_unseen(task: v1alpha1.LongTask) -> bool:
     return seen is not None and seen < task.metadata.generation
 
 
-def is_settled(task: v1alpha1.LongTask, queue: str | None, *, queue_exists: bool) -> bool:
+def is_settled(
+    task: v1alpha1.LongTask,
+    queue: str | None,
+    *,
+    queue_exists: bool,
+    queue_seconds: int | None,
+) -> bool:
     """Tell whether nothing is to do for a task until it, its queue or its Job changes.
 
     Args:
         task: The task.
         queue: The queue that it waits in or holds a place in; None if neither.
         queue_exists: Whether there is such a queue.
+        queue_seconds: How long it may wait there; None is no limit.
     """
     if task.metadata.deletion_timestamp is not None:
         return queueing.standing(task) is queueing.Standing.OUT
@@ -111,7 +121,8 @@ def is_settled(task: v1alpha1.LongTask, queue: str | None, *, queue_exists: bool
         entry = task.status.callback
         return entry is None or entry.state is not v1alpha1.CallbackState.PENDING
     waits = queueing.standing(task) is queueing.Standing.WAITING
-    return waits and queue is not None and is_enqueued(task, queue, queue_exists=queue_exists)
+    told = queue is not None and is_enqueued(task, queue, queue_exists=queue_exists)
+    return waits and told and queue_seconds is None
 
 
 def _no_queue(name: str) -> str:

@@ -134,7 +134,11 @@ def _finished(
 ) -> v1alpha1.LongTaskStatus:
     message = ended.message[: names.MESSAGE_MAX]
     succeeded = ended.phase is _Phase.SUCCEEDED
-    refused = not status.attempts and ended.phase is _Phase.FAILED
+    refused = (
+        not status.attempts
+        and ended.phase is _Phase.FAILED
+        and ended.reason is not Reason.QUEUE_TIMEOUT  # it might have run, had there been a place
+    )
     accepted = (
         Change(ConditionType.ACCEPTED, _Status.FALSE, ended.reason, message)
         if refused

@@ -117,6 +117,7 @@ class Reconciler:
         if isinstance(decided, decisions.Wait):
             if decided.until is None:
                 return None
+            self._mirror.note_timer(key_of(world.task))
             return max(0.0, (decided.until - self._clock()).total_seconds())
         news: decisions.Write | status.Delivered | None
         if isinstance(decided, decisions.Write):

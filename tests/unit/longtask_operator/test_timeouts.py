@@ -1,0 +1,153 @@
+"""When a task has had its time, and that nothing is done for it before."""
+
+import datetime
+from typing import Any
+
+import pytest
+
+from longtask_crds import v1alpha1
+from longtask_crds.testing import NOW, a_queue, a_task, a_type, an_attempt, with_meta, with_status
+from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
+from longtask_operator.rules import timeouts
+from longtask_operator.testing import Operator
+
+
+def later(seconds: float) -> datetime.datetime:
+    return NOW + datetime.timedelta(seconds=seconds)
+
+
+WAITS = a_task(type="x")
+
+
+@pytest.mark.parametrize(
+    ("task", "queue_seconds", "due"),
+    [
+        pytest.param(WAITS, None, None, id="without-a-limit-it-waits-for-ever"),
+        pytest.param(WAITS, 60, later(60), id="a-wait-begins-with-the-task"),
+        pytest.param(
+            with_status(WAITS, queued_at=later(5)), 60, later(65), id="and-where-it-is-recorded"
+        ),
+        pytest.param(
+            with_status(WAITS, attempts=[an_attempt()]), 60, None, id="a-claim-ends-the-wait"
+        ),
+        pytest.param(
+            with_meta(WAITS, deletion_timestamp=NOW), 60, None, id="a-deleted-one-waits-for-nothing"
+        ),
+    ],
+)
+def test_the_end_of_a_wait(
+    task: v1alpha1.LongTask, queue_seconds: int | None, due: datetime.datetime | None
+) -> None:
+    found = timeouts.first_due(task, queue_seconds=queue_seconds)
+    assert (found and found.at) == due
+    assert found is None or found.reason is Reason.QUEUE_TIMEOUT
+
+
+# --- pass after pass ---
+
+
+@pytest.fixture
+def operator() -> Operator:
+    made = Operator()
+    made.kubernetes.add(a_queue(maxRunning=0))
+    return made
+
+
+IMAGE = {"container": {"image": "x"}}
+IN_A_MINUTE = IMAGE | {"timeouts": {"queueSeconds": 60}}
+
+
+def passes(operator: Operator, seconds: float) -> None:
+    operator.kubernetes.now += datetime.timedelta(seconds=seconds)
+
+
+async def test_a_wait_ends_when_its_time_is_over(operator: Operator) -> None:
+    await operator.submit(
+        a_task(**IN_A_MINUTE, callback={"url": "https://example.com/done"}, queue="default")
+    )
+    assert await operator.look() == 60
+    passes(operator, 59)
+    assert await operator.look() == 1
+    assert operator.status().phase is v1alpha1.Phase.QUEUED
+    passes(operator, 1)
+    await operator.look()
+    status = operator.status()
+    assert status.phase is v1alpha1.Phase.FAILED
+    succeeded = conditions.find(status.conditions, ConditionType.SUCCEEDED)
+    assert succeeded is not None
+    assert succeeded.reason == "QueueTimeout"
+    assert succeeded.message == "waited for its queue longer than 60 s"
+    assert status.is_true(ConditionType.ACCEPTED), "nothing was wrong with it"
+    assert operator.kubernetes.created_jobs == []
+    assert len(operator.sender.sent) == 1
+
+
+async def test_a_type_says_how_long_its_tasks_wait(operator: Operator) -> None:
+    operator.kubernetes.add(a_type("hasty", defaults={"timeouts": {"queueSeconds": 5}}))
+    await operator.submit(a_task(type="hasty"))
+    await operator.submit(a_task("own", uid="own", type="hasty", timeouts={"queueSeconds": 9}))
+    assert await operator.look() == 5
+    assert await operator.look("own") == 9
+
+
+@pytest.mark.parametrize(
+    "missing", [False, True], ids=["in-a-queue-that-is-paused", "in-a-queue-that-is-not-there"]
+)
+async def test_whatever_it_waits_for_it_ends(operator: Operator, missing: bool) -> None:
+    operator.kubernetes.add(a_queue("night", paused=True))
+    await operator.submit(a_task(**IN_A_MINUTE, queue="away" if missing else "night"))
+    assert await operator.look() == 60
+    passes(operator, 60)
+    await operator.look()
+    assert operator.status().phase is v1alpha1.Phase.FAILED
+
+
+async def test_whoever_has_a_place_at_that_very_moment_starts(operator: Operator) -> None:
+    await operator.submit(a_task(**IN_A_MINUTE))
+    await operator.look()
+    passes(operator, 60)
+    operator.kubernetes.add(a_queue(maxRunning=1))
+    await operator.hear()
+    await operator.look()
+    assert operator.status().phase is v1alpha1.Phase.STARTING
+
+
+async def woken_by_a_resync(operator: Operator) -> set[str]:
+    operator.woken.clear()
+    await operator.resync.once()
+    return set(operator.woken)
+
+
+async def test_a_resync_costs_nothing_once_the_timers_are_set(operator: Operator) -> None:
+    """Of 1,000 who wait ten have a time of their own, and a restart forgets their timers."""
+    for number in range(1000):
+        given: dict[str, Any] = {"timeouts": {"queueSeconds": 3600}} if number % 100 == 0 else {}
+        name = f"t{number}"
+        operator.kubernetes.add(a_task(name, uid=name, **IMAGE, **given))
+    for name in await woken_by_a_resync(operator):
+        await operator.look(name)
+    assert await woken_by_a_resync(operator) == set()
+    operator.restart()
+    assert await woken_by_a_resync(operator) == {f"t{number}" for number in range(0, 1000, 100)}
+    assert await operator.look("t0") == 3600
+    assert "t0" not in await woken_by_a_resync(operator)
+
+
+async def test_another_limit_of_the_type_takes_effect_at_once(operator: Operator) -> None:
+    operator.kubernetes.add(a_type("t"))
+    await operator.submit(a_task(type="t"))
+    assert await operator.look() is None
+    operator.kubernetes.add(a_type("t", defaults={"timeouts": {"queueSeconds": 60}}))
+    assert await woken_by_a_resync(operator) == {"report"}
+    assert await operator.look() == 60
+
+
+async def test_one_whose_time_passed_while_no_operator_was_there_ends(operator: Operator) -> None:
+    await operator.submit(a_task(**IN_A_MINUTE))
+    await operator.look()
+    passes(operator, 3600)
+    operator.restart()
+    await operator.hear()  # as a watch does that is quicker than the first resync
+    assert await woken_by_a_resync(operator) == {"report"}
+    await operator.look()
+    assert operator.status().phase is v1alpha1.Phase.FAILED
