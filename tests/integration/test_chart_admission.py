@@ -4,6 +4,7 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,6 +72,14 @@ def waiting() -> Iterator[str]:
     assert made.returncode == 0, made.stderr
     yield name
     kubectl("delete", "longtask", name, "--wait=false")
+
+
+@pytest.mark.parametrize(("days", "told"), [(365, ""), (367, "more than a year ahead")])
+def test_a_task_begins_within_a_year(days: int, told: str) -> None:
+    at = datetime.now(UTC) + timedelta(days=days)
+    made = create(task("later", notBefore=at.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    assert told in made.stderr
+    assert (made.returncode == 0) == (not told)
 
 
 def test_the_policy_has_no_warnings() -> None:

@@ -214,6 +214,7 @@ FULL = {
     "timeouts": {"runSeconds": 60},
     "callback": {"url": "https://example.com/", "headers": {"X-A": "b"}},
     "notify": [{"email": "a@example.com"}],
+    "notBefore": "2026-01-02T03:04:05Z",
     "ttlSecondsAfterFinished": 60,
 }
 
@@ -251,6 +252,7 @@ def patch(attempt: Try, name: str, spec: dict[str, Any], *, dry: bool = True) ->
         pytest.param("timeouts", {"runSeconds": 61}, id="the-timeouts"),
         pytest.param("callback", {"url": "https://example.org/"}, id="the-callback"),
         pytest.param("notify", [{"email": "b@example.com"}], id="the-addresses"),
+        pytest.param("notBefore", "2026-01-02T03:04:06Z", id="the-time"),
     ],
 )
 def test_a_field_cannot_be_changed_removed_or_added(

@@ -81,6 +81,27 @@ def both(resource: str, request: Any, limit: Any) -> dict[str, Any]:
     return {"type": "x", "resources": parts}
 
 
+TIMES = (
+    "2026-01-02T03:04:05Z",
+    "2026-01-02T03:04:05+14:00",
+    "2026-01-02T03:04:05.123456789-00:30",
+    "1970-01-01T00:00:00Z",
+)
+NO_TIMES = {
+    "tomorrow": "a-word",
+    "2026-01-02": "a-day",
+    "2026-01-02T03:04:05": "no-zone",
+    "2026-01-02 03:04:05Z": "a-space",
+    "2026-01-02t03:04:05z": "small-letters",
+    "2026-02-30T03:04:05Z": "no-such-day",
+    "2026-01-02T24:00:00Z": "no-such-hour",
+    "2026-01-02T03:04:05+99:00": "no-such-zone",
+    "9999-12-31T23:59:59-01:00": "after-the-last-year",
+    "0001-01-01T00:00:00+01:00": "before-the-first-year",
+    "2026-01-02T03:04:05Z\n": "a-line-break",
+    1767323045: "a-number",
+}
+
 GOOD = [
     pytest.param({"type": "sleep"}, id="a-type"),
     pytest.param(container(command=["sh"], args=["-c", "echo $HOME"]), id="a-container"),
@@ -104,6 +125,7 @@ GOOD = [
     pytest.param(both("memory", "4Mi", 2**30), id="a-request-below-a-limit-that-is-a-number"),
     pytest.param(both("memory", "1023Mi", "1Gi"), id="a-request-below-the-limit-in-other-units"),
     *(pytest.param(container(image=image), id=f"the-image-{image[:40]}") for image in IMAGES),
+    *(pytest.param({"type": "x", "notBefore": time}, id=f"not-before-{time}") for time in TIMES),
 ]
 
 
@@ -165,6 +187,10 @@ BROKEN = [
             container(image=image), "/container/image", "spec.container.image", id=f"image-{why}"
         )
         for image, why in NO_IMAGES.items()
+    ),
+    *(
+        _broken({"type": "x", "notBefore": time}, "/notBefore", "spec.notBefore", id=f"time-{why}")
+        for time, why in NO_TIMES.items()
     ),
     *(
         _broken(

@@ -79,6 +79,7 @@ async def running(
         tasks=task_informer.cache,
         types=type_informer.cache,
         queues=queue_informer.cache,
+        clock=clock,
     )
     async with contextlib.AsyncExitStack() as stack:
         written = progress.ProgressWriter(resources, metrics, clock=clock)

@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import jsonschema
@@ -25,6 +26,8 @@ from longtask_crds.v1alpha1 import Reason
 
 #: No more findings than a reader can use: an answer must not be larger than its request.
 MAX_FINDINGS = 50
+#: How far ahead a task may be handed over. The admission policy says the same in CEL.
+MOST_AHEAD = timedelta(days=366)
 
 
 # --- what a spec breaks by itself ---
@@ -200,13 +203,26 @@ def violations(
     task_type: v1alpha1.LongTaskTypeSpec | None,
     installation: effective.Installation,
     guard: address_guard.Guard,
+    *,
+    created_at: datetime,
 ) -> list[Violation]:
-    """Return what is wrong with a spec whose type, if it names one, is given."""
+    """Return what is wrong with a spec whose type, if it names one, is given.
+
+    Args:
+        spec: The spec, whole.
+        task_type: The spec of the type that it names, if it names one.
+        installation: What the installation allows.
+        guard: Where callbacks may go.
+        created_at: When the task was, or is, handed over.
+    """
     found = []
     for field in ("steps", "notify"):
         if getattr(spec, field):
             message = f"{field} are not supported by this version"
             found.append(Violation(f"/{field}", message, Reason.NOT_SUPPORTED))
+    if spec.not_before is not None and spec.not_before - created_at > MOST_AHEAD:
+        message = "more than a year ahead"
+        found.append(Violation("/notBefore", message, Reason.NOT_BEFORE_TOO_FAR))
     value = effective.input_of(spec)
     try:
         size = json_values.size(value)

@@ -51,9 +51,15 @@ def rests(task: v1alpha1.LongTask) -> bool:
     return standing(task) is not Standing.HOLDING
 
 
+def deferred_until(task: v1alpha1.LongTask) -> datetime | None:
+    """Return when the task joins its queue; None if it does so when it is made."""
+    asked = task.spec.not_before
+    return asked if asked is not None and asked > task.metadata.created_at else None
+
+
 def joined_at(task: v1alpha1.LongTask) -> datetime:
-    """Return since when the task is in its queue, by the clock of the API server."""
-    return task.status.queued_at or task.metadata.created_at
+    """Return since when the task is in its queue, or when it joins it."""
+    return task.status.queued_at or deferred_until(task) or task.metadata.created_at
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Entry:
     queue: str | None  #: that it names itself; of one that holds a place, where it holds it
     priority: int | None  #: that it names itself
     owner: str
+    not_before: int | None = None  #: until then it is no part of its queue
 
     @classmethod
     def of(cls, task: v1alpha1.LongTask) -> "Entry | None":
@@ -74,6 +81,7 @@ class Entry:
         if stands is Standing.OUT:
             return None
         holds = stands is Standing.HOLDING
+        later = None if holds else deferred_until(task)
         return cls(
             standing=stands,
             since=int(joined_at(task).timestamp()),
@@ -82,6 +90,7 @@ class Entry:
             queue=(task.status.queue if holds else None) or task.spec.queue,
             priority=task.spec.priority,
             owner=task.metadata.labels.get(names.OWNER_LABEL, ""),
+            not_before=int(later.timestamp()) if later else None,
         )
 
 
@@ -107,6 +116,11 @@ class Counts:
     waiting: int
 
 
+def postponed(queue: str, joins_at: datetime) -> str:
+    """Say why a task does not wait yet."""
+    return f"joins queue {queue} at {joins_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def sentence(place: Place) -> str:
     """Say why the task does not run yet."""
     if not place.exists:
@@ -127,13 +141,18 @@ def sentence(place: Place) -> str:
 
 
 class Index:
-    """All queues at once."""
+    """All queues at once.
+
+    It has no clock: who joins a queue later does so when `due` is told that it is time.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[ObjectKey, Entry] = {}
         self._where: dict[ObjectKey, tuple[ObjectKey, Rank]] = {}  #: its queue, its rank there
         self._reserved: set[ObjectKey] = set()
         self._held_back: set[ObjectKey] = set()
+        self._now = 0  #: the latest time that it was told
+        self._later: SortedList[tuple[int, ObjectKey]] = SortedList()  #: who joins when
         self._lines: dict[ObjectKey, _Line] = {}
         self._defaults: dict[ObjectKey, v1alpha1.TypeDefaults] = {}
         self._of_type: dict[ObjectKey, set[ObjectKey]] = {}
@@ -192,6 +211,16 @@ class Index:
                 moved[key] = where[0]
         return moved
 
+    def due(self, now: int) -> set[ObjectKey]:
+        """Let those join whose time has come, in seconds of the epoch; return their queues."""
+        self._now = max(self._now, now)
+        joined = set()
+        while self._later and self._later[0][0] <= self._now:
+            _, key = self._later.pop(0)
+            self._enter(key, self._entries[key])
+            joined.add(self._where[key][0])
+        return joined
+
     def reserve(self, key: ObjectKey) -> None:
         """Count a waiting task as one that holds a place: its claim is being written."""
         self._reserved.add(key)
@@ -216,10 +245,14 @@ class Index:
 
     # --- what it is asked
 
+    def next_due(self) -> int | None:
+        """Return when the next one joins its queue, in seconds of the epoch, or None."""
+        return self._later[0][0] if self._later else None
+
     def may_start(self, key: ObjectKey) -> bool:
         """Tell whether the task may start now; of one that was reserved, whether it still may."""
         entry = self._entries.get(key)
-        if entry is None or entry.standing is not Standing.WAITING:
+        if entry is None or entry.standing is not Standing.WAITING or self.is_deferred(key):
             return False
         queue, rank = self._where[key]
         line = self._lines[queue]
@@ -236,12 +269,22 @@ class Index:
         """Tell whether the task waits for a place."""
         entry = self._entries.get(key)
         return (
-            entry is not None and entry.standing is Standing.WAITING and key not in self._reserved
+            entry is not None
+            and entry.standing is Standing.WAITING
+            and key not in self._reserved
+            and not self.is_deferred(key)
         )
 
     def all_startable(self) -> list[ObjectKey]:
         """Return the tasks of all queues that may start now."""
         return [key for queue in list(self._lines) for key in self.startable(queue)]
+
+    def is_deferred(self, key: ObjectKey) -> bool:
+        """Tell whether the task joins its queue later."""
+        entry = self._entries.get(key)
+        if entry is None or entry.not_before is None:
+            return False
+        return (entry.not_before, key) in self._later
 
     def place(self, key: ObjectKey) -> Place | None:
         """Return the place of a task that waits, or None."""
@@ -294,7 +337,7 @@ class Index:
         return (queue.sibling(rank[2]) for rank, queue in heapq.merge(*ranks))
 
     def queue_of(self, key: ObjectKey) -> ObjectKey | None:
-        """Return the queue that the task waits in or holds a place in, or None if neither."""
+        """Return the queue that the task waits in, joins later or holds a place in, or None."""
         where = self._where.get(key)
         return where[0] if where else None
 
@@ -303,7 +346,7 @@ class Index:
         return self._of_type.get(task_type, set())
 
     def rank(self, key: ObjectKey) -> Rank | None:
-        """Return the sorting key of a task that waits or holds a place, or None."""
+        """Return the sorting key of a task that waits, joins later or holds a place, or None."""
         where = self._where.get(key)
         return where[1] if where else None
 
@@ -315,8 +358,12 @@ class Index:
         head_start = effective.priority_of(entry, defaults) * HEAD_START_SECONDS
         rank = (entry.since - head_start, entry.since, key.name)
         self._where[key] = (queue, rank)
+        holds = entry.standing is Standing.HOLDING or key in self._reserved
+        if not holds and entry.not_before is not None and entry.not_before > self._now:
+            self._later.add((entry.not_before, key))
+            return
         line = self._lines.setdefault(queue, _Line())
-        if entry.standing is Standing.HOLDING or key in self._reserved:
+        if holds:
             line.hold(rank, entry.owner)
         elif key in self._held_back:
             line.hold_back(rank)
@@ -327,9 +374,13 @@ class Index:
         where = self._where.pop(key, None)
         if where is None:
             return set()
+        entry = self._entries[key]
+        if self.is_deferred(key):
+            self._later.remove((entry.not_before, key))
+            return set()
         queue, rank = where
         line = self._lines[queue]
-        line.leave(rank, self._entries[key].owner)
+        line.leave(rank, entry.owner)
         limited = line.is_limited
         self._tidy(queue)
         return {queue} if limited else set()

@@ -52,7 +52,7 @@ class Mirror:
         the wait is to be recorded.
         """
         queue = self.index.queue_of(key)
-        if queue is None or not self.index.waits(key):
+        if queue is None or not (self.index.waits(key) or self.index.is_deferred(key)):
             return None
         return ("start" if self.index.may_start(key) else "record", queue)
 
@@ -63,7 +63,7 @@ class Mirror:
 
     def note_timer(self, key: ObjectKey) -> None:
         """Take note that the work queue looks at a task when it is time: no resync need do so."""
-        if self.index.waits(key):
+        if self.index.waits(key) or self.index.is_deferred(key):
             self._unsettled.discard(key)
 
     # --- what changes in a queue concerns others ---
@@ -120,6 +120,11 @@ class Mirror:
                 task.spec, of_type.spec.defaults if of_type else None
             ),
         )
+
+    def tell_time(self, now: datetime) -> None:
+        """Let those join their queues whose time has come."""
+        for queue in self.index.due(int(now.timestamp())):
+            self._wake(self.index.startable(queue))
 
     def hold_back(self, key: ObjectKey) -> None:
         """Let others start before a task that cannot, until the index is told to release it."""

@@ -102,6 +102,7 @@ class Resync:
         self._metrics.resyncs.labels("done").inc()
         self._metrics.tasks.set(len(self._mirror.tasks))
         self._health.resynced_at = time.monotonic()
+        self._mirror.tell_time(self._clock())
         for key in self._mirror.to_look_at():
             self._add(key)
 

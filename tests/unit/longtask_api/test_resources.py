@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from longtask_crds import names, v1alpha1
 from longtask_crds.testing import (
     FINISHED,
     NAMESPACE,
+    NOW,
     a_queue,
     a_task,
     a_type,
@@ -29,6 +31,7 @@ class Caches:
         self.tasks = Cache(kinds.without_inputs)
         self.types: Cache[v1alpha1.LongTaskType] = Cache()
         self.queues: Cache[v1alpha1.LongTaskQueue] = Cache()
+        self.now = NOW
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def resources(kubernetes: MemoryKubernetes, caches: Caches) -> Resources:
         tasks=caches.tasks,
         types=caches.types,
         queues=caches.queues,
+        clock=lambda: caches.now,
     )
 
 
@@ -66,6 +70,18 @@ def test_a_place_that_is_held_stays_where_it_is(resources: Resources, caches: Ca
     assert place is not None
     assert (place.running, place.max_running, place.position) == (1, 1, 1)
     assert resources.queue_of(Record.of(HOLDING)) == "a"
+
+
+def test_who_joins_later_has_a_place_from_then_on(resources: Resources, caches: Caches) -> None:
+    late = a_task(type="x", notBefore=NOW + timedelta(seconds=60))
+    caches.tasks.put(late)
+    record = Record.of(late)
+    assert resources.place(record) is None
+    assert resources.queue_of(record) == "default"
+    caches.now += timedelta(seconds=60)
+    place = resources.place(record)
+    assert place is not None
+    assert place.position == 1
 
 
 def test_who_is_being_deleted_stands_in_nobodys_way(resources: Resources, caches: Caches) -> None:

@@ -44,6 +44,19 @@ async def test_a_task_is_stored_before_it_is_accepted(
     assert names.REQUEST_HASH_ANNOTATION not in stored["metadata"].get("annotations", {})
 
 
+async def test_a_task_may_join_its_queue_later(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    late = ORDER | {"name": "late", "notBefore": "2026-01-02T05:04:05.9+01:00"}
+    answer = await post(client, late)
+    assert answer.status_code == 202
+    view = models.TaskView.model_validate(answer.json())
+    assert (view.phase, view.queue, view.queue_position, view.waiting) == (
+        *("Pending", "default", None, "joins queue default at 2026-01-02T04:04:05Z"),
+    )
+    assert kubernetes.stored(names.LONGTASKS, "late")["spec"]["notBefore"] == "2026-01-02T04:04:05Z"
+
+
 async def test_a_submission_costs_one_request(
     client: httpx.AsyncClient, kubernetes: MemoryKubernetes
 ) -> None:
@@ -177,6 +190,12 @@ async def test_a_given_name_is_the_lock(
         pytest.param(
             {"steps": [{"name": "a", "type": "fibonacci"}]}, {"/steps"}, id="steps-come-later"
         ),
+        pytest.param(
+            ORDER | {"notBefore": "2027-02-02T03:04:05Z"},
+            {"/notBefore"},
+            id="more-than-a-year-ahead",
+        ),
+        pytest.param(ORDER | {"notBefore": 1767323045}, {"/notBefore"}, id="a-time-as-a-number"),
         pytest.param(ORDER | {"typo": 1}, {"/typo"}, id="unknown-fields-are-refused"),
         pytest.param(
             ORDER | {"callback": {"url": "https://a.test/", "uri": "x"}},

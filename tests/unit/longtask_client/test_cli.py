@@ -62,6 +62,17 @@ def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Any, api: Any, a_t
     }
 
 
+def test_submit_says_when_a_later_task_joins_its_queue(run: Any, api: Any, a_task: Any) -> None:
+    told = {"phase": "Pending", "queuePosition": None, "waiting": "joins queue q at noon"}
+    api.on("POST", TASKS, a_task("late", **told), status=202)
+    ended = run("submit", "sleep", "--at", "2026-01-02T03:04:05Z")
+    assert ended.stdout == "late\n"
+    assert "It joins queue q at noon." in ended.stderr
+    assert api.body["notBefore"] == "2026-01-02T03:04:05Z"
+    run("submit", "sleep", "--in", "1h")
+    assert api.body["notBefore"] > "2026-01-02T03:04:05Z"
+
+
 def test_submit_a_program_in_any_image(run: Any, api: Any, a_task: Any) -> None:
     api.on("POST", TASKS, a_task(), status=202)
     assert run("submit", "--image", "busybox", "--", "sh", "-c", "exit 3").exit_code == 0

@@ -1,11 +1,13 @@
 import io
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from longtask_client.cli import inputs, orders
+from longtask_crds.testing import NOW
 
 NOTHING: dict[str, Any] = {
     "source": None,
@@ -16,6 +18,7 @@ NOTHING: dict[str, Any] = {
     "priority": None,
     "labels": [],
     "callback": None,
+    "not_before": None,
 }
 
 
@@ -109,6 +112,12 @@ def test_no_input_at_all(source: str) -> None:
             {"type": "sleep", "callback": {"url": "https://example.com/x"}},
             id="a-callback",
         ),
+        pytest.param(
+            ["sleep"],
+            {"not_before": "2026-01-02T04:04:05+01:00"},
+            {"type": "sleep", "notBefore": "2026-01-02T03:04:05Z"},
+            id="a-later-time",
+        ),
     ],
 )
 def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, Any]) -> None:
@@ -126,11 +135,31 @@ def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, An
         pytest.param(["sleep"], {"name": "a" * 53}, "name: ", id="long-name"),
         pytest.param(["sleep"], {"callback": "example.com"}, "callback.url: ", id="no-url"),
         pytest.param(["sleep"], {"labels": ["x"]}, "label 'x'", id="label"),
+        pytest.param(["sleep"], {"not_before": "noon"}, "notBefore: a time is", id="no-time"),
     ],
 )
 def test_no_order(words: list[str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(inputs.BadWord, match=message):
         orders.order(words, **NOTHING | options)
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [("90s", 90), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("0s", 0)]
+)
+def test_a_delay(delay: str, seconds: int) -> None:
+    assert inputs.start(None, delay, now=NOW) == NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("delay", ["", "5", "m", "5 m", "5m1h", "-5m", "1.5h", "99999d", "5m\n"])
+def test_no_delay(delay: str) -> None:
+    with pytest.raises(inputs.BadWord, match="90s, 5m"):
+        inputs.start(None, delay, now=NOW)
+
+
+def test_a_time_and_a_delay_contradict_each_other() -> None:
+    with pytest.raises(inputs.BadWord, match="not both"):
+        inputs.start("2026-01-02T03:04:05Z", "5m", now=NOW)
+    assert inputs.start(None, None, now=NOW) is None
 
 
 def test_phases_in_any_case() -> None:

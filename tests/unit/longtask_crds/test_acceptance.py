@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 import spec_corpus
 from longtask_crds import acceptance, address_guard, effective, json_values, v1alpha1
+from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 
 INSTALLATION = effective.Installation(
@@ -45,7 +46,8 @@ def test_a_rule_says_the_same_in_both_tongues(case: spec_corpus.Broken) -> None:
     try:
         parsed = v1alpha1.LongTaskSpec.model_validate(case.spec)
     except ValidationError:
-        assert case.told == "spec.container.image"  # the field's own pattern: it stands once
+        # The field's own pattern: it stands once.
+        assert case.told in ("spec.container.image", "spec.notBefore")
     else:
         (breach,) = acceptance.breaches(parsed)
         assert case.told in breach.message
@@ -63,7 +65,7 @@ def test_no_more_is_told_than_a_reader_can_use() -> None:
 def violations(spec: dict[str, Any], schema: dict[str, Any] | None = None) -> list[Any]:
     kind = v1alpha1.LongTaskTypeSpec(input_schema=schema)
     parsed = v1alpha1.LongTaskSpec.model_validate({"type": "t", **spec})
-    found = acceptance.violations(parsed, kind, INSTALLATION, GUARD)
+    found = acceptance.violations(parsed, kind, INSTALLATION, GUARD, created_at=NOW)
     return [(violation.pointer, violation.reason) for violation in found]
 
 
@@ -125,6 +127,12 @@ def test_an_unusable_schema_refuses_and_does_not_raise(schema: dict[str, Any]) -
             [("/notify", Reason.NOT_SUPPORTED)],
             id="mail-is-not-sent-yet",
         ),
+        pytest.param({"notBefore": "2027-01-02T03:04:05Z"}, [], id="the-same-day-of-the-next-year"),
+        pytest.param(
+            {"notBefore": "2027-01-03T03:04:06Z"},
+            [("/notBefore", Reason.NOT_BEFORE_TOO_FAR)],
+            id="more-than-a-year-ahead",
+        ),
     ],
 )
 def test_the_other_rules(spec: dict[str, Any], expected: list[Any]) -> None:
@@ -133,5 +141,5 @@ def test_the_other_rules(spec: dict[str, Any], expected: list[Any]) -> None:
 
 def test_steps_are_refused_until_they_are_run() -> None:
     spec = v1alpha1.LongTaskSpec.model_validate({"steps": [{"name": "a", "type": "sleep"}]})
-    (found,) = acceptance.violations(spec, None, INSTALLATION, GUARD)
+    (found,) = acceptance.violations(spec, None, INSTALLATION, GUARD, created_at=NOW)
     assert (found.pointer, found.reason) == ("/steps", Reason.NOT_SUPPORTED)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from longtask_crds import acceptance, address_guard, effective, v1alpha1
+from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 
 INSTALLATION = effective.Installation("r", v1alpha1.Resources(), v1alpha1.ResourceAmounts())
@@ -13,5 +14,6 @@ def test_an_input_nested_too_deeply_is_a_violation() -> None:
     for _ in range(5_000):
         value = [value]
     spec = v1alpha1.LongTaskSpec(type="x", input=value)
-    (found,) = acceptance.violations(spec, None, INSTALLATION, address_guard.Guard())
+    guard = address_guard.Guard()
+    (found,) = acceptance.violations(spec, None, INSTALLATION, guard, created_at=NOW)
     assert (found.pointer, found.reason) == ("/input", Reason.INVALID_INPUT)

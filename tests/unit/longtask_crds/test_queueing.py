@@ -60,6 +60,17 @@ def test_an_entry_is_what_the_task_says() -> None:
     assert Entry.of(task) == Entry(Standing.WAITING, since, "t", None, 7, "ann")
 
 
+LATER = NOW + timedelta(hours=1)
+
+
+def test_who_asks_for_a_later_time_is_in_the_queue_since_then() -> None:
+    since = int(LATER.timestamp())
+    entry = Entry.of(a_task(type="t", notBefore=LATER))
+    assert entry == Entry(Standing.WAITING, since, "t", None, None, "", not_before=since)
+    past = Entry.of(a_task(type="t", notBefore=NOW))
+    assert past == Entry.of(a_task(type="t")), "what is past is as absent"
+
+
 def test_a_place_stays_in_the_queue_where_it_was_taken() -> None:
     index = Index()
     index.set_type(ObjectKey("ns", "t"), v1alpha1.TypeDefaults(queue="lane"))
@@ -242,6 +253,26 @@ def test_a_type_says_where_its_tasks_wait() -> None:
     assert index.queue_of(a) == QUEUE
 
 
+def test_who_joins_later_has_no_place_until_then() -> None:
+    index = an_index(
+        THREE | {"l": dataclasses.replace(waits(minute=-9), not_before=60)}, spec(maxRunning=1)
+    )
+    late = QUEUE.sibling("l")
+    index.due(59)
+    assert index.next_due() == 60
+    assert index.is_deferred(late)
+    assert index.queue_of(late) == QUEUE
+    assert index.place(late) is None
+    assert index.counts(QUEUE) == Counts(running=0, waiting=3)
+    assert index.due(60) == {QUEUE}
+    assert index.next_due() is None
+    assert startable(index) == "l"
+    assert index.due(30) == set(), "a clock that is set back takes nobody out"
+    index.update(late, None)
+    index.update(late, dataclasses.replace(waits(), not_before=60))
+    assert not index.is_deferred(late), "its time has come already"
+
+
 def test_a_queue_is_news_when_it_changed() -> None:
     index = Index()
     assert index.set_queue(QUEUE, spec(maxRunning=1))
@@ -330,6 +361,7 @@ ENTRIES = st.builds(
     queue=st.sampled_from([None, None, "default", "lane"]),
     priority=st.sampled_from([None, 49, 50, 51]),
     owner=st.sampled_from(["ann", "bob"]),
+    not_before=st.sampled_from([None, None, None, 10, 20, 30]),
 )
 LIMITS = st.builds(
     v1alpha1.LongTaskQueueSpec,
@@ -355,6 +387,7 @@ class Recounted(RuleBasedStateMachine):
         self.defaults: dict[ObjectKey, v1alpha1.TypeDefaults] = {}
         self.reserved: set[ObjectKey] = set()
         self.held_back: set[ObjectKey] = set()
+        self.now = 0
         for queue, given_limits in zip(QUEUES, limits, strict=True):
             self.queue_changes(queue, given_limits)
 
@@ -412,6 +445,13 @@ class Recounted(RuleBasedStateMachine):
             self.reserved.discard(key)
             self.held_back.discard(key)
 
+    @rule(now=st.integers(0, 40))
+    def time_passes(self, now: int) -> None:
+        joining = [key for key in self.entries if self.is_deferred(key)]
+        self.now = max(self.now, now)
+        joined = {self.queue_of(key) for key in joining if not self.is_deferred(key)}
+        assert self.index.due(now) == joined
+
     @rule(key=st.sampled_from(TASKS))
     def a_start_fails(self, key: ObjectKey) -> None:
         before = self.may_start()
@@ -438,8 +478,13 @@ class Recounted(RuleBasedStateMachine):
     def is_holding(self, key: ObjectKey) -> bool:
         return self.entries[key].standing is Standing.HOLDING or key in self.reserved
 
+    def is_deferred(self, key: ObjectKey) -> bool:
+        not_before = self.entries[key].not_before
+        return not_before is not None and not_before > self.now and not self.is_holding(key)
+
     def of(self, queue: ObjectKey) -> list[ObjectKey]:
-        return sorted((k for k in self.entries if self.queue_of(k) == queue), key=self.rank)
+        there = (key for key in self.entries if not self.is_deferred(key))
+        return sorted((key for key in there if self.queue_of(key) == queue), key=self.rank)
 
     def startable(self, queue: ObjectKey) -> list[ObjectKey]:
         limits = self.specs.get(queue)
@@ -477,6 +522,19 @@ class Recounted(RuleBasedStateMachine):
                 assert (place.position, place.queue) == (position, queue.name)
                 assert self.index.may_start(key) == (key in expected)
             assert all(self.index.waits(k) == (k in waiting) for k in self.of(queue))
+
+    @invariant()
+    def it_knows_who_joins_later(self) -> None:
+        later = {key for key in self.entries if self.is_deferred(key)}
+        times = [self.entries[key].not_before for key in later]
+        assert self.index.next_due() == min(times, default=None)  # type: ignore[type-var]
+        for key in self.entries:
+            assert self.index.is_deferred(key) == (key in later)
+            assert self.index.queue_of(key) == self.queue_of(key)
+        for key in later:
+            assert self.index.place(key) is None
+            assert not self.index.waits(key)
+            assert not self.index.may_start(key)
 
     @invariant()
     def it_keeps_nothing_of_what_is_gone(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 PRELUDE = """
 import json, sys
-from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, testing, v1alpha1
 sys.setrecursionlimit(names.RECURSION_LIMIT)
 def deeper(levels, act):
     return act() if levels == 0 else deeper(levels - 1, act)
@@ -28,11 +28,12 @@ def deeper(levels, act):
         pytest.param(
             """
             nothing = effective.Installation("r", v1alpha1.Resources(), v1alpha1.ResourceAmounts())
+            guard = address_guard.Guard()
             deep = json.loads("[" * 9_999 + "]" * 9_999)
             for schema in ({"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, {"items": {"$ref": "#"}}):
                 kind = v1alpha1.LongTaskTypeSpec(input_schema=schema)
                 spec = v1alpha1.LongTaskSpec(type="x", input=deep)
-                assert acceptance.violations(spec, kind, nothing, address_guard.Guard())
+                assert acceptance.violations(spec, kind, nothing, guard, created_at=testing.NOW)
             """,
             id="a-schema-without-end-is-refused-and-overflows-no-stack",
         ),

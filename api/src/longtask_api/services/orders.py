@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -75,11 +76,12 @@ def check(
     task_type: v1alpha1.LongTaskTypeSpec | None,
     installation: effective.Installation,
     guard: address_guard.Guard,
+    now: datetime,
 ) -> list[models.ProblemError]:
     """Return what is wrong with the order, as far as it says so by itself."""
     broken = [
         *acceptance.breaches(order),
-        *acceptance.violations(order, task_type, installation, guard),
+        *acceptance.violations(order, task_type, installation, guard, created_at=now),
     ]
     found = [
         *_labels(order.labels or {}),

@@ -119,6 +119,7 @@ class TaskService:
             task_type=task_type.spec if task_type else None,
             installation=self._rules.installation,
             guard=self._rules.guard,
+            now=self._clock(),
         )
         queue = effective.queue_of(order, task_type.spec.defaults if task_type else None)
         if await self._resources.find_queue(queue) is None:

@@ -47,7 +47,7 @@ def task_view(
         percent=percent_of(task),
         message=message,
         reason=succeeded.reason if succeeded else None,
-        waiting=status.waiting or (queueing.sentence(place) if place else None),
+        waiting=_waiting(task, place, queue),
         queue=queue,
         queue_position=place.position if place else None,
         estimated_start=estimated,
@@ -65,6 +65,16 @@ def task_view(
         finished_at=status.finished_at,
         links=links(meta.name, prefix),
     )
+
+
+def _waiting(task: v1alpha1.LongTask, place: queueing.Place | None, queue: str) -> str | None:
+    """Say why the task does not run yet, as it is now: its status may be older."""
+    if place is not None:
+        return queueing.sentence(place)
+    joins_at = queueing.deferred_until(task)
+    if joins_at is not None and queueing.standing(task) is queueing.Standing.WAITING:
+        return queueing.postponed(queue, joins_at)
+    return task.status.waiting
 
 
 def links(name: str, prefix: str) -> dict[str, str]:

@@ -47,6 +47,7 @@ class Resources:
         tasks: Cache[v1alpha1.LongTask],
         types: Cache[v1alpha1.LongTaskType],
         queues: Cache[v1alpha1.LongTaskQueue],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Stand on caches that something else keeps fresh; they are empty yet."""
         self._cluster = cluster
@@ -54,6 +55,7 @@ class Resources:
         self._tasks = tasks
         self._types = types
         self._queues = queues
+        self._clock = clock
         self._index = queueing.Index()
         self.catalogue: Final = Catalogue()  #: of all tasks, for reading
         self._pace = Pace()
@@ -88,8 +90,8 @@ class Resources:
             queue: The queue's name; None for all of them, as if they were one.
             after: Begin behind this rank, at no cost for those before it.
         """
-        queues = self._index.queues() if queue is None else [self.key(queue)]
-        return (self.catalogue[key] for key in self._index.waiting(*queues, after=after))
+        queues = self._index_now().queues() if queue is None else [self.key(queue)]
+        return (self.catalogue[key] for key in self._index_now().waiting(*queues, after=after))
 
     # --- resources, whoever asks
 
@@ -190,7 +192,7 @@ class Resources:
     def line_of(self, queue: v1alpha1.LongTaskQueue, *, now: datetime) -> Line:
         """Return how many run and wait in the queue, since when, and how fast it moves."""
         key = key_of(queue)
-        counts, oldest = self._index.counts(key), self._index.oldest(key)
+        counts, oldest = self._index_now().counts(key), self._index_now().oldest(key)
         return Line(
             running=counts.running,
             waiting=counts.waiting,
@@ -200,7 +202,7 @@ class Resources:
 
     def place(self, task: Record) -> queueing.Place | None:
         """Return the task's place in its queue, or None if it does not wait."""
-        return self._index.place(task.key)
+        return self._index_now().place(task.key)
 
     def estimated_start(self, place: queueing.Place) -> tuple[datetime, datetime] | None:
         """Return when the task at this place starts, at the earliest and at the latest.
@@ -220,11 +222,11 @@ class Resources:
 
     def rank(self, task: Record) -> queueing.Rank | None:
         """Return what sorts the tasks that wait, or None if it does not wait."""
-        return self._index.rank(task.key) if self._index.waits(task.key) else None
+        return self._index_now().rank(task.key) if self._index_now().waits(task.key) else None
 
     def queue_of(self, task: Record) -> str:
         """Return the queue that the task waits in, holds a place in, or came through."""
-        if (queue := self._index.queue_of(task.key)) is not None:
+        if (queue := self._index_now().queue_of(task.key)) is not None:
             return queue.name
         return task.came_through or effective.queue_of(task, self._defaults(task))
 
@@ -233,6 +235,11 @@ class Resources:
         return effective.priority_of(task, self._defaults(task))
 
     # --- inside
+
+    def _index_now(self) -> queueing.Index:
+        """Return the index once whoever was to join a queue by now has done so."""
+        self._index.due(int(self._clock().timestamp()))
+        return self._index
 
     def _defaults(self, task: Record) -> v1alpha1.TypeDefaults | None:
         task_type = self._types.get(task.key.sibling(task.type or ""))

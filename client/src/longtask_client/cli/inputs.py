@@ -1,10 +1,17 @@
 """From the words of a command line to an order: pure, but for reading the named file."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
+
+_DELAY = re.compile(
+    r"((?P<days>\d{1,4})d)?((?P<hours>\d{1,5})h)?((?P<minutes>\d{1,7})m)?((?P<seconds>\d{1,9})s)?",
+    re.ASCII,
+)
 
 
 class BadWord(ValueError):
@@ -62,6 +69,22 @@ def document(source: str) -> Any:
         return strict_json(source)
     except ValueError as error:
         raise BadWord(f"--input {source!r} is neither a file nor JSON: {error}") from error
+
+
+def start(at: str | None, delay: str | None, *, now: datetime) -> datetime | str | None:
+    """Return when `--at` or `--in` lets a task begin; None is now.
+
+    Raises:
+        BadWord: Both are given, or the delay is none.
+    """
+    if delay is None:
+        return at
+    if at is not None:
+        raise BadWord("give --at or --in, not both")
+    parts = _DELAY.fullmatch(delay)
+    if parts is None or not delay:
+        raise BadWord(f"--in {delay!r}: write it as 90s, 5m, 1h30m or 2d")
+    return now + timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
 
 
 def strict_json(text: str) -> Any:

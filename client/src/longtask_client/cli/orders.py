@@ -1,6 +1,7 @@
 """From options to an order: pure, but for reading the file that `--input` names."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ def order(
     priority: int | None,
     labels: Sequence[str],
     callback: str | None,
+    not_before: datetime | str | None,
 ) -> models.TaskOrder:
     """Return the order that the options of `submit` are.
 
@@ -32,6 +34,7 @@ def order(
         "priority": priority,
         "labels": dict(inputs.pairs(labels, what="label")) or None,
         "callback": {"url": callback} if callback else None,
+        "notBefore": not_before,
     }
     if image:
         variables = inputs.pairs(env, what="--env")

@@ -23,6 +23,7 @@ _FROZEN_SPEC = (
     "timeouts",
     "callback",
     "notify",
+    "notBefore",
 )
 #: After Finished only `callback`, its condition and `observedGeneration` may change.
 _FROZEN_STATUS = (

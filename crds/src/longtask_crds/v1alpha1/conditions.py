@@ -27,10 +27,12 @@ class Reason(enum.StrEnum):
     INVALID_INPUT = "InvalidInput"  #: the input does not fit the type's JSON Schema, or the task
     CALLBACK_REFUSED = "CallbackRefused"  #: the callback's URL is not allowed
     RESOURCES_EXCEEDED = "ResourcesExceeded"  #: more is asked for than one task may have
+    NOT_BEFORE_TOO_FAR = "NotBeforeTooFar"  #: `notBefore` is more than a year ahead
     NOT_SUPPORTED = "NotSupported"  #: a field that this version does not act upon yet
 
     # Finished and Succeeded, while undecided
     PENDING = "Pending"  #: not yet seen by the operator
+    DEFERRED = "Deferred"  #: joins its queue at `notBefore`
     QUEUED = "Queued"  #: waits for its queue
     STARTING = "Starting"  #: an attempt is claimed, its container does not run yet
     RUNNING = "Running"  #: the container runs

@@ -1,5 +1,6 @@
 """The building blocks of all kinds: the base of the models, and the types of single fields."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -50,6 +51,31 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """An instant in UTC with whole seconds, as Kubernetes writes it."""
+
+#: RFC 3339, within the years that every program can convert to UTC.
+_TIME_PATTERN = (
+    r"^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+
+
+def _with_its_zone(value: Any) -> Any:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    if isinstance(value, str) and re.fullmatch(_TIME_PATTERN, value):
+        return value
+    message = "a time is written as in RFC 3339, for example 2026-01-02T03:04:05Z"
+    raise PydanticCustomError("rfc_3339", message)
+
+
+GivenTime = Annotated[
+    Time,
+    BeforeValidator(_with_its_zone),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "pattern": _TIME_PATTERN, "maxLength": 35}
+    ),
+]
+"""An instant that somebody asks for, with its zone; fractions of a second are dropped."""
 
 Json = Annotated[Any, WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True})]
 """Any JSON value."""

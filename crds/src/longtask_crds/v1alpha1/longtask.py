@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from longtask_crds.v1alpha1.conditions import ConditionType
-from longtask_crds.v1alpha1.fields import Json, Label, Model, Priority
+from longtask_crds.v1alpha1.fields import GivenTime, Json, Label, Model, Priority
 from longtask_crds.v1alpha1.longtask_status import LongTaskStatus, Phase
 from longtask_crds.v1alpha1.metadata import Resource
 from longtask_crds.v1alpha1.notification import Callback, Notify
@@ -96,6 +96,9 @@ class LongTaskSpec(Model):
 
     notify: Annotated[list[Notify], Field(max_length=10)] | None = None
     """Who gets an e-mail. Not yet acted upon."""
+
+    not_before: GivenTime | None = None
+    """When the task joins its queue, at most a year ahead; at once when absent or past."""
 
     cancel: bool | None = None
     """Set it to true to cancel the task. There is no way back."""

@@ -18,6 +18,7 @@ from longtask_operator.rules.decisions import (
     Claim,
     CreateJob,
     Decision,
+    Defer,
     DeleteJob,
     Enqueue,
     Explain,
@@ -71,6 +72,10 @@ def _before_the_start(world: World, now: datetime) -> Decision:
         return Finish(world.refusal)
     if world.has_slot:
         return Claim(attempt=1, job_name=world.job_name)
+    joins_at = queueing.deferred_until(world.task)
+    if joins_at is not None and now < joins_at:
+        waiting = queueing.postponed(world.queue, joins_at)
+        return Wait(until=joins_at) if world.task.status.waiting == waiting else Defer(waiting)
     due = timeouts.first_due(world.task, queue_seconds=world.spec.queue_seconds)
     if due is not None and now >= due.at:
         return Finish(outcome.failed(due.reason, due.message))

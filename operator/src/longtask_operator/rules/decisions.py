@@ -43,6 +43,13 @@ class Acknowledge:
 
 
 @dataclasses.dataclass(frozen=True)
+class Defer:
+    """Record that the task joins its queue later, and when."""
+
+    waiting: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Enqueue:
     """Record that the task waits for its queue, and why where the cause is its own."""
 
@@ -134,7 +141,7 @@ class SendCallback:
     entry: v1alpha1.CallbackStatus
 
 
-Write = Acknowledge | Enqueue | Claim | Explain | MarkRunning | Finish
+Write = Acknowledge | Defer | Enqueue | Claim | Explain | MarkRunning | Finish
 Effect = CreateJob | CheckJob | CheckPod | StopPod | DeleteJob | ReleaseJob | SendCallback
 Decision = Wait | Write | Effect
 

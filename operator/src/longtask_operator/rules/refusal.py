@@ -22,7 +22,8 @@ def refusal(
     if task.spec.type and task_type is None:
         message = f"there is no LongTaskType named {task.spec.type}"
         return outcome.failed(Reason.TYPE_NOT_FOUND, message)
-    found = acceptance.violations(task.spec, task_type, installation, guard)
+    created_at = task.metadata.created_at
+    found = acceptance.violations(task.spec, task_type, installation, guard, created_at=created_at)
     if not found:
         return None
     told = "; ".join(f"spec{v.pointer.replace('/', '.')}: {v.message}" for v in found)

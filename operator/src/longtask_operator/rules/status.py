@@ -4,7 +4,7 @@ import dataclasses
 from datetime import datetime
 from typing import assert_never
 
-from longtask_crds import events, names, v1alpha1
+from longtask_crds import events, names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import ConditionType, Reason
 from longtask_crds.v1alpha1.conditions import Change, changed
 from longtask_operator.rules import decisions, outcome, pods
@@ -49,6 +49,9 @@ def _after(
     match news:
         case decisions.Acknowledge():
             return task.status
+        case decisions.Defer(waiting):
+            visited = _visited(task, queue, now)
+            return _undecided(visited, _Phase.PENDING, Reason.DEFERRED, waiting, None, now)
         case decisions.Enqueue(waiting, stalled):
             visited = _visited(task, queue, now)
             return _undecided(visited, _Phase.QUEUED, Reason.QUEUED, waiting, stalled, now)
@@ -75,10 +78,12 @@ def _after(
 def _visited(task: v1alpha1.LongTask, queue: str, now: datetime) -> v1alpha1.LongTaskStatus:
     """Return the status with all that the first visit sets."""
     status = task.status
+    joins_at = queueing.deferred_until(task)
+    joins_later = joins_at is not None and now < joins_at
     update: dict[str, object] = {
         "queue": queue,
         # The order of a queue goes by it; the API server's clock is the only one.
-        "queued_at": status.queued_at or task.metadata.created_at,
+        "queued_at": None if joins_later else queueing.joined_at(task),
     }
     if not status.conditions:
         due = Reason.NOT_DUE if task.spec.callback else Reason.NO_CALLBACK

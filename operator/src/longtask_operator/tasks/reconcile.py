@@ -44,6 +44,7 @@ class Reconciler:
         Raises:
             ClusterError: The step was not done, or not known to be done.
         """
+        self._mirror.tell_time(self._clock())
         self._mirror.index.release(key)
         try:
             return await self._look(key)

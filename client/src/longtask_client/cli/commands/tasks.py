@@ -59,6 +59,12 @@ def submit(
     callback: Annotated[
         str | None, typer.Option(metavar="URL", help="Where to send what becomes of it.")
     ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin then: 2026-01-02T03:04:05Z.")
+    ] = None,
+    delay: Annotated[
+        str | None, typer.Option("--in", metavar="DELAY", help="Begin after 90s, 5m, 1h30m or 2d.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and order again: the same task.")
     ] = None,
@@ -79,12 +85,15 @@ def submit(
         priority=priority,
         labels=label or [],
         callback=callback,
+        not_before=inputs.start(at, delay, now=output.now()),
     )
     with session.of(context).open() as connection:
         task: models.TaskView = connection.submit(order, idempotency_key=idempotency_key)
         if not wait:
             place = f", place {task.queue_position}" if task.queue_position else ""
             terminal.say(f"{task.id} is {task.phase} (queue {task.queue or 'default'}{place})")
+            if order.not_before is not None and task.waiting:
+                terminal.say(f"It {task.waiting}.")
             terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
             return
         terminal.say(f"{task.id} is handed over")
