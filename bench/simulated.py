@@ -129,6 +129,12 @@ def _micro() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+async def pods_left(connection: Connection) -> float:
+    """Return how many pods the simulated node has."""
+    selector = {"fieldSelector": f"spec.nodeName={NODE}"}
+    return len((await connection.get("/api/v1/pods", selector))["items"])
+
+
 async def raw_jobs(connection: Connection, count: int) -> float:
     """Make so many raw Jobs; return how many a second are Complete."""
     path = kinds.JOBS.collection("default")
@@ -157,9 +163,8 @@ async def raw_jobs(connection: Connection, count: int) -> float:
     await asyncio.gather(*(make(number) for number in range(count)))
     await waiting.until(complete, lambda ended: ended >= count, pause=1)
     rate = count / (time.monotonic() - began)
-    await waiting.run(
-        "kubectl", "-n", "default", "delete", "jobs", "-l", RAW, "--cascade=foreground"
-    )
+    await waiting.run("kubectl", "-n", "default", "delete", "jobs", "-l", RAW, "--wait=false")
+    await waiting.until(lambda: pods_left(connection), lambda left: left == 0, pause=2)
     return rate
 
 

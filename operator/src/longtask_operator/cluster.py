@@ -61,13 +61,7 @@ class Cluster:
     async def create_job(self, manifest: dict[str, Any], *, now: datetime) -> pods.Job:
         """Create a Job; raise AlreadyExists if its name is taken."""
         path = kinds.JOBS.collection(manifest["metadata"]["namespace"])
-        try:
-            return pods.Job.parse(await self._connection.post(path, manifest), now=now)
-        except errors.AlreadyExists:
-            raise
-        except errors.Conflict as error:
-            # A quota that somebody else just wrote: the same will do in a moment.
-            raise errors.Unavailable(str(error)) from error
+        return pods.Job.parse(await self._connection.post(path, manifest), now=now)
 
     async def get_job(self, key: ObjectKey, *, now: datetime) -> pods.Job:
         """Return the Job, or the knowledge that there is none."""

@@ -446,3 +446,31 @@ async def test_a_log_is_streamed(
     kubernetes.logs["p"] = [b"one\n", b"two\n"]
     async with connected.stream(path, {"container": "runner"}) as chunks:
         assert [chunk async for chunk in chunks] == [b"one\n", b"two\n"]
+
+
+@pytest.mark.parametrize(
+    ("times", "stored"),
+    [pytest.param(2, True, id="and-the-next-is-lucky"), pytest.param(9, False, id="but-not-ever")],
+)
+async def test_who_is_forestalled_at_a_quota_tries_again(
+    kubernetes: testing.MemoryKubernetes,
+    connected: connection.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+    stored: bool,
+) -> None:
+    monkeypatch.setattr(connection, "_QUOTA_PAUSES", (0.0,) * 5)
+    left = [testing.Refusal(409, "Conflict", 'resourcequotas "q": modified') for _ in range(times)]
+
+    def refuse(_: str, moment: str) -> None:
+        if moment == "before" and left:
+            raise left.pop()
+
+    kubernetes.interrupt = refuse
+    body = {"metadata": {"name": "a"}, "spec": {"type": "x"}}
+    if stored:
+        assert (await connected.post(TASKS, body))["metadata"]["name"] == "a"
+    else:
+        with pytest.raises(errors.Unavailable, match="quota"):
+            await connected.post(TASKS, body)
+    assert len(left) == max(0, times - 5 if not stored else 0)

@@ -26,6 +26,8 @@ _JSON_PATCH = "application/json-patch+json"
 _WATCH = Timeouts(total=None, silence=90)
 _WATCH_SECONDS = (240, 300)
 _LOG = Timeouts(total=None)
+#: After so many seconds at most what a quota's own write hindered is tried again.
+_QUOTA_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 #: How many objects the first page of a list has, and any other at least.
 _FIRST_PAGE = 10
 #: How much text a page has, about.
@@ -82,8 +84,20 @@ class Connection:
         return await self._ask(self._request("GET", path, query))
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Raw:
-        """Store a new object in a collection; raise AlreadyExists if its name is taken."""
-        return await self._write(self._request("POST", path, json=body))
+        """Store a new object in a collection; raise AlreadyExists if its name is taken.
+
+        Where a quota counts the objects, many who come at once forestall each other at the quota:
+        that is no Conflict of theirs, and the next try is lucky.
+        """
+        request = self._request("POST", path, json=body)
+        for pause in _QUOTA_PAUSES:
+            try:
+                return await self._write(request)
+            except errors.AlreadyExists:
+                raise
+            except errors.Conflict:
+                await asyncio.sleep(pause * random.random())
+        raise errors.Unavailable(f"POST {path}: a quota is written too often")
 
     async def patch(
         self, path: str, patch: Mapping[str, Any] | Sequence[Any], *, uid: str | None = None
