@@ -49,7 +49,7 @@ test: verify up ## Run every check and every test, on a real cluster
 verify: generate-check lint typecheck imports unit ## Run all that needs no cluster, as CI does first
 
 unit: $(READY) ## Run the unit tests
-	@$(BIN)/pytest tests/unit tests/repo
+	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/repo
 
 integration: $(READY) ## Run the integration tests against the real API server of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/integration

@@ -35,7 +35,15 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), "\ud800", {1, 2}, b"", object()], ids=repr
+    "value",
+    [
+        pytest.param(float("nan"), id="not-a-number"),
+        pytest.param(float("inf"), id="infinity"),
+        pytest.param("\ud800", id="half-a-surrogate-pair"),
+        pytest.param({1, 2}, id="a-set"),
+        pytest.param(b"", id="bytes"),
+        pytest.param(object(), id="an-object"),
+    ],
 )
 def test_what_json_has_not_is_refused(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
