@@ -75,29 +75,34 @@ class Node:
         key = ObjectKey("kube-node-lease", NODE)
         spec = {"holderIdentity": NODE, "leaseDurationSeconds": 40}
         document = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
-        await self._connection.post(
-            LEASES.collection(key.namespace),
-            {**document, "metadata": {"name": NODE}, "spec": {**spec, "renewTime": _micro()}},
-        )
+        with contextlib.suppress(kinds.errors.AlreadyExists):
+            await self._connection.post(
+                LEASES.collection(key.namespace),
+                {**document, "metadata": {"name": NODE}, "spec": {**spec, "renewTime": _micro()}},
+            )
         while True:
-            await asyncio.sleep(10)
-            await self._connection.patch(LEASES.path(key), {"spec": {"renewTime": _micro()}})
+            # A busy API server must not make it a lost node.
+            with contextlib.suppress(kinds.errors.ClusterError):
+                await self._connection.patch(LEASES.path(key), {"spec": {"renewTime": _micro()}})
+            await asyncio.sleep(5)
 
     async def _follow(self) -> None:
         selector = {"fieldSelector": f"spec.nodeName={NODE}"}
-        version = int(
-            (await self._connection.get("/api/v1/pods", selector))["metadata"]["resourceVersion"]
-        )
         while True:
-            async for event in self._connection.watch("/api/v1/pods", version, selector):
-                if event.type is EventType.CONNECTED:
-                    continue
-                version = kinds.version_of(event.object)
-                pod = event.object
-                if event.type is EventType.ADDED and pod["status"].get("phase") == "Pending":
-                    task = asyncio.create_task(self._end(kinds.key_of(pod), pod))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+            with contextlib.suppress(kinds.errors.ClusterError):
+                listed = await self._connection.get("/api/v1/pods", selector)
+                for pod in listed["items"]:
+                    self._see(pod)
+                version = int(listed["metadata"]["resourceVersion"])
+                async for event in self._connection.watch("/api/v1/pods", version, selector):
+                    if event.type is EventType.ADDED:
+                        self._see(event.object)
+
+    def _see(self, pod: dict[str, Any]) -> None:
+        if pod["status"].get("phase") == "Pending":
+            task = asyncio.create_task(self._end(kinds.key_of(pod), pod))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _end(self, key: ObjectKey, pod: dict[str, Any]) -> None:
         now = _now()
@@ -117,8 +122,10 @@ class Node:
                 }
             ],
         }
-        with contextlib.suppress(kinds.errors.ClusterError):
-            await self._connection.patch(kinds.PODS.path(key, "status"), {"status": status})
+        for _ in range(5):
+            with contextlib.suppress(kinds.errors.ClusterError):
+                await self._connection.patch(kinds.PODS.path(key, "status"), {"status": status})
+                return
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """What the operator may ask of Kubernetes: its verbs, in the words of tasks, Jobs and pods."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from longtask_operator.rules import pods
 
 #: As the API server's audit log and managed fields know us.
 USER_AGENT = "longtask-operator"
+_EVENTS_AT_ONCE = 2
 
 
 def status_patch(task: v1alpha1.LongTask, status: v1alpha1.LongTaskStatus) -> list[dict[str, Any]]:
@@ -37,6 +39,9 @@ class Cluster:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # The API server walks all Events of the namespace for each such question, and when the
+        # cluster is slow very many are asked at once.
+        self._events = asyncio.Semaphore(_EVENTS_AT_ONCE)
 
     async def get_task(self, key: ObjectKey) -> v1alpha1.LongTask:
         """Return the task as it is now, whole."""
@@ -137,6 +142,7 @@ class Cluster:
 
     async def _last_event(self, namespace: str, uid: str, which: str) -> str | None:
         selector = {"fieldSelector": f"involvedObject.uid={uid},{which}"}
-        raw = await self._connection.get(kinds.EVENTS.collection(namespace), selector)
+        async with self._events:
+            raw = await self._connection.get(kinds.EVENTS.collection(namespace), selector)
         messages = [str(event.get("message", "")) for event in raw["items"]]
         return messages[-1][: names.MESSAGE_MAX] if messages else None
