@@ -34,7 +34,7 @@ class Queue:
     def __init__(self, kubectl: Kubectl, name: str, watched: Path) -> None:
         self.name = name
         self._kubectl = kubectl
-        self._watched = watched
+        self._file = watched
         self._selector = ("-l", f"e2e={name}")
 
     def make(self) -> None:
@@ -87,10 +87,10 @@ class Queue:
     def watching(self) -> Iterator[None]:
         """Keep each change of a task meanwhile, in the order of the API server."""
         command = ["kubectl", "get", "lt", *self._selector, "-o", "json"]
-        with self._watched.open("wb") as file:
+        with self._file.open("wb") as file:
             watch = subprocess.Popen([*command, "--watch", "--output-watch-events"], stdout=file)
         try:
-            eventually(lambda: len(self.history()), lambda seen: seen == TASKS, within=20)
+            eventually(self.watched, lambda seen: len(seen) == TASKS, within=20)
             yield
         finally:
             watch.terminate()
@@ -98,7 +98,7 @@ class Queue:
 
     def history(self) -> list[v1alpha1.LongTask]:
         """Return the tasks as they came to be, one after the other."""
-        text, found = self._watched.read_text(), []
+        text, found = self._file.read_text(), []
         while text := text.lstrip():
             try:
                 event, end = json.JSONDecoder().raw_decode(text)
@@ -107,6 +107,10 @@ class Queue:
             found.append(v1alpha1.LongTask.model_validate(event["object"]))
             text = text[end:]
         return found
+
+    def watched(self) -> dict[str, str | None]:
+        """Return up to which version each task was watched."""
+        return {task.metadata.name: task.metadata.resource_version for task in self.history()}
 
     def delete(self) -> None:
         self._kubectl("delete", "lt", *self._selector, "--wait=false", check=False)
@@ -184,7 +188,6 @@ def test_limits_and_order_hold_whatever_becomes_of_the_operators(
         with frozen(first):
             since, claimed = time.monotonic(), queue.claimed()
             queue.wait_for_claims(claimed + 1, within=TAKEN_OVER_WITHIN)
-            assert time.monotonic() - since < TAKEN_OVER_WITHIN + 1
             assert holder(kubectl) != first
             queue.wait_for_claims(claimed + 6, within=60)
             eventually(
@@ -195,12 +198,8 @@ def test_limits_and_order_hold_whatever_becomes_of_the_operators(
             queue.tasks, lambda tasks: all(task.is_finished for task in tasks), within=120
         )
         assert {task.status.phase for task in done} == {v1alpha1.Phase.SUCCEEDED}
-        newest = {(t.metadata.name, t.metadata.resource_version) for t in done}
-        eventually(
-            lambda: {(t.metadata.name, t.metadata.resource_version) for t in queue.history()},
-            newest.issubset,
-            within=20,
-        )
+        newest = {task.metadata.name: task.metadata.resource_version for task in done}
+        eventually(queue.watched, lambda seen: seen == newest, within=20)
 
     check_limits_and_order(queue)
     check_jobs(queue, log, offset)
