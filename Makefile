@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	images context format lint typecheck imports bench
+	images context format lint typecheck imports bench bench-waiting
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -87,6 +87,9 @@ typecheck: $(READY) ## Check types
 
 imports: $(READY) ## Check who imports whom
 	@$(BIN)/lint-imports
+
+bench-waiting: up ## Measure what 10,000 waiting tasks cost, and whom; ten minutes
+	@. .localcluster/env; $(BIN)/python bench/waiting.py
 
 bench: up ## Measure latency and writes per task on the cluster
 	@. .localcluster/env; $(BIN)/python bench/latency.py && $(BIN)/python bench/writes.py
