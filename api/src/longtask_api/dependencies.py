@@ -42,8 +42,9 @@ async def get_caller(services: _Services, token: _Token) -> callers.Caller:
 
 
 async def require_synced(services: _Services) -> None:
-    """Answer only from caches that have been filled."""
+    """Answer only from caches that have been filled, as things stand now."""
     services.health.check_synced()
+    services.resources.catch_up()
 
 
 async def get_reporting_task(services: _Services, token: _Token) -> v1alpha1.LongTask:

@@ -76,12 +76,33 @@ def test_who_joins_later_has_a_place_from_then_on(resources: Resources, caches: 
     late = a_task(type="x", notBefore=NOW + timedelta(seconds=60))
     caches.tasks.put(late)
     record = Record.of(late)
+    resources.catch_up()
     assert resources.place(record) is None
     assert resources.queue_of(record) == "default"
     caches.now += timedelta(seconds=60)
+    resources.catch_up()
     place = resources.place(record)
     assert place is not None
     assert place.position == 1
+
+
+def test_who_joins_while_a_page_is_made_is_on_the_next_one(
+    resources: Resources, caches: Caches
+) -> None:
+    first = a_task(
+        "first", uid="first", type="x", priority=90, notBefore=NOW + timedelta(seconds=1)
+    )
+    tasks = [first, *(a_task(name, uid=name, type="x") for name in "ab")]
+    for task in tasks:
+        caches.tasks.put(task)
+    resources.catch_up()
+    page = []
+    for record in resources.waiting(None):
+        caches.now += timedelta(seconds=1)
+        place = resources.place(record)
+        assert place is not None
+        page.append((record.key.name, place.position))
+    assert page == [("a", 1), ("b", 2)]
 
 
 def test_who_is_being_deleted_stands_in_nobodys_way(resources: Resources, caches: Caches) -> None:

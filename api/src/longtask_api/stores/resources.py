@@ -90,8 +90,8 @@ class Resources:
             queue: The queue's name; None for all of them, as if they were one.
             after: Begin behind this rank, at no cost for those before it.
         """
-        queues = self._index_now().queues() if queue is None else [self.key(queue)]
-        return (self.catalogue[key] for key in self._index_now().waiting(*queues, after=after))
+        queues = self._index.queues() if queue is None else [self.key(queue)]
+        return (self.catalogue[key] for key in self._index.waiting(*queues, after=after))
 
     # --- resources, whoever asks
 
@@ -189,10 +189,17 @@ class Resources:
 
     # --- queues
 
+    def catch_up(self) -> None:
+        """Let those join their queues whose time has come: once a request, which sees one state.
+
+        It costs nothing while there are none.
+        """
+        self._index.due(int(self._clock().timestamp()))
+
     def line_of(self, queue: v1alpha1.LongTaskQueue, *, now: datetime) -> Line:
         """Return how many run and wait in the queue, since when, and how fast it moves."""
         key = key_of(queue)
-        counts, oldest = self._index_now().counts(key), self._index_now().oldest(key)
+        counts, oldest = self._index.counts(key), self._index.oldest(key)
         return Line(
             running=counts.running,
             waiting=counts.waiting,
@@ -202,7 +209,7 @@ class Resources:
 
     def place(self, task: Record) -> queueing.Place | None:
         """Return the task's place in its queue, or None if it does not wait."""
-        return self._index_now().place(task.key)
+        return self._index.place(task.key)
 
     def estimated_start(self, place: queueing.Place) -> tuple[datetime, datetime] | None:
         """Return when the task at this place starts, at the earliest and at the latest.
@@ -222,11 +229,11 @@ class Resources:
 
     def rank(self, task: Record) -> queueing.Rank | None:
         """Return what sorts the tasks that wait, or None if it does not wait."""
-        return self._index_now().rank(task.key) if self._index_now().waits(task.key) else None
+        return self._index.rank(task.key) if self._index.waits(task.key) else None
 
     def queue_of(self, task: Record) -> str:
         """Return the queue that the task waits in, holds a place in, or came through."""
-        if (queue := self._index_now().queue_of(task.key)) is not None:
+        if (queue := self._index.queue_of(task.key)) is not None:
             return queue.name
         return task.came_through or effective.queue_of(task, self._defaults(task))
 
@@ -235,11 +242,6 @@ class Resources:
         return effective.priority_of(task, self._defaults(task))
 
     # --- inside
-
-    def _index_now(self) -> queueing.Index:
-        """Return the index once whoever was to join a queue by now has done so."""
-        self._index.due(int(self._clock().timestamp()))
-        return self._index
 
     def _defaults(self, task: Record) -> v1alpha1.TypeDefaults | None:
         task_type = self._types.get(task.key.sibling(task.type or ""))
