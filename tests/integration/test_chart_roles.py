@@ -21,7 +21,8 @@ from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import Request, Response
 from longtask_crds import names, signing_keys
 from longtask_crds.names import ObjectKey
-from longtask_crds.testing import NOW, a_task, with_status
+from longtask_crds.queueing import Counts
+from longtask_crds.testing import NOW, a_queue, a_task, with_status
 from longtask_operator import handlers, testing
 
 RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
@@ -174,6 +175,7 @@ async def test_the_operators_rights() -> None:
         "get_task": [lambda: door.get_task(A)],
         "get_type": [lambda: door.get_type(A)],
         "write_status": [lambda: door.write_status(task, changed)],
+        "write_counts": [lambda: door.write_counts(a_queue(), Counts(running=1, waiting=2))],
         "create_job": [lambda: door.create_job({"metadata": {"namespace": TASKS}}, now=NOW)],
         "get_job": [lambda: door.get_job(A, now=NOW)],
         "why_no_pod": [lambda: door.why_no_pod(job)],

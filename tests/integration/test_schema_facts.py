@@ -120,15 +120,15 @@ def test_columns_selectors_and_short_names(kubectl: Kubectl, namespace: str) -> 
     assert run("get", "lt", "two", "-o", "jsonpath={.status}") == '{"phase":"Pending"}'
     header, one, two = run("get", "lt", "-o", "wide").splitlines()
     assert header.split() == [
-        *("NAME", "TYPE", "PHASE", "PROGRESS", "QUEUE", "ATTEMPT", "AGE"),
-        *("STARTED", "REASON", "CALLBACK", "JOB"),
+        *("NAME", "TYPE", "PHASE", "PROGRESS%", "QUEUE", "ATTEMPT", "AGE"),
+        *("STARTED", "REASON", "CALLBACK", "JOB", "IMAGE"),
     ]
     cells = one.split()
     assert cells[:6] == ["one", "type-one", "Running", "40", "night", "2"]
-    assert cells[-3:] == ["Running", "Pending", "one-xyz"]
+    assert cells[-4:] == ["Running", "Pending", "one-xyz", "<none>"]
     assert two.split()[:3] == ["two", "type-two", "Pending"]
     narrow = run("get", "longtasks").splitlines()[0].split()
-    assert narrow == ["NAME", "TYPE", "PHASE", "PROGRESS", "QUEUE", "ATTEMPT", "AGE"]
+    assert narrow == ["NAME", "TYPE", "PHASE", "PROGRESS%", "QUEUE", "ATTEMPT", "AGE"]
 
     for selector in ("status.phase=Running", "status.queue=night", "spec.type=type-one"):
         found = run("get", "lt", "--field-selector", selector, "-o", "name")
@@ -138,6 +138,11 @@ def test_columns_selectors_and_short_names(kubectl: Kubectl, namespace: str) -> 
     # A category equal to a plural would break the first, and delete queues with the second.
     assert "one" in run("get", "longtasks", "one")
     queue = {"apiVersion": names.API_VERSION, "kind": "LongTaskQueue", "metadata": {"name": "q"}}
-    run("create", "-f", "-", document=queue | {"spec": {}})
+    run("create", "-f", "-", document=queue | {"spec": {"maxRunning": 2}})
+    counts = json.dumps({"status": {"running": 1, "waiting": 5}})
+    run("patch", "ltq", "q", "--subresource=status", "--type=merge", "-p", counts)
+    header, cells = (line.split() for line in run("get", "ltq").splitlines())
+    assert header == ["NAME", "RUNNING", "WAITING", "MAX", "PAUSED", "AGE"]
+    assert cells[:4] == ["q", "1", "5", "2"]
     run("delete", "longtasks", "--all")
     assert run("get", "longtask-all", "-o", "name").split() == ["longtaskqueue.longtask.dev/q"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import names, v1alpha1
+from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator.rules import pods
 
@@ -62,6 +62,20 @@ class Cluster:
         return kinds.TASKS.read(
             await self._connection.patch(kinds.TASKS.path(key, "status"), patch)
         )
+
+    async def write_counts(
+        self, queue: v1alpha1.LongTaskQueue, counts: queueing.Counts
+    ) -> v1alpha1.LongTaskQueue:
+        """Write how many run and wait in the queue; raise Conflict if another has its name."""
+        meta = queue.metadata
+        status = {
+            "running": counts.running,
+            "waiting": counts.waiting,
+            "observedGeneration": meta.generation,
+        }
+        path = kinds.QUEUES.path(ObjectKey(meta.namespace, meta.name), "status")
+        patch = {"status": status}
+        return kinds.QUEUES.read(await self._connection.patch(path, patch, uid=meta.uid))
 
     async def create_job(self, manifest: dict[str, Any], *, now: datetime) -> pods.Job:
         """Create a Job; raise AlreadyExists if its name is taken."""

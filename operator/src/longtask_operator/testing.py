@@ -106,7 +106,7 @@ class Operator:
         self.health = health.Health()
         self.hearing = resync.Hearing()
         self.admission = an_admission()
-        connection = Connection(self.kubernetes, user_agent="test")
+        self.connection = connection = Connection(self.kubernetes, user_agent="test")
         parts = wiring.assemble(
             connection,
             self.sender,
@@ -121,7 +121,7 @@ class Operator:
             clock=lambda: self.kubernetes.now,
         )
         self.mirror, self.applier = parts.mirror, parts.applier
-        self.reconciler = parts.reconciler
+        self.reconciler, self.recorder = parts.reconciler, parts.recorder
         self.resync = resync.Resync(
             self.mirror,
             connection,

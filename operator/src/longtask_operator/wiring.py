@@ -13,7 +13,17 @@ from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_crds import address_guard, effective
 from longtask_crds.names import ObjectKey
-from longtask_operator import cluster, election, health, keys, metrics, mirror, resync, work_queue
+from longtask_operator import (
+    cluster,
+    election,
+    health,
+    keys,
+    metrics,
+    mirror,
+    queues,
+    resync,
+    work_queue,
+)
 from longtask_operator.rules import job_manifest
 from longtask_operator.settings import Settings
 from longtask_operator.tasks import announce, apply, observe, reconcile
@@ -26,6 +36,7 @@ class Parts:
     mirror: mirror.Mirror
     applier: apply.Applier
     reconciler: reconcile.Reconciler
+    recorder: queues.Recorder
 
 
 def assemble(
@@ -70,7 +81,7 @@ def assemble(
         counted,
         clock,
     )
-    return Parts(seen, applier, reconciler)
+    return Parts(seen, applier, reconciler, queues.Recorder(seen, kubernetes, may_admit))
 
 
 class Operator:
@@ -140,6 +151,7 @@ class Operator:
             await candidate.once()
             await _start(stack, candidate.run())
             await _start(stack, lister.run(settings.resync_seconds))
+            await _start(stack, parts.recorder.run())
             await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
             yield parts.mirror
 

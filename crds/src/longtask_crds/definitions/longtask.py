@@ -56,7 +56,7 @@ FACTS = facts.CrdFacts(
     columns=(
         facts.Column("Type", ".spec.type"),
         facts.Column("Phase", ".status.phase"),
-        facts.Column("Progress", ".status.progress.percent", "integer"),
+        facts.Column("Progress%", ".status.progress.percent", "integer"),
         facts.Column("Queue", ".status.queue"),
         facts.Column("Attempt", ".status.attempt", "integer"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
@@ -64,6 +64,7 @@ FACTS = facts.CrdFacts(
         facts.Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
         facts.Column("Callback", ".status.callback.state", wide=True),
         facts.Column("Job", ".status.attempts[-1:].jobName", wide=True),
+        facts.Column("Image", ".spec.container.image", wide=True),
     ),
     root_rules=facts.name_rules(names.TASK_NAME_MAX),
     spec_rules=(

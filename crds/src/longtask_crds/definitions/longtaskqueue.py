@@ -11,7 +11,9 @@ FACTS = facts.CrdFacts(
     spec=v1alpha1.LongTaskQueueSpec,
     status=v1alpha1.LongTaskQueueStatus,
     columns=(
-        facts.Column("Max-Running", ".spec.maxRunning", "integer"),
+        facts.Column("Running", ".status.running", "integer"),
+        facts.Column("Waiting", ".status.waiting", "integer"),
+        facts.Column("Max", ".spec.maxRunning", "integer"),
         facts.Column("Paused", ".spec.paused", "boolean"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
     ),

@@ -12,8 +12,8 @@ FACTS = facts.CrdFacts(
     status=v1alpha1.LongTaskTypeStatus,
     columns=(
         facts.Column("Image", ".spec.container.image"),
-        facts.Column("Description", ".spec.description"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
+        facts.Column("Description", ".spec.description", wide=True),
     ),
     root_rules=facts.name_rules(63),
     inner_rules=(

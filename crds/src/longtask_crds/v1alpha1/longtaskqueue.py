@@ -16,8 +16,8 @@ class LongTaskQueueSpec(Model):
     """How many tasks of this queue may run at once; no limit when absent."""
 
     max_running_per_owner: Count | None = None
-    """How many tasks of one owner may run at once; no limit when absent. Whoever
-    runs that many is passed over, and blocks nobody."""
+    """How many tasks of one owner may run at once; no limit when absent. Who runs
+    that many is passed over, and blocks nobody."""
 
     paused: bool | None = None
     """While true, no task of this queue is started; those that run go on."""
@@ -27,7 +27,13 @@ class LongTaskQueueSpec(Model):
 
 
 class LongTaskQueueStatus(Model):
-    """What the operator knows of the queue. Counts are made on reading, never stored."""
+    """What the operator knows of the queue. Its counts are some seconds old; the API's are not."""
+
+    running: Count | None = None
+    """How many tasks hold a place: claimed, and not at their end yet."""
+
+    waiting: Count | None = None
+    """How many tasks wait for a place."""
 
     observed_generation: int | None = None
     """The generation of the spec that this status speaks of."""
@@ -41,3 +47,4 @@ class LongTaskQueue(Resource):
 
     kind: str = "LongTaskQueue"
     spec: LongTaskQueueSpec = Field(default_factory=LongTaskQueueSpec)
+    status: LongTaskQueueStatus = Field(default_factory=LongTaskQueueStatus)

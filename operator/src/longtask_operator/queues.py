@@ -1,0 +1,73 @@
+"""Keep the counts in the status of queues, for `kubectl get ltq`. No decision is based on them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from longtask_adapters.kube import errors
+from longtask_adapters.kube.cache import key_of
+from longtask_operator import cluster, mirror
+
+_logger = logging.getLogger(__name__)
+
+#: How often the counts of one queue are written at most, in seconds.
+_PAUSE = 5.0
+#: How long the pause becomes while they cannot be written.
+_LONGEST_PAUSE = 60.0
+
+
+class Recorder:
+    """Writes the counts that have changed; while all is calm it asks nothing of anybody.
+
+    Args:
+        seen: Where the queues and their counts are.
+        kubernetes: Where they are written.
+        is_writer: Tells whether this operator is the one that writes them now.
+    """
+
+    def __init__(
+        self,
+        seen: mirror.Mirror,
+        kubernetes: cluster.Cluster,
+        is_writer: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._mirror = seen
+        self._cluster = kubernetes
+        self._is_writer = is_writer
+
+    async def run(self) -> None:
+        """Write for ever; failures are logged and tried again, ever more slowly."""
+        pause = _PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self.once()
+                pause = _PAUSE
+            except Exception as error:
+                pause = min(_LONGEST_PAUSE, 2 * pause)
+                unknown = not isinstance(error, errors.ClusterError)
+                told = {"cause": str(error)}
+                _logger.warning("Could not write counts", extra=told, exc_info=unknown)
+
+    async def once(self) -> None:
+        """Write the counts of each queue whose status says something else.
+
+        Raises:
+            ClusterError: Those of one queue were not written; all others were tried.
+        """
+        failure: errors.ClusterError | None = None
+        for queue in self._mirror.queues.values():
+            counts, status = self._mirror.index.counts(key_of(queue)), queue.status
+            now = (counts.running, counts.waiting, queue.metadata.generation)
+            if now == (status.running, status.waiting, status.observed_generation):
+                continue
+            if not self._is_writer():
+                return
+            try:
+                self._mirror.queues.put(await self._cluster.write_counts(queue, counts))
+            except (errors.NotFound, errors.Conflict):
+                continue  # deleted or made anew: the watch tells
+            except errors.ClusterError as error:
+                failure = error
+        if failure is not None:
+            raise failure
