@@ -167,3 +167,18 @@ def test_listeners_are_told_of_what_was_packed_as_of_any() -> None:
     tasks.put(second)
     tasks.remove(cache.key_of(LONG), LONG.metadata.uid)
     assert told == [(None, first), (first, second), (second, None)]
+
+
+@pytest.mark.parametrize("levels", [150, 195, 210, 260, 3000])
+def test_what_is_too_deep_for_text_is_kept_as_it_is(levels: int) -> None:
+    deep: object = 1
+    for _ in range(levels):
+        deep = [deep]
+    tasks = Tasks(packs=lambda _: True)
+    assert tasks.put(testing.a_task(type="x", input=deep))
+    found = tasks.get(cache.key_of(LONG))
+    assert found is not None
+    seen = found.spec.input
+    for _ in range(levels):
+        (seen,) = seen
+    assert seen == 1

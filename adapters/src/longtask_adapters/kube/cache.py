@@ -16,6 +16,9 @@ _logger = logging.getLogger(__name__)
 _REMEMBERED_DELETIONS = 10_000
 
 
+#: What has no more brackets than this is not nested too deeply to be read as text.
+_SURELY_READABLE = 150
+
 #: Is told of each change: the resource before and after it; None is: not there.
 Listener = Callable[[R | None, R | None], None]
 
@@ -175,9 +178,18 @@ class _Kept(Generic[R]):
         return held.model.model_validate_json(held.text) if isinstance(held, _Packed) else held
 
 
-def _packed(resource: R) -> _Packed[R]:
-    # None of an optional field is absent; a null inside an input or a result stays.
-    return _Packed(type(resource), resource.model_dump_json(by_alias=True, exclude_none=True))
+def _packed(resource: R) -> R | _Packed[R]:
+    """Return the resource as text, or as it is if it is nested too deeply for that."""
+    model = type(resource)
+    try:
+        # None of an optional field is absent; a null inside an input or a result stays.
+        text = resource.model_dump_json(by_alias=True, exclude_none=True)
+        if text.count("[") + text.count("{") > _SURELY_READABLE:
+            model.model_validate_json(text)
+    except (ValueError, RecursionError):
+        # pydantic writes 255 levels and reads 200; the API server stores 10,000.
+        return resource
+    return _Packed(model, text)
 
 
 def key_of(resource: v1alpha1.Resource) -> names.ObjectKey:
