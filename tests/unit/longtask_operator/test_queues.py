@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from longtask_adapters import testing as twins
-from longtask_adapters.kube import errors
+from longtask_adapters.kube import errors, kinds
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import a_queue, a_task, with_meta
 from longtask_operator.testing import Operator
@@ -176,3 +176,34 @@ async def test_what_hits_all_alike_sends_nobody_forward(
         await operator.look("first")
     assert operator.woken == []
     assert operator.mirror.index.may_start(operator.kubernetes.key("first"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "holder"),
+    [
+        pytest.param("after", "first", id="it-was-claimed-and-keeps-its-place"),
+        pytest.param("before", "urgent", id="it-was-not-and-leaves-the-place-to-who-is-next"),
+    ],
+)
+async def test_a_claim_of_which_no_answer_came_has_its_place_until_it_is_known(
+    operator: Operator, moment: str, holder: str
+) -> None:
+    submit(operator, "first")
+    await operator.hear()
+
+    def claim_is_lost(write: str, at: str) -> None:
+        if (write, at) == ("status", moment):
+            raise errors.Unavailable("nobody knows what became of it")
+
+    operator.kubernetes.interrupt = claim_is_lost
+    with pytest.raises(errors.Unavailable):
+        await operator.look("first")
+    operator.kubernetes.interrupt = lambda _write, _moment: None
+    submit(operator, "urgent", priority=100)
+    stored = operator.kubernetes.stored(names.LONGTASKS, "urgent")
+    operator.mirror.tasks.put(kinds.TASKS.read(stored))
+    await operator.look("urgent")
+    assert "urgent" not in started(operator)
+    await operator.look("first")
+    await operator.look("urgent")
+    assert started(operator) == [holder]

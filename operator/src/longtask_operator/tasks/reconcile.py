@@ -37,6 +37,7 @@ class Reconciler:
         self._announcer = announcer
         self._metrics = counted
         self._clock = clock
+        self._in_doubt: set[ObjectKey] = set()  #: claims of which no answer came
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Do the next step for a task; return after how many seconds to look again, or None.
@@ -45,6 +46,7 @@ class Reconciler:
             ClusterError: The step was not done, or not known to be done.
         """
         self._mirror.tell_time(self._clock())
+        await self._clear_up(key)
         self._mirror.index.release(key)
         try:
             return await self._look(key)
@@ -54,6 +56,13 @@ class Reconciler:
             # While the work queue lets it rest, the next one in line has its turn.
             self._mirror.hold_back(key)
             raise
+
+    async def _clear_up(self, key: ObjectKey) -> None:
+        """Learn what became of a claim before anybody else may have its place."""
+        if key in self._in_doubt:
+            if (task := self._mirror.tasks.get(key)) is not None:
+                await self._refresh(task)
+            self._in_doubt.discard(key)
 
     async def _look(self, key: ObjectKey) -> float | None:
         task = self._mirror.tasks.get(key)
@@ -101,8 +110,13 @@ class Reconciler:
         self._mirror.index.reserve(key)
         try:
             yield
+        except errors.Unavailable:
+            # It may be claimed: the place is kept until the next pass has looked.
+            self._in_doubt.add(key)
+            raise
         finally:
-            self._mirror.index.release(key)
+            if key not in self._in_doubt:
+                self._mirror.index.release(key)
 
     async def _look_at_the_attempt(self, task: v1alpha1.LongTask) -> None:
         """Take over what the API server says now of the last attempt's Job and pods."""
