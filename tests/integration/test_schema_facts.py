@@ -125,7 +125,7 @@ def test_columns_selectors_and_short_names(kubectl: Kubectl, namespace: str) -> 
     ]
     cells = one.split()
     assert cells[:6] == ["one", "type-one", "Running", "40", "night", "2"]
-    assert cells[-4:] == ["Running", "Pending", "one-xyz", "<none>"]
+    assert cells[-3:] == ["Running", "Pending", "one-xyz"]
     assert two.split()[:3] == ["two", "type-two", "Pending"]
     narrow = run("get", "longtasks").splitlines()[0].split()
     assert narrow == ["NAME", "TYPE", "PHASE", "PROGRESS%", "QUEUE", "ATTEMPT", "AGE"]
