@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 from longtask_adapters.kube import errors as kube
-from longtask_adapters.kube.cache import key_of
+from longtask_adapters.kube.cache import key_of, version_of
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
@@ -72,9 +72,10 @@ class LogService:
                 if time.monotonic() >= until:
                     raise NotStarted("The program has not started yet.")
                 # The container's start may be told by no change of the task: so look again, too.
+                version = version_of(task)
                 await self._resources.wait_for(
                     key,
-                    lambda now, seen=task: now is not seen,  # type: ignore[misc]
+                    lambda now, seen=version: now is None or version_of(now) > seen,  # type: ignore[misc]
                     within=min(_LOOK_AGAIN, until - time.monotonic()),
                 )
 
