@@ -7,6 +7,8 @@ import pytest
 from api_support import put_pod, put_task
 from longtask_adapters.testing import MemoryKubernetes, Refusal
 from longtask_api import wiring
+from longtask_api.auth import callers
+from longtask_api.stores.resources import Resources
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, a_condition
 
@@ -339,6 +341,22 @@ async def test_logs(client: httpx.AsyncClient, kubernetes: MemoryKubernetes) -> 
     assert (await client.get("/api/v1/tasks/a/logs?attempt=1")).text == "one\ntwo\n"
     assert (await client.get("/api/v1/tasks/a/logs?attempt=2")).status_code == 404
     assert (await client.get("/api/v1/tasks/a/logs?step=x")).status_code == 422
+
+
+async def test_a_follower_of_a_task_that_waits_looks_seldom(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seen(client, kubernetes, "a")
+    looks = []
+    look = Resources.seen_task
+
+    async def counted(self: Resources, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
+        looks.append(name)
+        return await look(self, caller, name)
+
+    monkeypatch.setattr(Resources, "seen_task", counted)
+    assert (await client.get("/api/v1/tasks/a/logs?follow=true")).status_code == 409
+    assert len(looks) <= 3
 
 
 async def test_a_follower_finds_the_pod_before_it_is_recorded(
