@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from longtask_client import models
-from longtask_client.cli import options, output, session, terminal
+from longtask_client.cli import lists, options, output, session, terminal
 
 app = typer.Typer(rich_markup_mode=None)
 queue = typer.Typer(
@@ -23,16 +23,14 @@ def list_(context: typer.Context, form: options.Output = options.Format.TABLE) -
     """List the queues."""
     with session.of(context).open() as connection:
         found = connection.queues()
-    if form is options.Format.JSON:
-        terminal.show(output.as_json(*found, many=True))
-    elif form is options.Format.NAME:
-        for one in found:
-            terminal.show(one.name)
-    elif found:
-        rows = (output.queue_row(one, output.now()) for one in found)
-        terminal.show(output.columns(output.QUEUE_HEAD, rows))
-    else:
-        terminal.say("No queues.")
+    lists.show(
+        found,
+        form,
+        what="queues",
+        name=lambda one: one.name,
+        head=output.QUEUE_HEAD,
+        row=output.queue_row,
+    )
 
 
 @queue.command()

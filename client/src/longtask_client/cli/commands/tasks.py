@@ -7,6 +7,7 @@ import typer
 from longtask_client import client, models
 from longtask_client.cli import (
     inputs,
+    lists,
     options,
     orders,
     outcomes,
@@ -159,16 +160,14 @@ def list_(
     )
     with session.of(context).open() as connection:
         tasks = list(connection.tasks(wanted, limit=limit or None))
-    if form is options.Format.JSON:
-        terminal.show(output.as_json(*tasks, many=True))
-    elif form is options.Format.NAME:
-        for task in tasks:
-            terminal.show(task.id)
-    elif tasks:
-        rows = (output.task_row(task, output.now()) for task in tasks)
-        terminal.show(output.columns(output.TASK_HEAD, rows))
-    else:
-        terminal.say("No tasks.")
+    lists.show(
+        tasks,
+        form,
+        what="tasks",
+        name=lambda task: task.id,
+        head=output.TASK_HEAD,
+        row=output.task_row,
+    )
 
 
 @app.command()
