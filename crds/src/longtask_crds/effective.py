@@ -21,6 +21,7 @@ _UNITS = {
 _RESOURCES = ("cpu", "memory", "ephemeral_storage")
 DEFAULT_PRIORITY = 50
 DEFAULT_USER = 65532
+_NO_TIMEOUTS = v1alpha1.Timeouts()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +46,28 @@ class Wish(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Retry:
+    """When and how often a task is tried again. Times are seconds."""
+
+    max_attempts: int
+    backoff_seconds: int
+    max_backoff_seconds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How long each part of a task may take, in seconds; None is no limit."""
+
+    queue: int | None
+    start: int
+    run: int
+    total: int | None
+    heartbeat: int | None
+
+
+@dataclasses.dataclass(frozen=True)
 class EffectiveSpec:
-    """A task's spec with every blank filled in. Times are seconds."""
+    """A task's spec with every blank filled in."""
 
     type: str
     image: str
@@ -56,9 +77,8 @@ class EffectiveSpec:
     queue: str
     priority: int
     resources: v1alpha1.Resources
-    queue_seconds: int | None
-    start_seconds: int
-    run_seconds: int
+    retry: Retry
+    limits: Limits
     run_as_user: int
     writable_root: bool
     egress: v1alpha1.Egress
@@ -74,8 +94,6 @@ def effective_spec(
     container = spec.container or task_type.container or v1alpha1.TypeContainer()
     defaults = task_type.defaults or v1alpha1.TypeDefaults()
     security = task_type.security or v1alpha1.TypeSecurity()
-    own_times = spec.timeouts or v1alpha1.Timeouts()
-    type_times = defaults.timeouts or v1alpha1.Timeouts()
     return EffectiveSpec(
         type=spec.type or "",
         image=container.image or installation.runner_image,
@@ -85,9 +103,8 @@ def effective_spec(
         queue=queue_of(spec, defaults),
         priority=priority_of(spec, defaults),
         resources=_resources(spec.resources, defaults.resources, installation),
-        queue_seconds=queue_seconds_of(spec, defaults),
-        start_seconds=_first(own_times.start_seconds, type_times.start_seconds, 600),
-        run_seconds=_first(own_times.run_seconds, type_times.run_seconds, 86_400),
+        retry=_retry(spec.retry, defaults.retry),
+        limits=limits_of(spec, defaults),
         run_as_user=_first(security.run_as_user, DEFAULT_USER),
         writable_root=bool(security.writable_root),
         egress=task_type.egress or v1alpha1.Egress.NONE,
@@ -110,12 +127,17 @@ def priority_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> int:
     return _first(wish.priority, of_type, DEFAULT_PRIORITY)
 
 
-def queue_seconds_of(
-    spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None
-) -> int | None:
-    """Return for how many seconds the task may wait in its queue; None is no limit."""
-    given = (spec.timeouts, defaults.timeouts if defaults else None)
-    return next((t.queue_seconds for t in given if t and t.queue_seconds is not None), None)
+def limits_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | None) -> Limits:
+    """Return how long each part of the task may take."""
+    own = spec.timeouts or _NO_TIMEOUTS
+    of_type = (defaults.timeouts if defaults else None) or _NO_TIMEOUTS
+    return Limits(
+        queue=_given(own.queue_seconds, of_type.queue_seconds),
+        start=_first(own.start_seconds, of_type.start_seconds, 600),
+        run=_first(own.run_seconds, of_type.run_seconds, 86_400),
+        total=_given(own.total_seconds, of_type.total_seconds),
+        heartbeat=_given(own.heartbeat_seconds, of_type.heartbeat_seconds),
+    )
 
 
 def over_cap(resources: v1alpha1.Resources, cap: v1alpha1.ResourceAmounts) -> list[str]:
@@ -138,6 +160,19 @@ def quantity(text: str) -> Decimal:
 
 def _first(*values: int | None) -> int:
     return next(v for v in values if v is not None)
+
+
+def _given(own: int | None, of_type: int | None) -> int | None:
+    return of_type if own is None else own
+
+
+def _retry(own: v1alpha1.Retry | None, of_type: v1alpha1.Retry | None) -> Retry:
+    own, of_type = own or v1alpha1.Retry(), of_type or v1alpha1.Retry()
+    return Retry(
+        max_attempts=_first(own.max_attempts, of_type.max_attempts, 1),
+        backoff_seconds=_first(own.backoff_seconds, of_type.backoff_seconds, 10),
+        max_backoff_seconds=_first(own.max_backoff_seconds, of_type.max_backoff_seconds, 360),
+    )
 
 
 def _resources(

@@ -57,6 +57,11 @@ def deferred_until(task: v1alpha1.LongTask) -> datetime | None:
     return asked if asked is not None and asked > task.metadata.created_at else None
 
 
+def startable_at(task: v1alpha1.LongTask) -> datetime | None:
+    """Return until when the task is no part of its queue; None if it is one at once."""
+    return task.status.retry_at if task.status.attempts else deferred_until(task)
+
+
 def joined_at(task: v1alpha1.LongTask) -> datetime:
     """Return since when the task is in its queue, or when it joins it."""
     return task.status.queued_at or deferred_until(task) or task.metadata.created_at
@@ -81,7 +86,7 @@ class Entry:
         if stands is Standing.OUT:
             return None
         holds = stands is Standing.HOLDING
-        later = None if holds else deferred_until(task)
+        later = None if holds else startable_at(task)
         return cls(
             standing=stands,
             since=int(joined_at(task).timestamp()),

@@ -23,6 +23,12 @@ class Metrics:
             ["phase"],
             registry=registry,
         )
+        self.retries = Counter(
+            "longtask_attempts_retried_total",
+            "Attempts that failed and are followed by another one",
+            ["reason"],
+            registry=registry,
+        )
         self.conflicts = Counter(
             "longtask_operator_conflicts_total",
             "Writes that somebody forestalled",

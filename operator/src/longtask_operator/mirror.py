@@ -89,7 +89,7 @@ class Mirror:
         moved = self.index.set_type(kind, after.spec.defaults if after else None)
         # They have another queue to record; where they stood, others may be first now.
         concerned = set(moved)
-        if _queue_seconds(before) != _queue_seconds(after):
+        if _timeouts(before) != _timeouts(after):
             concerned |= self.index.of_type(kind)
         self._unsettled.update(concerned)
         self._wake(concerned)
@@ -116,9 +116,7 @@ class Mirror:
             task,
             queue.name if queue else None,
             queue_exists=queue in self.queues,
-            queue_seconds=effective.queue_seconds_of(
-                task.spec, of_type.spec.defaults if of_type else None
-            ),
+            limits=effective.limits_of(task.spec, of_type.spec.defaults if of_type else None),
         )
 
     def tell_time(self, now: datetime) -> None:
@@ -182,8 +180,8 @@ class Mirror:
     def pod_of(self, task: v1alpha1.LongTask) -> pods.Pod | None:
         """Return the pod whose outcome counts for the task's last attempt, if there is one.
 
-        That is the recorded pod, unless it was disrupted or is gone and the same Job made another.
-        A Job's name holds the uid of its task: what is left of a task that had the name before, and
+        That is the recorded pod, or before one is recorded the one that the attempt's Job made. A
+        Job's name holds the uid of its task: what is left of a task that had the name before, and
         was deleted, is never taken for this one's.
         """
         if not task.status.attempts:
@@ -193,21 +191,18 @@ class Mirror:
         known = self._pods.get(key, {})
         # By its uid alone: with its Job deleted and itself orphaned it has no owner any more.
         recorded = known.get(attempt.pod_uid or "")
-        if recorded is not None and not recorded.is_disrupted:
+        if recorded is not None or attempt.pod_uid is not None:
             return recorded
         job = self._jobs.get(key.sibling(attempt.job_name))
         if job is not None and job.exists and job.owner_uid != task.metadata.uid:
-            return recorded
+            return None
         uid = attempt.job_uid or (job.uid if job and job.exists else None)
         ours = [
             pod
             for pod in known.values()
-            if pod is recorded or (pod.job_name == attempt.job_name and uid in (None, pod.job_uid))
+            if pod.job_name == attempt.job_name and uid in (None, pod.job_uid)
         ]
-        # Two made within one second are told apart by what became of the first.
-        return max(
-            ours, key=lambda pod: (not pod.is_disrupted, pod.created_at, pod.version), default=None
-        )
+        return max(ours, key=lambda pod: (pod.created_at, pod.version), default=None)
 
     def _absorb_pods(
         self, tasks: Iterable[ObjectKey], listed: Iterable[pods.Pod], version: int
@@ -232,9 +227,9 @@ class Mirror:
                 self.drop_pod(key, pod.uid)
 
 
-def _queue_seconds(task_type: v1alpha1.LongTaskType | None) -> int | None:
+def _timeouts(task_type: v1alpha1.LongTaskType | None) -> v1alpha1.Timeouts | None:
     defaults = task_type.spec.defaults if task_type else None
-    return defaults.timeouts.queue_seconds if defaults and defaults.timeouts else None
+    return defaults.timeouts if defaults else None
 
 
 def _key(before: v1alpha1.Resource | None, after: v1alpha1.Resource | None) -> ObjectKey:

@@ -167,7 +167,7 @@ async def test_a_pod_starts_and_ends_and_so_does_its_job(
 
 
 @pytest.mark.usefixtures("task")
-async def test_a_disrupted_pod_leaves_its_job_to_make_another(
+async def test_a_disrupted_pod_ends_its_job(
     kubernetes: testing.MemoryKubernetes, connected: connection.Connection
 ) -> None:
     await connected.post(JOBS, a_job(kubernetes))
@@ -178,8 +178,7 @@ async def test_a_disrupted_pod_leaves_its_job_to_make_another(
     status = kubernetes.stored("pods", pod)["status"]
     assert status["reason"] == "DeadlineExceeded"
     assert status["conditions"] == [{"type": "DisruptionTarget", "status": "True"}]
-    assert "status" not in kubernetes.stored("jobs", "j")
-    assert kubernetes.make_pod("j") != pod
+    assert kubernetes.stored("jobs", "j")["status"]["conditions"][0]["type"] == "Failed"
 
 
 @pytest.mark.usefixtures("task")

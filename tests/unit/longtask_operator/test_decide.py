@@ -7,15 +7,24 @@ from typing import Any
 import pytest
 
 from longtask_crds import names, v1alpha1
-from longtask_crds.testing import FINISHED, NOW, a_task, an_attempt, with_meta, with_status
+from longtask_crds.testing import (
+    FINISHED,
+    NOW,
+    a_condition,
+    a_task,
+    an_attempt,
+    with_meta,
+    with_status,
+)
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import decide as rules
-from longtask_operator.rules import decisions, outcome, pods
+from longtask_operator.rules import decisions, outcome, pods, retry
 from longtask_operator.rules.decisions import (
     Acknowledge,
     CheckJob,
     CheckPod,
     Claim,
+    Condemn,
     CreateJob,
     DeleteJob,
     Enqueue,
@@ -26,6 +35,7 @@ from longtask_operator.rules.decisions import (
     ReleaseJob,
     SendCallback,
     StopPod,
+    TryAgain,
     Wait,
     World,
 )
@@ -121,13 +131,14 @@ def test_before_the_start(world: World, expected: decisions.Decision) -> None:
 def claimed(*, job: pods.Job | None = None, pod: pods.Pod | None = None, **values: Any) -> World:
     """Return the world of a claimed task; the keywords are its spec's, status's or attempt's."""
     spec = {k: values.pop(k) for k in ("cancel", "callback") if k in values}
-    status = {k: values.pop(k) for k in ("waiting",) if k in values}
+    status = {k: values.pop(k) for k in ("waiting", "conditions", "progress") if k in values}
     task = a_task(container={"image": "busybox"}, **spec)
     attempt = an_attempt(**values)
     task = with_status(task, phase=v1alpha1.Phase.STARTING, attempt=1, attempts=[attempt], **status)
     return a_world(task, job=job, pod=pod)
 
 
+STALLED = a_condition(v1alpha1.ConditionType.STALLED)
 ABSENT = a_job(exists=False, uid="", owner_uid="", created_at=None)
 REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no")
 
@@ -150,7 +161,7 @@ REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no
         pytest.param(
             claimed(job=a_job(refusal="quota")),
             5,
-            Explain("quota", Reason.POD_NOT_CREATED, "job-1"),
+            Explain("quota", None, "job-1"),
             id="why-there-is-no-pod-is-said",
         ),
         pytest.param(
@@ -162,7 +173,7 @@ REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no
         pytest.param(
             claimed(job=REFUSED),
             0,
-            Explain("no", Reason.JOB_REFUSED),
+            Explain("no", None),
             id="why-there-is-no-job-is-said",
         ),
         pytest.param(
@@ -176,8 +187,9 @@ REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no
         ),
         pytest.param(
             claimed(
-                job=a_job(exists=False, refusal="no", checked_at=DEADLINE - seconds(3)),
-                waiting="no",
+                job=a_job(exists=False, refusal="quota", checked_at=DEADLINE - seconds(3)),
+                waiting="quota",
+                conditions=[STALLED],
             ),
             START_SECONDS - 2,
             Wait(DEADLINE),
@@ -271,12 +283,7 @@ def test_an_end_without_a_pod(
 def test_a_start_timeout_says_what_it_waited_for() -> None:
     decided = decide(claimed(job=a_job(refusal="quota"), waiting="quota"), START_SECONDS)
     assert isinstance(decided, Finish)
-    assert decided.outcome.message == "quota"
-
-
-def test_a_task_that_ran_does_not_time_out_while_its_job_makes_another_pod() -> None:
-    world = claimed(job=a_job(), job_uid="job-1", pod_uid="gone", started_at=NOW)
-    assert decide(world, 5_000) == CheckJob(JOB)
+    assert decided.outcome.message == "the container did not start within 600 s: quota"
 
 
 # --- with a pod ---
@@ -292,7 +299,15 @@ def ended_in_running_pod(exit_code: int) -> pods.Pod:
 
 UNPULLABLE = a_pod(cannot_start="ErrImagePull: no such image")
 DISRUPTED = an_ended_pod(143, is_disrupted=True)
-SECOND = a_pod(uid="pod-2", created_at=NOW + seconds(5_000))
+
+
+def disrupted_before(world: World, times: int) -> World:
+    task = with_status(world.task, disruptions=times, attempt=1 + times)
+    return dataclasses.replace(world, task=task)
+
+
+#: From then on the word of its node is waited for no more.
+RUN_IS_OVER = NOW + seconds(86_400) + rules.STOP_PATIENCE
 RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
 
 
@@ -323,13 +338,13 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
         pytest.param(
             claimed(pod=UNPULLABLE),
             1,
-            Explain("ErrImagePull: no such image", Reason.POD_CANNOT_START, "job-1"),
+            Explain("ErrImagePull: no such image", None, "job-1"),
             id="why-it-does-not-start-is-said",
         ),
         pytest.param(
             claimed(pod=UNPULLABLE, waiting="ErrImagePull: no such image"),
             1,
-            Wait(DEADLINE),
+            Wait(NOW + rules.HELP_NEEDED_AFTER),
             id="why-it-does-not-start-is-said-once",
         ),
         pytest.param(
@@ -338,13 +353,13 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
                 waiting="ErrImagePull: no such image",
             ),
             1,
-            Wait(DEADLINE),
+            Wait(NOW + rules.HELP_NEEDED_AFTER),
             id="a-pause-between-two-pulls-is-no-news",
         ),
         pytest.param(
             claimed(pod=ended_in_running_pod(1)),
             60,
-            Wait(),
+            Wait(RUN_IS_OVER),
             id="a-failure-waits-for-the-cause-that-the-phase-brings",
         ),
         pytest.param(
@@ -361,13 +376,10 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
             id="what-counts-is-when-it-was-seen-to-run",
         ),
         pytest.param(
-            claimed(pod=RUNNING, **RECORDED), 100_000, Wait(), id="a-recorded-pod-runs-in-peace"
-        ),
-        pytest.param(
-            claimed(pod=RUNNING, **RECORDED | {"pod_uid": "pod-0"}),
-            5,
-            MarkRunning(RUNNING),
-            id="the-pod-after-a-disruption-is-recorded",
+            claimed(pod=RUNNING, **RECORDED),
+            50_000,
+            Wait(RUN_IS_OVER),
+            id="a-recorded-pod-runs-in-peace",
         ),
         pytest.param(
             claimed(pod=RUNNING, cancel=True), 5, StopPod(RUNNING), id="a-running-pod-is-stopped"
@@ -375,44 +387,20 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
         pytest.param(
             claimed(pod=a_pod(started_at=NOW, is_stopping=True), cancel=True),
             5,
-            Wait(),
+            Wait(RUN_IS_OVER),
             id="a-pod-is-stopped-once",
         ),
         pytest.param(
             claimed(pod=a_pod(started_at=NOW, is_deleting=True), cancel=True),
             5,
-            Wait(),
+            Wait(RUN_IS_OVER),
             id="a-pod-that-is-going-is-left-alone",
         ),
         pytest.param(
             claimed(pod=a_pod(is_deleting=True)),
             START_SECONDS,
-            Wait(),
+            Wait(RUN_IS_OVER),
             id="a-pod-that-is-going-is-waited-for",
-        ),
-        pytest.param(
-            claimed(pod=DISRUPTED, job=a_job(), **RECORDED),
-            1,
-            Wait(NOW + seconds(5)),
-            id="a-disrupted-pod-is-followed-by-another",
-        ),
-        pytest.param(
-            claimed(pod=DISRUPTED, job=a_job(), **RECORDED),
-            5,
-            CheckJob(JOB),
-            id="after-a-disruption-the-job-is-looked-at",
-        ),
-        pytest.param(
-            claimed(pod=DISRUPTED, **RECORDED),
-            5,
-            CheckJob(JOB),
-            id="after-a-disruption-an-unknown-job-is-looked-at",
-        ),
-        pytest.param(
-            claimed(pod=dataclasses.replace(SECOND, cannot_start="no"), waiting="no", **RECORDED),
-            5_001,
-            Wait(NOW + seconds(5_000 + START_SECONDS)),
-            id="the-pod-after-a-disruption-has-its-own-time-to-start",
         ),
     ],
 )
@@ -454,25 +442,19 @@ def test_with_a_pod(world: World, after: float, expected: decisions.Decision) ->
             id="a-pod-that-does-not-start-in-time",
         ),
         pytest.param(
-            claimed(pod=SECOND, **RECORDED),
-            5_000 + START_SECONDS,
-            (FAILED, Reason.START_TIMEOUT),
-            id="a-second-pod-that-does-not-start-in-its-time",
-        ),
-        pytest.param(
             claimed(pod=an_ended_pod(0, "7", is_disrupted=True), **RECORDED),
             60,
             (SUCCEEDED, Reason.COMPLETED),
             id="a-program-that-ended-well-was-not-disrupted",
         ),
         pytest.param(
-            claimed(pod=DISRUPTED, job=a_job(is_finished=True, checked_at=NOW), **RECORDED),
+            disrupted_before(claimed(pod=DISRUPTED, job=a_job(), **RECORDED), 3),
             1,
             (FAILED, Reason.DISRUPTED),
-            id="a-disrupted-pod-that-none-follows",
+            id="the-fourth-disruption-is-one-too-many",
         ),
         pytest.param(
-            claimed(pod=DISRUPTED, job=ABSENT, **RECORDED),
+            disrupted_before(claimed(pod=DISRUPTED, job=ABSENT, **RECORDED), 3),
             1,
             (FAILED, Reason.DISRUPTED),
             id="a-disrupted-pod-whose-job-is-gone",
@@ -498,6 +480,240 @@ def test_a_start_timeout_says_why_the_pod_did_not_start_and_fits_a_status() -> N
     assert isinstance(decided, Finish)
     assert decided.outcome.message.startswith("the container did not start within 600 s: xxx")
     assert len(decided.outcome.message) == names.MESSAGE_MAX
+
+
+# --- when an attempt is followed by another ---
+
+RETRIED = {"container": {"image": "x"}, "retry": {"maxAttempts": 2, "backoffSeconds": 0}}
+
+
+def retried(world: World, **spec: Any) -> World:
+    """Return the same world for a task that may be tried again."""
+    task = a_task(**RETRIED | spec)
+    task = task.model_copy(update={"status": world.task.status})
+    return a_world(task, job=world.job, pod=world.pod, has_slot=world.has_slot)
+
+
+@pytest.mark.parametrize(
+    ("world", "after", "reason", "is_free"),
+    [
+        pytest.param(
+            retried(claimed(pod=an_ended_pod(1), **RECORDED)),
+            60,
+            Reason.PROGRAM_FAILED,
+            False,
+            id="a-failure",
+        ),
+        pytest.param(
+            claimed(pod=DISRUPTED, job=a_job(), **RECORDED),
+            1,
+            Reason.DISRUPTED,
+            True,
+            id="a-disruption-though-one-attempt-was-all",
+        ),
+        pytest.param(
+            claimed(pod=an_ended_pod(143, is_deleting=True), job=a_job(), **RECORDED),
+            60,
+            Reason.DISRUPTED,
+            True,
+            id="a-pod-that-was-deleted-by-hand",
+        ),
+        pytest.param(
+            retried(claimed(pod=an_ended_pod(143, is_deleting=True), job=ABSENT, **RECORDED)),
+            60,
+            Reason.JOB_LOST,
+            False,
+            id="a-pod-that-was-deleted-with-its-job",
+        ),
+        pytest.param(
+            retried(claimed(job=a_job(is_finished=True), **RECORDED)),
+            60,
+            Reason.JOB_LOST,
+            False,
+            id="a-pod-that-vanished",
+        ),
+    ],
+)
+def test_another_attempt(world: World, after: float, reason: Reason, is_free: bool) -> None:
+    decided = decide(world, after)
+    assert isinstance(decided, TryAgain)
+    assert decided.outcome.reason is reason
+    assert decided.following.is_free is is_free
+    assert decided.pod == world.pod
+
+
+def test_before_another_attempt_nothing_of_one_that_did_not_start_may_come() -> None:
+    world = retried(claimed(pod=UNPULLABLE, job=a_job(), job_uid="job-1", waiting="w"))
+    said = "the container did not start within 600 s: ErrImagePull: no such image"
+    assert decide(world, START_SECONDS) == Condemn(Reason.START_TIMEOUT, said)
+    condemned = {"job_uid": "job-1", "reason": Reason.START_TIMEOUT, "message": said}
+    pending = retried(claimed(pod=UNPULLABLE, job=a_job(), **condemned))
+    assert decide(pending, START_SECONDS) == DeleteJob(a_job())
+    going = retried(claimed(pod=UNPULLABLE, job=a_job(is_deleting=True), **condemned))
+    assert decide(going, START_SECONDS) == Wait(DEADLINE + rules.STOP_PATIENCE)
+    assert decide(retried(claimed(**condemned)), START_SECONDS) == CheckJob(JOB)
+    unseen = retried(claimed(job=a_job(is_deleting=True), **condemned))
+    assert decide(unseen, 1) == Wait(NOW + rules.JOB_CHECK_INTERVAL)
+    decided = decide(retried(claimed(job=ABSENT, **condemned)), START_SECONDS)
+    assert isinstance(decided, TryAgain)
+    assert decided.outcome == outcome.failed(Reason.START_TIMEOUT, said)
+
+
+def between(job: pods.Job | None = None, *, has_slot: bool = False, **values: Any) -> World:
+    """Return the world of a task whose first attempt failed; the keywords are its status'."""
+    attempt = an_attempt(
+        started_at=NOW, finished_at=NOW, exit_code=1, reason="ProgramFailed", message="boom"
+    )
+    status: dict[str, Any] = {
+        "phase": v1alpha1.Phase.RETRYING,
+        "attempt": 1,
+        "attempts": [attempt],
+        "queue": "default",
+        "retry_at": NOW + seconds(10),
+        "waiting": "attempt 2 at 2026-01-02T03:04:15Z, after ProgramFailed: boom",
+    }
+    spec = {k: values.pop(k) for k in ("cancel", "timeouts") if k in values}
+    task = with_status(a_task(**RETRIED | spec), **status | values)
+    return a_world(task, job=job, has_slot=has_slot)
+
+
+@pytest.mark.parametrize(
+    ("world", "after", "expected"),
+    [
+        pytest.param(between(), 0, Wait(NOW + seconds(10)), id="it-waits-for-its-time"),
+        pytest.param(between(), 10, Wait(), id="then-for-a-place"),
+        pytest.param(
+            between(a_job(), has_slot=True),
+            10,
+            ReleaseJob(a_job()),
+            id="but-first-the-job-before-is-let-go",
+        ),
+        pytest.param(
+            between(a_job(is_released=True), has_slot=True),
+            10,
+            Claim(2, names.job_name("report", a_task().metadata.uid, attempt=2)),
+            id="then-it-is-claimed",
+        ),
+        pytest.param(
+            between(waiting=None),
+            0,
+            Enqueue("attempt 2 at 2026-01-02T03:04:15Z, after ProgramFailed: boom", None),
+            id="what-it-waits-for-is-said",
+        ),
+        pytest.param(
+            between(cancel=True),
+            0,
+            Finish(outcome.cancelled("cancelled between two attempts")),
+            id="it-is-cancelled-at-once",
+        ),
+        pytest.param(
+            between(timeouts={"totalSeconds": 5}),
+            5,
+            Finish(outcome.failed(Reason.TOTAL_TIMEOUT, "took longer than 5 s in all")),
+            id="its-time-may-be-over",
+        ),
+        pytest.param(
+            between(timeouts={"queueSeconds": 5}),
+            6,
+            Wait(NOW + seconds(10)),
+            id="its-wait-in-the-queue-was-before",
+        ),
+    ],
+)
+def test_between_two_attempts(world: World, after: float, expected: decisions.Decision) -> None:
+    assert decide(world, after) == expected
+
+
+# --- times of a running program ---
+
+SENTENCE = {"reason": "HeartbeatTimeout", "message": "no progress report for 60 s"}
+SILENT = {"timeouts": {"heartbeatSeconds": 60}}
+
+
+def running(**values: Any) -> World:
+    world = claimed(**RECORDED | {"pod": RUNNING, "job": a_job()} | values)
+    return dataclasses.replace(world, task=with_status(world.task, phase=v1alpha1.Phase.RUNNING))
+
+
+def test_a_silent_program_is_ended_and_may_be_tried_again() -> None:
+    assert decide(retried(running(), **SILENT), 59) == Wait(NOW + seconds(60))
+    said = Condemn(Reason.HEARTBEAT_TIMEOUT, "no progress report for 60 s")
+    assert decide(retried(running(), **SILENT), 60) == said
+    assert decide(retried(running(**SENTENCE), **SILENT), 60) == StopPod(RUNNING)
+    stopping = dataclasses.replace(RUNNING, is_stopping=True)
+    waits = decide(retried(running(pod=stopping, **SENTENCE), **SILENT), 61)
+    assert waits == Wait(NOW + seconds(60) + rules.STOP_PATIENCE)
+    ended = an_ended_pod(0, reason="DeadlineExceeded")
+    decided = decide(retried(running(pod=ended, **SENTENCE), **SILENT), 62)
+    assert isinstance(decided, TryAgain)
+    assert decided.outcome.reason is Reason.HEARTBEAT_TIMEOUT
+    assert decided.outcome.exit_code == 0
+
+
+def test_a_report_is_a_sign_of_life() -> None:
+    reported = v1alpha1.Progress(percent=5, updated_at=NOW + seconds(30))
+    assert decide(retried(running(progress=reported), **SILENT), 60) == Wait(NOW + seconds(90))
+
+
+def test_a_program_that_reported_and_fell_silent_is_told() -> None:
+    reported = v1alpha1.Progress(percent=5, updated_at=NOW)
+    assert decide(running(progress=reported), 60) == Wait(NOW + rules.SILENT_AFTER)
+    told = Explain("no progress report since 2026-01-02T03:04:05Z", Reason.NO_HEARTBEAT)
+    assert decide(running(progress=reported), 180) == told
+    assert decide(running(progress=reported, waiting=told.waiting), 180) == Wait(RUN_IS_OVER)
+    again = v1alpha1.Progress(percent=6, updated_at=NOW + seconds(190))
+    assert decide(running(progress=again, waiting=told.waiting), 191) == MarkRunning(RUNNING)
+
+
+# --- a node that is not heard of ---
+
+LOST_POD = dataclasses.replace(RUNNING, unready_since=NOW, node="node-1")
+
+
+def test_a_lost_node_is_told_and_starts_no_second_pod() -> None:
+    assert decide(running(pod=LOST_POD), 59) == Wait(NOW + rules.LOST_AFTER)
+    told = Explain("its node node-1 does not answer since 2026-01-02T03:04:05Z", Reason.NODE_LOST)
+    assert decide(running(pod=LOST_POD), 60) == told
+    assert decide(running(pod=LOST_POD, waiting=told.waiting), 60) == Wait(RUN_IS_OVER)
+    evicted = dataclasses.replace(LOST_POD, is_deleting=True, is_disrupted=True)
+    assert decide(running(pod=evicted, waiting=told.waiting), 400) == Wait(RUN_IS_OVER)
+    heard = dataclasses.replace(LOST_POD, unready_since=None)
+    assert decide(running(pod=heard, waiting=told.waiting), 400) == MarkRunning(heard)
+
+
+@pytest.mark.parametrize("is_stopping", [False, True], ids=["at-once", "after-it-was-stopped"])
+def test_a_task_on_a_lost_node_is_cancelled_without_its_word(is_stopping: bool) -> None:
+    pod = dataclasses.replace(LOST_POD, is_stopping=is_stopping)
+    ended = Finish(outcome.cancelled("cancelled while its node does not answer"), pod)
+    assert decide(running(pod=pod, cancel=True), 60) == ended
+
+
+def test_the_time_of_a_task_on_a_lost_node_is_over_without_its_word() -> None:
+    ended = decide(retried(running(pod=LOST_POD)), 86_400 + 90)
+    assert ending(ended) == (FAILED, Reason.RUN_TIMEOUT)
+    ended = decide(retried(running(pod=LOST_POD, **SENTENCE), **SILENT), 60 + 90)
+    assert ending(ended) == (FAILED, Reason.HEARTBEAT_TIMEOUT)
+
+
+# --- when help is needed ---
+
+
+@pytest.mark.parametrize(
+    ("cause", "helpless"),
+    [
+        pytest.param("ErrImagePull: no such image", True, id="an-image-comes-by-help-alone"),
+        pytest.param("Unschedulable: Insufficient cpu", False, id="a-busy-node-gets-room"),
+        pytest.param("exceeded quota: tasks", False, id="so-does-a-quota"),
+    ],
+)
+def test_a_need_for_help_is_told_after_a_minute(cause: str, helpless: bool) -> None:
+    pod = a_pod(cannot_start=cause)
+    assert decide(claimed(pod=pod), 59) == Explain(cause, None, "job-1")
+    told = decide(claimed(pod=pod, waiting=cause), 60)
+    expected = Explain(cause, Reason.POD_CANNOT_START, "job-1") if helpless else Wait(DEADLINE)
+    assert told == expected
+    stalled = claimed(pod=pod, waiting=cause, conditions=[STALLED])
+    assert decide(stalled, 61) == Wait(DEADLINE)
 
 
 # --- after the end: delete, then the callback, then release, then wait ---
@@ -591,7 +807,7 @@ def test_a_success_does_not_wait_for_the_pods_phase() -> None:
 def test_a_success_at_the_end_of_its_time_waits_for_the_pods_phase() -> None:
     end = pods.End(0, "", "7", NOW + seconds(86_400))
     pod = a_pod(started_at=NOW, end=end)
-    assert decide(claimed(pod=pod), 86_401) == Wait()
+    assert decide(claimed(pod=pod), 86_401) == Wait(RUN_IS_OVER)
     over = dataclasses.replace(pod, is_over=True)
     assert ending(decide(claimed(pod=over), 86_401)) == (SUCCEEDED, Reason.COMPLETED)
     timed_out = dataclasses.replace(over, reason="DeadlineExceeded")
@@ -635,6 +851,19 @@ NO_WORD = Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
             None,
             id="its-word",
         ),
+        pytest.param(
+            Finish(dataclasses.replace(NO_WORD.outcome, exit_code=1), a_pod(is_deleting=True)),
+            claimed(),
+            Proof.JOB_AND_PODS,
+            id="whether-the-job-was-deleted-too",
+        ),
+        pytest.param(
+            TryAgain(NO_WORD.outcome, retry.Next(NOW)),
+            claimed(),
+            Proof.JOB_AND_PODS,
+            id="another-attempt-without-a-word",
+        ),
+        pytest.param(NO_WORD, between(), None, id="an-end-between-two-attempts"),
         pytest.param(Wait(), claimed(), None, id="nothing-to-do"),
     ],
 )

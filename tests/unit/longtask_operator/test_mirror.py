@@ -256,31 +256,7 @@ STARTED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
         ),
         pytest.param({}, None, [a_pod(job_name="")], None, id="not-a-pod-without-a-job"),
         pytest.param(STARTED, a_job(), [FIRST, SECOND], "pod-1", id="the-recorded-pod-first"),
-        pytest.param(
-            STARTED,
-            a_job(),
-            [dataclasses.replace(FIRST, is_disrupted=True), SECOND],
-            "pod-2",
-            id="the-pod-after-a-disrupted-one",
-        ),
-        pytest.param(
-            STARTED,
-            a_job(),
-            [dataclasses.replace(FIRST, is_disrupted=True)],
-            "pod-1",
-            id="a-disrupted-pod-while-there-is-no-other",
-        ),
-        pytest.param(STARTED, a_job(), [SECOND], "pod-2", id="the-pod-after-one-that-is-gone"),
-        pytest.param(
-            {},
-            a_job(),
-            [
-                dataclasses.replace(FIRST, is_disrupted=True, version=9),
-                a_pod(uid="pod-2", version=5),
-            ],
-            "pod-2",
-            id="of-two-made-in-one-second-the-one-that-was-not-disrupted",
-        ),
+        pytest.param(STARTED, a_job(), [SECOND], None, id="no-other-than-the-recorded-pod"),
         pytest.param(
             STARTED,
             a_job(exists=False),

@@ -105,7 +105,7 @@ def killed(reason: str | None, *, code: int = 137, word: str = "Error", **more: 
             killed(None, is_disrupted=True),
             True,
             Reason.CANCELLED,
-            "cancelled while its pod was disrupted",
+            "cancelled while it ran",
             id="disrupted-and-cancelled",
         ),
         pytest.param(
@@ -118,7 +118,7 @@ def killed(reason: str | None, *, code: int = 137, word: str = "Error", **more: 
         pytest.param(
             killed(None, is_deleting=True),
             False,
-            Reason.JOB_LOST,
+            Reason.DISRUPTED,
             "the pod was deleted while it ran",
             id="deleted-by-hand",
         ),

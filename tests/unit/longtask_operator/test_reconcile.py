@@ -325,8 +325,12 @@ async def test_a_refused_job_is_explained_and_tried_again(operator: Operator) ->
     waiting = operator.status().waiting or ""
     assert waiting.startswith("the Job was refused: jobs")
     assert waiting.endswith("admission webhook denied the request")
-    assert operator.kubernetes.warnings == [("report", "Stalled", f"JobRefused: {waiting}")]
     assert again == 10
+    assert operator.kubernetes.warnings == [], "it may pass"
+    for _ in range(6):
+        operator.kubernetes.now += seconds(10)
+        await operator.look()
+    assert operator.kubernetes.warnings == [("report", "Stalled", f"JobRefused: {waiting}")]
     operator.kubernetes.refuse_jobs = None
     operator.kubernetes.now += seconds(10)
     await operator.look()
@@ -365,7 +369,7 @@ async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator)
         await operator.look()
     assert reason(operator) == "StartTimeout"
     assert operator.kubernetes.objects("jobs") == {}, "nothing may start it any more"
-    assert operator.kubernetes.warnings == [("report", "Stalled", "PodNotCreated: exceeded quota")]
+    assert operator.kubernetes.warnings == [], "a quota gets room by itself"
     assert operator.status().waiting is None
 
 
@@ -425,8 +429,11 @@ async def test_what_keeps_a_container_from_starting_is_told(operator: Operator) 
     assert await operator.look() == 5
     assert operator.status().waiting is None, "it may just take its time"
     operator.kubernetes.now += seconds(5)
-    assert await operator.look() == 595, "until it had its time to start"
+    assert await operator.look() == 55, "until it is time to call for help"
     assert operator.status().waiting == "MountVolume.SetUp failed"
+    assert condition(operator, ConditionType.STALLED)[0] == "False"
+    operator.kubernetes.now += seconds(55)
+    assert await operator.look() == 540, "until it had its time to start"
     told = ("True", "PodCannotStart", "MountVolume.SetUp failed")
     assert condition(operator, ConditionType.STALLED) == told
     assert operator.kubernetes.warnings == [
@@ -498,7 +505,7 @@ async def test_a_running_program_is_stopped_and_its_end_awaited(operator: Operat
     pod = await operator.start()
     operator.kubernetes.cancel("report")
     await operator.hear()
-    assert await operator.look() is None
+    assert await operator.look() == 86_490, "unless its node is lost"
     assert operator.kubernetes.stored("pods", pod)["spec"]["activeDeadlineSeconds"] == 1
     assert operator.status().phase is v1alpha1.Phase.STARTING
     operator.kubernetes.end_pod(pod, 143)
@@ -757,6 +764,150 @@ async def test_people_are_not_told_when_that_fails(operator: Operator, error: Ex
     operator.kubernetes.refuse_jobs = "no"
     break_once(operator, "warn", "before", error)
     await operator.submit()
-    assert await operator.look() == 10
+    for _ in range(7):
+        assert await operator.look() == 10
+        operator.kubernetes.now += seconds(10)
     assert condition(operator, ConditionType.STALLED)[:2] == ("True", "JobRefused")
     assert operator.kubernetes.warnings == []
+
+
+# --- further attempts ---
+
+TWICE = {
+    "container": {"image": "x"},
+    "callback": {"url": URL},
+    "retry": {"maxAttempts": 2, "backoffSeconds": 100},
+}
+
+
+async def fail_once(operator: Operator, **spec: Any) -> None:
+    """Let the first attempt of a task fail that may be tried again."""
+    await operator.submit(a_task(**TWICE | spec))
+    await operator.run_to_the_end(1, "boom")
+
+
+async def test_a_failed_attempt_is_followed_by_another_when_it_is_time(operator: Operator) -> None:
+    await fail_once(operator)
+    status = operator.status()
+    assert status.phase is v1alpha1.Phase.RETRYING
+    assert status.retry_at is not None
+    assert status.waiting == (
+        f"attempt 2 at {status.retry_at:%Y-%m-%dT%H:%M:%SZ}, after ProgramFailed: boom"
+    )
+    assert operator.kubernetes.warnings == [("report", "Retrying", status.waiting)]
+    assert operator.sender.sent == []
+    (first,) = operator.kubernetes.objects("jobs").values()
+    assert first["spec"]["ttlSecondsAfterFinished"] == names.RELEASED_TTL_SECONDS
+    operator.kubernetes.now = status.retry_at - seconds(1)
+    assert await operator.look() == 1
+    operator.kubernetes.now = status.retry_at
+    await operator.look()
+    assert len(operator.kubernetes.created_jobs) == 2
+    second = operator.status()
+    assert (second.attempt, second.retry_at, second.waiting) == (2, None, None)
+    assert second.queued_at == status.queued_at
+    job = next(
+        k for k in operator.kubernetes.objects("jobs") if k.name != first["metadata"]["name"]
+    )
+    pod = operator.kubernetes.make_pod(job)
+    operator.kubernetes.start_pod(pod)
+    operator.kubernetes.end_pod(pod, 0, "7")
+    await operator.hear()
+    await operator.look()
+    done = operator.status()
+    assert done.phase is v1alpha1.Phase.SUCCEEDED
+    assert [a.exit_code for a in done.attempts or ()] == [1, 0]
+    assert len(operator.sender.sent) == 1
+
+
+async def test_a_restart_changes_nothing_about_when_it_is_tried_again(operator: Operator) -> None:
+    await fail_once(operator)
+    due = operator.status().retry_at
+    operator.restart()
+    await operator.hear()
+    again = await operator.look()
+    assert due is not None
+    assert again == (due - operator.kubernetes.now).total_seconds()
+    assert operator.status().retry_at == due
+
+
+async def test_a_task_that_waits_for_another_attempt_gives_its_place_back(
+    operator: Operator,
+) -> None:
+    await fail_once(operator)
+    other = a_task("other", uid="6a0b1c2d-0000-4000-8000-000000000001", container={"image": "x"})
+    await operator.submit(other)
+    await operator.look("other")
+    assert operator.status("other").phase is v1alpha1.Phase.STARTING
+    due = operator.status().retry_at
+    assert due is not None
+    operator.kubernetes.now = due
+    assert await operator.look() is None, "the place is taken"
+    assert operator.status().phase is v1alpha1.Phase.RETRYING
+    assert operator.mirror.index.startable(REPORT.sibling("default")) == []
+
+
+async def test_between_two_attempts_a_task_is_cancelled_at_once(operator: Operator) -> None:
+    await fail_once(operator)
+    operator.kubernetes.cancel("report")
+    await operator.hear()
+    await operator.look()
+    status = operator.status()
+    assert status.phase is v1alpha1.Phase.CANCELLED
+    assert (status.attempts or [])[-1].exit_code == 1
+    assert status.retry_at is None
+    assert len(operator.sender.sent) == 1
+
+
+async def test_a_disrupted_pod_costs_no_attempt_and_the_fourth_ends_it(operator: Operator) -> None:
+    await operator.submit()
+    for number in range(1, 5):
+        await operator.look()
+        pod = operator.kubernetes.make_pod(operator.kubernetes.created_jobs[-1])
+        operator.kubernetes.start_pod(pod)
+        operator.kubernetes.end_pod(pod, 143, disrupted=True)
+        await operator.hear()
+        await operator.look()
+        assert len(operator.kubernetes.created_jobs) == min(number + 1, 4)
+    status = operator.status()
+    assert status.phase is v1alpha1.Phase.FAILED
+    assert (status.attempt, status.disruptions) == (4, 3)
+    assert reason(operator) == "Disrupted"
+
+
+async def test_what_an_attempt_left_reaches_the_next_one(operator: Operator) -> None:
+    await operator.submit(a_task(**TWICE | {"retry": {"maxAttempts": 2, "backoffSeconds": 0}}))
+    pod = await operator.start()
+    task = operator.kubernetes.stored(names.LONGTASKS, "report")
+    progress = {"percent": 40, "message": "m", "checkpoint": {"at": [None, 7]}}
+    status = task["status"] | {"progress": progress}
+    operator.kubernetes.put(names.LONGTASKS, REPORT, **{**task, "status": status})
+    operator.kubernetes.end_pod(pod, 75)
+    await operator.hear()
+    await operator.look()
+    operator.kubernetes.now += seconds(1)
+    await operator.look()
+    after = operator.status()
+    assert after.attempt == 2
+    assert after.progress == v1alpha1.Progress(checkpoint={"at": [None, 7]})
+
+
+async def test_a_start_that_took_too_long_is_tried_again_when_nothing_can_come_of_it(
+    operator: Operator,
+) -> None:
+    retried = {"retry": {"maxAttempts": 2, "backoffSeconds": 0}, "timeouts": {"startSeconds": 20}}
+    await operator.submit(a_task(**TWICE | retried))
+    await operator.look()
+    first = operator.job
+    operator.kubernetes.make_pod(first)
+    await operator.hear()
+    operator.kubernetes.now += seconds(20)
+    await operator.look()
+    await operator.hear()
+    await operator.look()
+    assert operator.kubernetes.objects("pods") == {}
+    operator.kubernetes.now += seconds(1)
+    await operator.look()
+    assert len(operator.kubernetes.created_jobs) == 2
+    assert operator.job != first
+    assert (operator.status().attempts or [])[0].reason == "StartTimeout"

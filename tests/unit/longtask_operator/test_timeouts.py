@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import v1alpha1
+from longtask_crds import effective, v1alpha1
 from longtask_crds.testing import NOW, a_queue, a_task, a_type, an_attempt, with_meta, with_status
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
 from longtask_operator.rules import timeouts
@@ -20,7 +20,7 @@ WAITS = a_task(type="x")
 
 
 @pytest.mark.parametrize(
-    ("task", "queue_seconds", "due"),
+    ("task", "seconds", "due"),
     [
         pytest.param(WAITS, None, None, id="without-a-limit-it-waits-for-ever"),
         pytest.param(WAITS, 60, later(60), id="a-wait-begins-with-the-task"),
@@ -31,7 +31,16 @@ WAITS = a_task(type="x")
             a_task(type="x", notBefore=later(30)), 60, later(90), id="and-not-before-it-joins"
         ),
         pytest.param(
-            with_status(WAITS, attempts=[an_attempt()]), 60, None, id="a-claim-ends-the-wait"
+            with_status(WAITS, attempts=[an_attempt(started_at=NOW)]),
+            60,
+            None,
+            id="a-claim-ends-the-wait",
+        ),
+        pytest.param(
+            with_status(WAITS, attempts=[an_attempt(finished_at=NOW)]),
+            60,
+            None,
+            id="a-wait-for-another-attempt-is-another",
         ),
         pytest.param(
             with_meta(WAITS, deletion_timestamp=NOW), 60, None, id="a-deleted-one-waits-for-nothing"
@@ -39,9 +48,9 @@ WAITS = a_task(type="x")
     ],
 )
 def test_the_end_of_a_wait(
-    task: v1alpha1.LongTask, queue_seconds: int | None, due: datetime.datetime | None
+    task: v1alpha1.LongTask, seconds: int | None, due: datetime.datetime | None
 ) -> None:
-    found = timeouts.first_due(task, queue_seconds=queue_seconds)
+    found = timeouts.first_due(task, effective.Limits(seconds, 600, 86_400, None, None))
     assert (found and found.at) == due
     assert found is None or found.reason is Reason.QUEUE_TIMEOUT
 

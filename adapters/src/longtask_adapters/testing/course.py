@@ -120,7 +120,7 @@ class Course(Store):
         *,
         disrupted: bool = False,
     ) -> None:
-        """End the pod's container; its Job ends too, unless the pod was disrupted."""
+        """End the pod's container, and its Job with it."""
         raw = self.stored("pods", name)
         running = raw["status"]["containerStatuses"][0]["state"]["running"]
         terminated = running | {
@@ -136,8 +136,7 @@ class Course(Store):
             more["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
         phase = "Failed" if exit_code else "Succeeded"
         self._set_pod(name, phase, {"terminated": terminated}, **more)
-        if not (disrupted and exit_code):
-            self._end_job_of(raw, "Failed" if exit_code else "Complete")
+        self._end_job_of(raw, "Failed" if exit_code else "Complete")
 
     def no_pod_because(self, job: str | names.ObjectKey, message: str) -> None:
         """Say why a Job's pod cannot be made, as the Job controller does: in an Event."""

@@ -71,7 +71,7 @@ def _waiting(task: v1alpha1.LongTask, place: queueing.Place | None, queue: str) 
     """Say why the task does not run yet, as it is now: its status may be older."""
     if place is not None:
         return queueing.sentence(place)
-    joins_at = queueing.deferred_until(task)
+    joins_at = None if task.status.attempts else queueing.deferred_until(task)
     if joins_at is not None and queueing.standing(task) is queueing.Standing.WAITING:
         return queueing.postponed(queue, joins_at)
     return task.status.waiting

@@ -34,6 +34,8 @@ _FROZEN_STATUS = (
     "finishedAt",
     "attempt",
     "attempts",
+    "disruptions",
+    "retryAt",
     "progress",
     "result",
     "steps",

@@ -36,6 +36,7 @@ class Reason(enum.StrEnum):
     QUEUED = "Queued"  #: waits for its queue
     STARTING = "Starting"  #: an attempt is claimed, its container does not run yet
     RUNNING = "Running"  #: the container runs
+    RETRYING = "Retrying"  #: an attempt has failed, and another one is to come
 
     # Succeeded, decided
     COMPLETED = "Completed"  #: the program ended with exit code 0
@@ -48,11 +49,13 @@ class Reason(enum.StrEnum):
     RESULT_TOO_LARGE = "ResultTooLarge"  #: the result does not fit where results are kept
     OOM_KILLED = "OOMKilled"  #: the container used more memory than its limit
     EVICTED = "Evicted"  #: the pod used more than its share of the node
-    DISRUPTED = "Disrupted"  #: the pod was preempted, drained or lost with its node
+    DISRUPTED = "Disrupted"  #: the pod was preempted, drained, deleted or lost with its node
     CANCELLED = "Cancelled"  #: somebody asked for it
     QUEUE_TIMEOUT = "QueueTimeout"  #: it waited for its queue longer than `queueSeconds`
     START_TIMEOUT = "StartTimeout"  #: the container did not start within `startSeconds`
     RUN_TIMEOUT = "RunTimeout"  #: the container ran longer than `runSeconds`
+    HEARTBEAT_TIMEOUT = "HeartbeatTimeout"  #: no progress report for `heartbeatSeconds`
+    TOTAL_TIMEOUT = "TotalTimeout"  #: it took longer than `totalSeconds` in all
     JOB_LOST = "JobLost"  #: the Job or its pod vanished before the outcome was read
     JOB_REFUSED = "JobRefused"  #: the API server refuses the Job
     NAME_CONFLICT = "NameConflict"  #: something else has the name that the Job needs
@@ -72,6 +75,8 @@ class Reason(enum.StrEnum):
     POD_CANNOT_START = "PodCannotStart"  #: `waiting` says why
     POD_NOT_CREATED = "PodNotCreated"  #: quota or policy refuses the pod: `waiting` says why
     QUEUE_NOT_FOUND = "QueueNotFound"  #: no LongTaskQueue of that name
+    NODE_LOST = "NodeLost"  #: the node of the running pod does not answer
+    NO_HEARTBEAT = "NoHeartbeat"  #: a program that reported its progress has fallen silent
 
 
 class ConditionStatus(enum.StrEnum):
@@ -85,6 +90,7 @@ class ConditionStatus(enum.StrEnum):
 class EventReason(enum.StrEnum):
     """Why a Kubernetes Event is posted on a task: only where somebody is needed. Never renamed."""
 
+    RETRYING = "Retrying"
     STALLED = "Stalled"
     CALLBACK_FAILED = "CallbackFailed"
 

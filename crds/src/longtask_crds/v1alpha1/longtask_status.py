@@ -148,7 +148,14 @@ class LongTaskStatus(Model):
     """When it ended."""
 
     attempt: Count | None = None
-    """The number of the last attempt."""
+    """The number of the last attempt. It may exceed maxAttempts by those that cost nothing."""
+
+    disruptions: Count | None = None
+    """How many attempts cost nothing because their pod was evicted, preempted, drained, deleted
+    or lost with its node. After three of them the next one fails the task."""
+
+    retry_at: Time | None = None
+    """When the next attempt joins the queue."""
 
     attempts: Annotated[list[Attempt], Field(max_length=10)] | None = None
     """The last ten attempts."""

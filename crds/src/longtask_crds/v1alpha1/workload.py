@@ -92,21 +92,23 @@ class Retry(Model):
     """When and how often to try again."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
-    """How often the program may be started in all; 1 when absent. This version starts it once."""
+    """How often the program may be started in all; 1 when absent. An attempt whose pod was
+    evicted, preempted, drained, deleted or lost with its node does not count, up to three times."""
 
     backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
-    """The pause before the second attempt, doubled for each further one; 10 when absent. Not yet
-    acted upon."""
+    """The pause before the second attempt, doubled for each further one; 10 when absent. Each pause
+    is up to a fifth shorter or longer, so that what failed together does not return together."""
 
     max_backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
-    """The longest pause between two attempts; 360 when absent. Not yet acted upon."""
+    """The longest pause between two attempts; 360 when absent."""
 
 
 class Timeouts(Model):
     """How long each part may take, in seconds."""
 
     queue_seconds: Seconds | None = None
-    """The longest wait in the queue, whatever the cause; no limit when absent."""
+    """The longest wait in the queue before the first attempt, whatever the cause; no limit when
+    absent."""
 
     start_seconds: Seconds | None = None
     """The longest time from the start of an attempt until its container runs; 600 when absent."""
@@ -115,8 +117,9 @@ class Timeouts(Model):
     """The longest time that a pod may run, the pull of its image included; 86400 when absent."""
 
     total_seconds: Seconds | None = None
-    """The longest time from creation to the end; no limit when absent. Not yet acted upon."""
+    """The longest time from creation to the end, all attempts and pauses included; no limit when
+    absent."""
 
     heartbeat_seconds: Seconds | None = None
-    """The longest silence between two progress reports; no limit when absent. Not yet acted
-    upon."""
+    """The longest silence of a running program, from its start or its last progress report: then
+    its attempt is ended. No limit when absent."""

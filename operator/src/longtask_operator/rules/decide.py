@@ -5,17 +5,20 @@ that the API server can hold leads to one decision, so a crash between any two w
 and nothing else.
 """
 
+import dataclasses
 import re
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from longtask_crds import names, queueing, v1alpha1
+from longtask_crds import effective, names, queueing, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods, timeouts
+from longtask_operator.rules import outcome, pods, retry, timeouts
 from longtask_operator.rules.decisions import (
     Acknowledge,
     CheckJob,
     CheckPod,
     Claim,
+    Condemn,
     CreateJob,
     Decision,
     Defer,
@@ -27,6 +30,7 @@ from longtask_operator.rules.decisions import (
     ReleaseJob,
     SendCallback,
     StopPod,
+    TryAgain,
     Wait,
     World,
 )
@@ -42,6 +46,15 @@ JOB_CHECK_INTERVAL = timedelta(seconds=5)
 START_EXPECTED_WITHIN = timedelta(seconds=5)
 #: How often they are read again.
 POD_CHECK_INTERVAL = timedelta(seconds=15)
+#: How long a cause may stand before it is called a need for help.
+HELP_NEEDED_AFTER = timedelta(minutes=1)
+#: After this long a pod whose node is not heard of is called lost.
+LOST_AFTER = timedelta(minutes=1)
+#: Three heartbeats of a program that has reported its progress at all.
+SILENT_AFTER = timedelta(minutes=3)
+#: How long the end of what was stopped, or has run out of time, is waited for: the grace, and what
+#: two clocks may differ by.
+STOP_PATIENCE = timedelta(seconds=runner_contract.GRACE_SECONDS + 60)
 #: How often a Job is tried again that the API server refused.
 JOB_RETRY_INTERVAL = timedelta(seconds=10)
 
@@ -60,6 +73,8 @@ def _next_step(world: World, now: datetime) -> Decision:
     if not world.task.status.attempts:
         return _before_the_start(world, now)
     attempt = world.task.status.attempts[-1]
+    if attempt.finished_at is not None:
+        return _between_attempts(world, attempt, now)
     if world.pod is None:
         return _without_pod(world, attempt, now)
     return _with_pod(world, attempt, world.pod, now)
@@ -70,29 +85,53 @@ def _before_the_start(world: World, now: datetime) -> Decision:
         return Finish(outcome.cancelled())
     if world.refusal is not None:
         return Finish(world.refusal)
+    due = timeouts.first_due(world.task, world.spec.limits)
+    if due is not None and now >= due.at:
+        # Whoever has a place at that very moment has not waited in vain.
+        if not (world.has_slot and due.reason is Reason.QUEUE_TIMEOUT):
+            return Finish(outcome.failed(due.reason, due.message))
     if world.has_slot:
         return Claim(attempt=1, job_name=world.job_name)
     joins_at = queueing.deferred_until(world.task)
     if joins_at is not None and now < joins_at:
         waiting = queueing.postponed(world.queue, joins_at)
-        return Wait(until=joins_at) if world.task.status.waiting == waiting else Defer(waiting)
-    due = timeouts.first_due(world.task, queue_seconds=world.spec.queue_seconds)
+        if world.task.status.waiting != waiting:
+            return Defer(waiting)
+        return Wait(until=_earliest(joins_at, due and due.at))
+    return _in_the_queue(world, None, due)
+
+
+def _between_attempts(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
+    if world.task.spec.cancel:
+        return Finish(outcome.cancelled("cancelled between two attempts"))
+    if world.refusal is not None:
+        return Finish(world.refusal)
+    due = timeouts.first_due(world.task, world.spec.limits)
     if due is not None and now >= due.at:
         return Finish(outcome.failed(due.reason, due.message))
-    if is_enqueued(world.task, world.queue, queue_exists=world.queue_exists):
-        return Wait(until=due.at if due else None)
-    if world.queue_exists:
-        return Enqueue(None, None)
-    return Enqueue(_no_queue(world.queue), Reason.QUEUE_NOT_FOUND)
+    if (tidied := _tidy_up(world, attempt)) is not None:
+        return tidied
+    if world.has_slot:
+        meta, number = world.task.metadata, attempt.number + 1
+        return Claim(number, names.job_name(meta.name, meta.uid, attempt=number))
+    retry_at = world.task.status.retry_at
+    return _in_the_queue(world, retry_at if retry_at and now < retry_at else None, due)
+
+
+def _in_the_queue(world: World, joins_at: datetime | None, due: timeouts.Due | None) -> Decision:
+    if not is_enqueued(world.task, world.queue, queue_exists=world.queue_exists):
+        stalled = None if world.queue_exists else Reason.QUEUE_NOT_FOUND
+        return Enqueue(_waiting(world.task, world.queue, queue_exists=world.queue_exists), stalled)
+    return Wait(until=_earliest(joins_at, due and due.at))
 
 
 def is_enqueued(task: v1alpha1.LongTask, queue: str, *, queue_exists: bool) -> bool:
     """Tell whether the status of a waiting task says all that there is to say."""
-    status = task.status
+    status, phase = task.status, v1alpha1.Phase
     return (
-        status.phase is v1alpha1.Phase.QUEUED
+        status.phase is (phase.RETRYING if status.attempts else phase.QUEUED)
         and status.queue == queue
-        and status.waiting == (None if queue_exists else _no_queue(queue))
+        and status.waiting == _waiting(task, queue, queue_exists=queue_exists)
     )
 
 
@@ -108,7 +147,7 @@ def is_settled(
     queue: str | None,
     *,
     queue_exists: bool,
-    queue_seconds: int | None,
+    limits: effective.Limits,
 ) -> bool:
     """Tell whether nothing is to do for a task until it, its queue or its Job changes.
 
@@ -116,7 +155,7 @@ def is_settled(
         task: The task.
         queue: The queue that it waits in or holds a place in; None if neither.
         queue_exists: Whether there is such a queue.
-        queue_seconds: How long it may wait there; None is no limit.
+        limits: How long each part of it may take.
     """
     if task.metadata.deletion_timestamp is not None:
         return queueing.standing(task) is queueing.Standing.OUT
@@ -125,13 +164,18 @@ def is_settled(
     if task.is_finished:
         entry = task.status.callback
         return entry is None or entry.state is not v1alpha1.CallbackState.PENDING
-    waits = queueing.standing(task) is queueing.Standing.WAITING
-    told = queue is not None and is_enqueued(task, queue, queue_exists=queue_exists)
-    return waits and told and queue_seconds is None
+    if queueing.standing(task) is not queueing.Standing.WAITING or queue is None:
+        return False
+    # The Job of an attempt before is looked at while it is there, the others when it is time.
+    is_timed = timeouts.first_due(task, limits) is not None or task.status.retry_at is not None
+    return is_enqueued(task, queue, queue_exists=queue_exists) and not is_timed
 
 
-def _no_queue(name: str) -> str:
-    return f"there is no LongTaskQueue named {name}"
+def _waiting(task: v1alpha1.LongTask, queue: str, *, queue_exists: bool) -> str | None:
+    """Return what the status of a task in a queue says of its wait."""
+    if not queue_exists:
+        return f"there is no LongTaskQueue named {queue}"
+    return retry.sentence(task.status)[: names.MESSAGE_MAX] if task.status.attempts else None
 
 
 def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
@@ -139,13 +183,21 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     if world.task.spec.cancel and not attempt.started_at:
         return Finish(outcome.cancelled())
     if world.task.spec.cancel and job is not None and job.exists and not job.is_finished:
-        # Its pod was disrupted, and no other is there yet: without the Job there will be none.
         return Finish(outcome.cancelled("cancelled while it had no pod"))
-    if not attempt.started_at and now >= _start_deadline(world, attempt):
-        cause = world.task.status.waiting or "no pod was made for it"
-        return Finish(outcome.failed(Reason.START_TIMEOUT, cause))
-    if job is None or not job.exists:
-        return _without_job(world, attempt, now)
+    if (sentence := outcome.sentence_of(attempt)) is not None:
+        return _condemned_without_pod(world, attempt, sentence, now)
+    due = timeouts.first_due(world.task, world.spec.limits)
+    if due is not None and now >= due.at:
+        return _overdue(world, due, now)
+    step = (
+        _with_job(world, attempt, job, now)
+        if job is not None and job.exists
+        else _without_job(world, attempt, now)
+    )
+    return _no_later(step, due.at) if isinstance(step, Wait) and due is not None else step
+
+
+def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datetime) -> Decision:
     if job.owner_uid != world.task.metadata.uid:
         return Finish(
             outcome.failed(Reason.NAME_CONFLICT, f"the Job {job.name} belongs to something else")
@@ -153,15 +205,15 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     if attempt.job_uid is not None and attempt.job_uid != job.uid:
         return Finish(outcome.failed(Reason.JOB_LOST, "another Job stands in the Job's place"))
     if job.is_finished:
-        return Finish(
-            outcome.failed(Reason.JOB_LOST, "the pod vanished before its outcome was read")
-        )
-    # A cause without words is none: recorded, it would be told again for ever.
-    if job.refusal and not _is_told(job.refusal, world.task.status.waiting):
-        return Explain(job.refusal, Reason.POD_NOT_CREATED, job.uid)
+        vanished = "the pod vanished before its outcome was read"
+        return _settle(world, outcome.failed(Reason.JOB_LOST, vanished), None, now)
+    if job.refusal:  # a cause without words is none: recorded, it would be told again for ever
+        told = _explained(world, job.refusal, Reason.POD_NOT_CREATED, job.uid, attempt, now)
+        if isinstance(told, Explain):
+            return told
     expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
-    due = max(expected, job.checked_at + JOB_CHECK_INTERVAL)
-    return CheckJob(job.name) if now >= due else Wait(until=due)
+    look_at = max(expected, job.checked_at + JOB_CHECK_INTERVAL)
+    return CheckJob(job.name) if now >= look_at else Wait(until=look_at)
 
 
 def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
@@ -169,90 +221,192 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     if attempt.job_uid is not None:
         if job is None:
             return CheckJob(attempt.job_name)
-        return Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
+        return _settle(world, outcome.failed(Reason.JOB_LOST, "the Job was deleted"), None, now)
     if job is not None and job.refusal is not None:
-        if not _is_told(job.refusal, world.task.status.waiting):
-            return Explain(job.refusal, Reason.JOB_REFUSED)
-        due = job.checked_at + JOB_RETRY_INTERVAL
-        if now < due:
-            return Wait(until=min(due, _start_deadline(world, attempt)))
+        told = _explained(world, job.refusal, Reason.JOB_REFUSED, None, attempt, now)
+        again_at = job.checked_at + JOB_RETRY_INTERVAL
+        if isinstance(told, Explain):
+            return told
+        if now < again_at:
+            return _no_later(told, again_at)
     return CreateJob(attempt.number)
 
 
 def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
     cancel = bool(world.task.spec.cancel)
+    sentence = outcome.sentence_of(attempt)
     # A success stands as soon as the container has ended: the pod's phase follows a second later.
     # But what ended when its time was up may have been ended, and that the phase brings too.
-    in_time = not pod.outlived(world.spec.run_seconds) or cancel
+    in_time = cancel or (sentence is None and not pod.outlived(world.spec.limits.run))
     if pod.is_over or (pod.succeeded and in_time):
-        if pod.is_disrupted and not pod.succeeded and not cancel:
-            return _after_disruption(world, attempt, now)
-        ended = outcome.of_pod(pod, cancel_requested=cancel, run_seconds=world.spec.run_seconds)
-        return Finish(ended, pod)
-    # Of any other end the phase brings the cause: a deadline, an eviction, a disruption.
+        ended = outcome.of_pod(
+            pod,
+            cancel_requested=cancel,
+            run_seconds=world.spec.limits.run,
+            sentence=sentence,
+            job_stands=world.job_stands,
+        )
+        return _settle(world, ended, pod, now)
+    given_up = _given_up(world, pod, sentence)
+    if now >= given_up.at:
+        # Without another attempt: the program may still run where we do not see it.
+        return Finish(given_up.outcome, pod)
+    step = _while_it_lives(world, attempt, pod, sentence, now)
+    return _no_later(step, given_up.at) if isinstance(step, Wait) else step
+
+
+def _while_it_lives(
+    world: World,
+    attempt: v1alpha1.Attempt,
+    pod: pods.Pod,
+    sentence: outcome.Outcome | None,
+    now: datetime,
+) -> Decision:
+    # Of an end that is no success the phase brings the cause: a deadline, an eviction.
     if pod.is_deleting or pod.end is not None:
-        return Wait()
-    if cancel:
-        if pod.started_at is None:
-            return Finish(outcome.cancelled(), pod)
-        return Wait() if pod.is_stopping else StopPod(pod)
-    if pod.started_at is not None:
-        if attempt.pod_uid == pod.uid:
-            return Wait()
-        due = (pod.running_seen_at or pod.started_at) + RUNNING_AFTER
-        return MarkRunning(pod) if now >= due else Wait(until=due)
-    deadline = _start_deadline(world, attempt)
-    if attempt.started_at:
-        # It stands in for a disrupted one, and has its own time to start.
-        deadline = max(deadline, pod.created_at + timedelta(seconds=world.spec.start_seconds))
-    if now >= deadline:
-        return Finish(outcome.failed(Reason.START_TIMEOUT, _start_failure(world, pod)), pod)
-    if pod.cannot_start:
-        if not _is_told(pod.cannot_start, world.task.status.waiting):
-            return Explain(pod.cannot_start, Reason.POD_CANNOT_START, pod.job_uid)
-        return Wait(until=deadline)
-    checked = pod.events_read_at
-    due = checked + POD_CHECK_INTERVAL if checked else pod.created_at + START_EXPECTED_WITHIN
-    return CheckPod(pod) if now >= due else Wait(until=min(due, deadline))
-
-
-def _after_disruption(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
-    """Wait for the pod that the Job makes in place of a disrupted one."""
-    job = world.job
-    if job is None or (job.exists and now >= job.checked_at + JOB_CHECK_INTERVAL):
-        return CheckJob(attempt.job_name)
-    if job.exists and not job.is_finished:
-        return Wait(until=job.checked_at + JOB_CHECK_INTERVAL)
-    return Finish(
-        outcome.failed(
-            Reason.DISRUPTED, "the pod was preempted, drained or lost, and no other was made"
-        ),
-        world.pod,
+        return _watch_over(world, pod, now)
+    if world.task.spec.cancel and pod.started_at is None:
+        return Finish(outcome.cancelled(), pod)
+    if world.task.spec.cancel or (sentence is not None and pod.started_at is not None):
+        return _watch_over(world, pod, now) if pod.is_stopping else StopPod(pod)
+    if sentence is not None:
+        return DeleteJob(world.job) if world.job and world.job_stands else Wait()
+    due = timeouts.first_due(world.task, world.spec.limits)
+    if pod.started_at is not None and attempt.pod_uid != pod.uid:
+        seen_long_enough = (pod.running_seen_at or pod.started_at) + RUNNING_AFTER
+        return MarkRunning(pod) if now >= seen_long_enough else Wait(until=seen_long_enough)
+    if due is not None and now >= due.at:
+        return _overdue(world, due, now)
+    step = (
+        _watch_over(world, pod, now)
+        if pod.started_at is not None
+        else _while_it_starts(world, attempt, pod, now)
     )
+    return _no_later(step, due.at) if isinstance(step, Wait) and due is not None else step
+
+
+def _while_it_starts(
+    world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime
+) -> Decision:
+    if pod.cannot_start:
+        cause, uid = pod.cannot_start, pod.job_uid
+        return _explained(world, cause, Reason.POD_CANNOT_START, uid, attempt, now)
+    checked = pod.events_read_at
+    look_at = checked + POD_CHECK_INTERVAL if checked else pod.created_at + START_EXPECTED_WITHIN
+    return CheckPod(pod) if now >= look_at else Wait(until=look_at)
+
+
+def _watch_over(world: World, pod: pods.Pod, now: datetime) -> Decision:
+    """Tell when a running program, or its node, has fallen silent, and when it is heard again."""
+    lost_at = pod.unready_since + LOST_AFTER if pod.unready_since else None
+    reported = timeouts.last_report(world.task)
+    silent_at = reported + SILENT_AFTER if reported else None
+    trouble: Explain | None = None
+    if lost_at is not None and now >= lost_at:
+        words = f"its node {pod.node} does not answer since {pod.unready_since:%Y-%m-%dT%H:%M:%SZ}"
+        trouble = Explain(words, Reason.NODE_LOST)
+    elif silent_at is not None and now >= silent_at:
+        words = f"no progress report since {reported:%Y-%m-%dT%H:%M:%SZ}"
+        trouble = Explain(words, Reason.NO_HEARTBEAT)
+    is_recorded = world.task.status.phase is v1alpha1.Phase.RUNNING
+    if trouble is not None and world.task.status.waiting != trouble.waiting and is_recorded:
+        return trouble
+    if trouble is None and is_recorded and world.task.status.waiting is not None:
+        return MarkRunning(pod)
+    return Wait(until=_earliest(*(at for at in (lost_at, silent_at) if at and now < at)))
+
+
+# --- the end of an attempt ---
+
+
+def _settle(
+    world: World, ended: outcome.Outcome, pod: pods.Pod | None, now: datetime
+) -> TryAgain | Finish:
+    """Return what follows the end of an attempt whose program certainly runs no more."""
+    following = retry.next_attempt(world.task, ended, world.spec.retry, now=now)
+    if following is not None:
+        return TryAgain(ended, following, pod)
+    if ended.reason is Reason.DISRUPTED:
+        words = f"{ended.message}, as {retry.FREE_ATTEMPTS} pods were before it"
+        ended = dataclasses.replace(ended, message=words)
+    return Finish(ended, pod)
+
+
+def _overdue(world: World, due: timeouts.Due, now: datetime) -> Decision:
+    """Return what follows when the time of an attempt, or of the task, is over."""
+    ended = outcome.failed(due.reason, due.message)
+    if due.reason is Reason.START_TIMEOUT:
+        ended = outcome.failed(due.reason, f"{due.message}: {_cause(world)}")
+    runs = (world.task.status.attempts or [])[-1].started_at is not None
+    if not runs and retry.next_attempt(world.task, ended, world.spec.retry, now=now) is None:
+        return Finish(ended, world.pod)
+    return Condemn(ended.reason, ended.message)
+
+
+def _condemned_without_pod(
+    world: World, attempt: v1alpha1.Attempt, sentence: outcome.Outcome, now: datetime
+) -> Decision:
+    """See to it that no pod can come any more before another attempt may begin."""
+    job = world.job
+    if job is None:
+        return CheckJob(attempt.job_name)
+    if world.job_stands:
+        return DeleteJob(job)
+    if job.exists and job.owner_uid == world.task.metadata.uid:
+        look_at = job.checked_at + JOB_CHECK_INTERVAL
+        return CheckJob(job.name) if now >= look_at else Wait(until=look_at)
+    return _settle(world, sentence, None, now)
+
+
+class _GivenUp(NamedTuple):
+    """Until when the word of a node is waited for, and how the task ends without it."""
+
+    at: datetime
+    outcome: outcome.Outcome
+
+
+def _given_up(world: World, pod: pods.Pod, sentence: outcome.Outcome | None) -> _GivenUp:
+    silent = "its node does not answer"
+    run = world.spec.limits.run
+    over_at = (pod.started_at or pod.created_at) + timedelta(seconds=run) + STOP_PATIENCE
+    late = outcome.failed(Reason.RUN_TIMEOUT, f"ran longer than {run} s, and {silent}")
+    found = [_GivenUp(over_at, late)]
+    due = timeouts.first_due(world.task, world.spec.limits)
+    if sentence is not None and due is not None:
+        words = f"{sentence.message}; {silent}"
+        found.append(_GivenUp(due.at + STOP_PATIENCE, outcome.failed(sentence.reason, words)))
+    if world.task.spec.cancel and pod.unready_since is not None:
+        ended = outcome.cancelled(f"cancelled while {silent}")
+        found.append(_GivenUp(pod.unready_since + LOST_AFTER, ended))
+    return min(found, key=lambda given_up: given_up.at)
 
 
 def _after_the_end(world: World, now: datetime) -> Decision:
-    job = world.job
-    stands = (
-        job is not None
-        and job.exists
-        and not job.is_deleting
-        and job.owner_uid == world.task.metadata.uid
-    )
-    ended = any(a.exit_code is not None for a in world.task.status.attempts or ())
-    if stands and job is not None and not ended and not job.is_released:
-        # The program was not seen to end, and nothing may start it any more.
-        return DeleteJob(job)
+    attempts = world.task.status.attempts
+    tidied = _tidy_up(world, attempts[-1]) if attempts else None
+    if isinstance(tidied, DeleteJob):
+        return tidied
     entry = world.task.status.callback
     pending = entry is not None and entry.state is v1alpha1.CallbackState.PENDING
     due = entry.next_try_at if pending and entry is not None else None
     if pending and entry is not None and (due is None or now >= due):
         return SendCallback(entry)
-    if stands and job is not None and not job.is_released:
-        return ReleaseJob(job)
-    return Wait(until=due)
+    return tidied or Wait(until=due)
 
 
+def _tidy_up(world: World, attempt: v1alpha1.Attempt) -> DeleteJob | ReleaseJob | None:
+    """Return what is to be done with the Job of an attempt that is over."""
+    job = world.job
+    if job is None or not world.job_stands or job.is_released:
+        return None
+    # Where the program was not seen to end, nothing may start it any more.
+    return DeleteJob(job) if attempt.exit_code is None else ReleaseJob(job)
+
+
+# --- why it does not go on ---
+
+#: What goes by itself when others make room.
+_PASSES = re.compile("Insufficient|exceeded quota")
 #: What differs from one wording of a cause to the next: made-up names, and counts.
 _VARYING = re.compile(r'"[^"]*"|[0-9]+')
 
@@ -266,14 +420,33 @@ def _is_told(cause: str, waiting: str | None) -> bool:
     return _VARYING.sub("", cause) == _VARYING.sub("", waiting)
 
 
-def _start_deadline(world: World, attempt: v1alpha1.Attempt) -> datetime:
-    claimed = attempt.claimed_at
-    if claimed is None:
+def _explained(
+    world: World,
+    cause: str,
+    reason: Reason,
+    job_uid: str | None,
+    attempt: v1alpha1.Attempt,
+    now: datetime,
+) -> Explain | Wait:
+    """Tell why an attempt does not start: at once, and as a need for help only after a while."""
+    if attempt.claimed_at is None:
         raise ValueError("a claim records its time")
-    return claimed + timedelta(seconds=world.spec.start_seconds)
+    help_at = None if _PASSES.search(cause) else attempt.claimed_at + HELP_NEEDED_AFTER
+    needs_help = help_at is not None and now >= help_at
+    is_stalled = world.task.status.is_true(v1alpha1.ConditionType.STALLED)
+    if not _is_told(cause, world.task.status.waiting) or (needs_help and not is_stalled):
+        return Explain(cause, reason if needs_help else None, job_uid)
+    return Wait(until=None if needs_help else help_at)
 
 
-def _start_failure(world: World, pod: pods.Pod) -> str:
-    cause = pod.cannot_start or world.task.status.waiting or "no cause is known"
-    text = f"the container did not start within {world.spec.start_seconds} s: {cause}"
-    return text[: names.MESSAGE_MAX]
+def _cause(world: World) -> str:
+    unknown = "no cause is known" if world.pod else "no pod was made for it"
+    return (world.pod and world.pod.cannot_start) or world.task.status.waiting or unknown
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _no_later(wait: Wait, at: datetime) -> Wait:
+    return Wait(until=_earliest(wait.until, at))

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from longtask_crds import effective, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods
+from longtask_operator.rules import outcome, pods, retry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,19 @@ class World:
     queue_exists: bool = True
     job: pods.Job | None = None  #: None: not known
     pod: pods.Pod | None = None
+
+    @property
+    def is_attempting(self) -> bool:
+        """Tell whether an attempt is claimed that has no outcome yet."""
+        attempts = self.task.status.attempts or []
+        return bool(attempts) and attempts[-1].finished_at is None
+
+    @property
+    def job_stands(self) -> bool:
+        """Tell whether there is a Job of the last attempt that is ours, and is to stay."""
+        job = self.job
+        stays = job is not None and job.exists and not job.is_deleting
+        return stays and job is not None and job.owner_uid == self.task.metadata.uid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +80,10 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Explain:
-    """Record why the container does not start, and the Job if there is one."""
+    """Record why the attempt does not go on, and the Job if there is one."""
 
     waiting: str
-    stalled: Reason
+    stalled: Reason | None  #: None while it may yet go on by itself
     job_uid: str | None = None
 
 
@@ -79,6 +92,23 @@ class MarkRunning:
     """Record the pod whose outcome counts, and that its container runs."""
 
     pod: pods.Pod
+
+
+@dataclasses.dataclass(frozen=True)
+class Condemn:
+    """Record why the attempt is to be ended, before it is: its end then means that."""
+
+    reason: Reason
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TryAgain:
+    """Record how the attempt ended, and when another one joins the queue."""
+
+    outcome: outcome.Outcome
+    following: retry.Next
+    pod: pods.Pod | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +171,7 @@ class SendCallback:
     entry: v1alpha1.CallbackStatus
 
 
-Write = Acknowledge | Defer | Enqueue | Claim | Explain | MarkRunning | Finish
+Write = Acknowledge | Defer | Enqueue | Claim | Explain | MarkRunning | Condemn | TryAgain | Finish
 Effect = CreateJob | CheckJob | CheckPod | StopPod | DeleteJob | ReleaseJob | SendCallback
 Decision = Wait | Write | Effect
 
@@ -159,8 +189,10 @@ def needs_proof(decided: Decision, world: World) -> Proof | None:
         case Claim():
             # It may be cancelled, deleted or claimed already.
             return Proof.TASK
-        case Finish(ended) if world.task.status.attempts and ended.exit_code is None:
-            # Its program said nothing: we may just not have heard it.
-            return Proof.JOB_AND_PODS
+        case Finish(ended, pod=pod) | TryAgain(ended, pod=pod) if world.is_attempting:
+            # Its program said nothing: we may just not have heard it. And whether its pod was
+            # deleted alone, or with its Job, only the Job can tell.
+            doubtful = ended.exit_code is None or (pod is not None and pod.is_deleting)
+            return Proof.JOB_AND_PODS if doubtful else None
         case _:
             return None

@@ -64,15 +64,8 @@ def build(
             "parallelism": 1,
             # Another attempt is another Job: only we know whether there may be one.
             "backoffLimit": 0,
+            # What is being deleted may still run: the Job has not failed before it is over.
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    }
-                ]
-            },
             "template": {
                 "metadata": {
                     "labels": labels | {names.EGRESS_LABEL: spec.egress.value},
@@ -98,7 +91,7 @@ def _pod_spec(
     return {
         "restartPolicy": "Never",
         # On the pod, not on the Job: a Job's deadline deletes the pod, and its outcome with it.
-        "activeDeadlineSeconds": spec.run_seconds,
+        "activeDeadlineSeconds": spec.limits.run,
         "terminationGracePeriodSeconds": runner_contract.GRACE_SECONDS,
         "serviceAccountName": surroundings.service_account,
         "automountServiceAccountToken": False,

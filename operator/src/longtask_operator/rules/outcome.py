@@ -31,28 +31,50 @@ def failed(reason: Reason, message: str) -> Outcome:
     return Outcome(v1alpha1.Phase.FAILED, reason, message[: names.MESSAGE_MAX])
 
 
-def of_pod(pod: pods.Pod, *, cancel_requested: bool, run_seconds: int) -> Outcome:
-    """Return what the end of a pod means. The exit code decides, whatever was reported before."""
-    end = pod.end
-    timed_out = pod.reason == "DeadlineExceeded" and not cancel_requested
+def sentence_of(attempt: v1alpha1.Attempt) -> Outcome | None:
+    """Return why an open attempt is being ended, or None if it is not."""
+    if attempt.finished_at is not None or attempt.reason is None:
+        return None
+    return failed(Reason(attempt.reason), attempt.message or "")
+
+
+def of_pod(
+    pod: pods.Pod,
+    *,
+    cancel_requested: bool,
+    run_seconds: int,
+    sentence: Outcome | None = None,
+    job_stands: bool = True,
+) -> Outcome:
+    """Return what the end of a pod means. The exit code decides, whatever was reported before.
+
+    Args:
+        pod: The pod, which is over.
+        cancel_requested: Whether somebody asked for its end.
+        run_seconds: How long it was allowed to run.
+        sentence: Why it was ended by us, if it was.
+        job_stands: Whether its Job is still there: the pod was not deleted together with it.
+    """
+    end, stopped = pod.end, pod.reason == "DeadlineExceeded"
     # A program that ends well because its time was up has not done its work.
-    if end is not None and pod.succeeded and not timed_out:
+    if end is not None and pod.succeeded and (cancel_requested or not stopped):
         return dataclasses.replace(
             _of_result(end.message), exit_code=0, finished_at=end.finished_at
         )
-    if pod.is_disrupted and cancel_requested:
-        # Without the exit code: its Job would make another pod, and is deleted.
-        return cancelled("cancelled while its pod was disrupted")
-    if pod.reason == "DeadlineExceeded" and cancel_requested:
+    if cancel_requested and (stopped or pod.is_disrupted):
         found = cancelled("cancelled while it ran" if pod.started_at else cancelled().message)
-    elif pod.reason == "DeadlineExceeded" and pod.started_at is not None:
+    elif sentence is not None and (stopped or pod.is_deleting):
+        found = sentence
+    elif stopped and pod.started_at is not None:
         found = failed(Reason.RUN_TIMEOUT, f"ran longer than {run_seconds} s")
-    elif pod.reason == "DeadlineExceeded":
+    elif stopped:
         found = failed(Reason.START_TIMEOUT, pod.cannot_start or "the container did not start")
     elif pod.is_disrupted:
         found = failed(Reason.DISRUPTED, "the pod was preempted, drained or lost with its node")
+    elif pod.is_deleting and job_stands:
+        found = failed(Reason.DISRUPTED, "the pod was deleted while it ran")
     elif pod.is_deleting:
-        found = failed(Reason.JOB_LOST, "the pod was deleted while it ran")
+        found = failed(Reason.JOB_LOST, "the Job was deleted")
     elif pod.reason == "Evicted":
         found = failed(Reason.EVICTED, "the pod used more than its share of the node")
     elif end is None or pod.started_at is None:

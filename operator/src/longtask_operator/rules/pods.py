@@ -49,6 +49,7 @@ class Pod:
     is_stopping: bool = False  #: somebody set its deadline to end it
     reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
     cannot_start: str | None = None
+    unready_since: datetime | None = None  #: its node has not been heard of since
     events_read_at: datetime | None = None  #: when its Events were last read
 
     @classmethod
@@ -86,6 +87,7 @@ class Pod:
             is_stopping=spec.get("activeDeadlineSeconds") == 1,
             reason=status.get("reason"),
             cannot_start=_cannot_start(status, runner),
+            unready_since=_unready_since(status, runner),
         )
 
     @property
@@ -178,6 +180,18 @@ def _cannot_start(status: dict[str, Any], runner: dict[str, Any]) -> str | None:
         return _sentence(scheduled)
     waiting = runner.get("waiting", {})
     return _sentence(waiting) if waiting.get("reason") in _CANNOT_START else None
+
+
+def _unready_since(status: dict[str, Any], runner: dict[str, Any]) -> datetime | None:
+    """Return since when a container that runs is said not to be ready: it has no probe to fail.
+
+    The node controller says so of all pods of a node that is not heard of any more.
+    """
+    ready = _condition(status, "Ready")
+    if "running" not in runner or ready.get("status") != "False":
+        return None
+    since = ready.get("lastTransitionTime")
+    return _time(since) if since else None
 
 
 def _sentence(cause: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import assert_never
 from longtask_crds import events, names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import ConditionType, Reason
 from longtask_crds.v1alpha1.conditions import Change, changed
-from longtask_operator.rules import decisions, outcome, pods
+from longtask_operator.rules import decisions, outcome, pods, retry
 
 _Status = v1alpha1.ConditionStatus
 _Phase = v1alpha1.Phase
@@ -54,16 +54,30 @@ def _after(
             return _undecided(visited, _Phase.PENDING, Reason.DEFERRED, waiting, None, now)
         case decisions.Enqueue(waiting, stalled):
             visited = _visited(task, queue, now)
-            return _undecided(visited, _Phase.QUEUED, Reason.QUEUED, waiting, stalled, now)
+            phase, reason = (
+                (_Phase.RETRYING, Reason.RETRYING)
+                if visited.attempts
+                else (_Phase.QUEUED, Reason.QUEUED)
+            )
+            return _undecided(visited, phase, reason, waiting, stalled, now)
         case decisions.Claim():
             claimed = _claimed(_visited(task, queue, now), news, now)
             return _undecided(claimed, _Phase.STARTING, Reason.STARTING, None, None, now)
         case decisions.Explain(waiting, stalled, job_uid):
             status = _with_attempt(task.status, job_uid=job_uid) if job_uid else task.status
-            return _undecided(status, _Phase.STARTING, Reason.STARTING, waiting, stalled, now)
+            runs = (status.attempts or [])[-1].started_at is not None
+            phase, reason = (
+                (_Phase.RUNNING, Reason.RUNNING) if runs else (_Phase.STARTING, Reason.STARTING)
+            )
+            return _undecided(status, phase, reason, waiting, stalled, now)
         case decisions.MarkRunning(pod):
             status = _with_pod(task.status, pod)
             return _undecided(status, _Phase.RUNNING, Reason.RUNNING, None, None, now)
+        case decisions.Condemn(reason, message):
+            return _with_attempt(task.status, reason=reason, message=message)
+        case decisions.TryAgain(ended, following, pod):
+            status = _with_pod(task.status, pod) if pod is not None else task.status
+            return _to_be_retried(status, ended, following, now)
         case decisions.Finish(ended, pod):
             status = _visited(task, queue, now)
             if pod is not None:
@@ -104,7 +118,35 @@ def _claimed(
 ) -> v1alpha1.LongTaskStatus:
     attempt = v1alpha1.Attempt(number=claim.attempt, job_name=claim.job_name, claimed_at=now)
     kept = (status.attempts or [])[-9:]
-    return status.model_copy(update={"attempt": claim.attempt, "attempts": [*kept, attempt]})
+    return status.model_copy(
+        update={
+            "attempt": claim.attempt,
+            "attempts": [*kept, attempt],
+            "retry_at": None,
+            # What another attempt said of itself and brought is not this one's; it may go on from
+            # where that one was.
+            "progress": _checkpoint_alone(status.progress),
+            "result": None,
+        }
+    )
+
+
+def _checkpoint_alone(progress: v1alpha1.Progress | None) -> v1alpha1.Progress | None:
+    if progress is None or progress.checkpoint is None:
+        return None
+    return v1alpha1.Progress(checkpoint=progress.checkpoint)
+
+
+def _to_be_retried(
+    status: v1alpha1.LongTaskStatus, ended: outcome.Outcome, following: retry.Next, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    status = _with_end(status, ended, now)
+    update: dict[str, object] = {"retry_at": following.at if following.at > now else None}
+    if following.is_free:
+        update["disruptions"] = (status.disruptions or 0) + 1
+    status = status.model_copy(update=update)
+    told = retry.sentence(status)
+    return _undecided(status, _Phase.RETRYING, Reason.RETRYING, told, None, now)
 
 
 def _undecided(
@@ -168,7 +210,8 @@ def _finished(
         "phase": ended.phase,
         "finished_at": now,
         "waiting": None,
-        "result": ended.result,
+        "retry_at": None,
+        "result": _result(status.result, ended.result),
         "conditions": changed(status.conditions, *changes, now=now),
     }
     if delivery is not None:
@@ -176,15 +219,17 @@ def _finished(
     if succeeded:
         before = status.progress or v1alpha1.Progress()
         update["progress"] = before.model_copy(update={"percent": 100, "updated_at": now})
-    if status.attempts:
-        status = _with_attempt(
-            status,
-            finished_at=ended.finished_at or now,
-            exit_code=ended.exit_code,
-            reason=ended.reason,
-            message=message or None,
-        )
+    if status.attempts and status.attempts[-1].finished_at is None:
+        status = _with_end(status, ended, now)
     return status.model_copy(update=update)
+
+
+def _result(
+    uploaded: v1alpha1.Result | None, written: v1alpha1.Result | None
+) -> v1alpha1.Result | None:
+    """Return what a program brought: what it wrote, or what it had uploaded before."""
+    is_elsewhere = uploaded is not None and uploaded.ref is not None
+    return uploaded if is_elsewhere and written is not None and written.value is None else written
 
 
 def _told(
@@ -217,6 +262,19 @@ def _with_pod(status: v1alpha1.LongTaskStatus, pod: pods.Pod) -> v1alpha1.LongTa
         started_at=pod.started_at or attempt.started_at,
     )
     return recorded.model_copy(update={"started_at": status.started_at or pod.started_at})
+
+
+def _with_end(
+    status: v1alpha1.LongTaskStatus, ended: outcome.Outcome, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    """Return the status with the end of its last attempt recorded."""
+    return _with_attempt(
+        status,
+        finished_at=ended.finished_at or now,
+        exit_code=ended.exit_code,
+        reason=ended.reason,
+        message=ended.message[: names.MESSAGE_MAX] or None,
+    )
 
 
 def _with_attempt(status: v1alpha1.LongTaskStatus, **values: object) -> v1alpha1.LongTaskStatus:

@@ -37,6 +37,11 @@ class Announcer:
             phase = after.status.phase
             self._metrics.finished.labels(str(phase)).inc()
             _logger.info("Finished", extra={"task": str(key_of(after)), "phase": phase})
+        if _ended(after) > _ended(before) and not after.is_finished:
+            waiting = after.status.waiting or ""
+            last = (after.status.attempts or [])[-1]
+            self._metrics.retries.labels(str(last.reason)).inc()
+            await self._warn(after, v1alpha1.EventReason.RETRYING, waiting, now)
         for kind, bad, reason in _NEEDS:
             old = conditions.find(before.status.conditions, kind)
             new = conditions.find(after.status.conditions, kind)
@@ -53,3 +58,9 @@ class Announcer:
         except errors.ClusterError as error:
             told = {"task": str(key_of(task)), "cause": str(error)}
             _logger.warning("Could not post an Event", extra=told)
+
+
+def _ended(task: v1alpha1.LongTask) -> int:
+    """Return the number of the last attempt that has ended."""
+    last = task.status.attempts[-1] if task.status.attempts else None
+    return last.number if last is not None and last.finished_at is not None else 0
