@@ -40,15 +40,17 @@ OF_FIRST = {
     events.webhook_id(TASK_UID, events.terminal_event(phase), attempt)
     for phase in v1alpha1.Phase
     if phase.is_terminal
-    for attempt in (0, 1)
+    for attempt in range(6)
 }
 THE_TASK = a_task(
     NAME,
     container={"image": "busybox"},
+    retry={"maxAttempts": 2, "backoffSeconds": 5},
     timeouts={"startSeconds": 8},
     callback={"url": "https://example.com/done"},
 )
-LATEST = NOW + datetime.timedelta(seconds=10)
+LATEST = NOW + datetime.timedelta(seconds=20)
+HORIZON = 60.0
 
 
 class CrashError(BaseException):
@@ -170,17 +172,20 @@ class Universe:
     def task(self) -> dict[str, Any]:
         return self.cluster.stored(names.LONGTASKS, REPORT)
 
-    def pod(self) -> pods.Pod | None:
-        """The newest pod of the task that has the name now."""
-        job = self.job()
+    def all_pods(self) -> list[pods.Pod]:
+        """The pods of the task that has the name now, the newest one last."""
+        jobs = {job["metadata"]["uid"] for job in self.jobs()}
         found = [pods.Pod.parse(raw) for raw in self.cluster.objects("pods").values()]
-        ours = [pod for pod in found if job and pod.job_uid == job["metadata"]["uid"]]
-        return ours[-1] if ours else None
+        return [pod for pod in found if pod.job_uid in jobs]
 
-    def job(self) -> dict[str, Any] | None:
-        """The Job of the task that has the name now."""
+    def pod(self) -> pods.Pod | None:
+        """The newest one."""
+        return next(reversed(self.all_pods()), None)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The Jobs of the task that has the name now."""
         jobs = self.cluster.objects("jobs").values()
-        return next((j for j in jobs if pods.controller_uid(j["metadata"]) == self.uid), None)
+        return [j for j in jobs if pods.controller_uid(j["metadata"]) == self.uid]
 
     def fingerprint(self) -> str:
         """Everything that decides what can come, and nothing else: no versions."""
@@ -265,18 +270,21 @@ def time_passes(universe: Universe) -> bool:
     """Up to the moment that the operator waits for, if it waits for one."""
     if universe.cluster.now >= LATEST:
         return False
-    if not universe.wait_after_a_look:
+    # For what it waits longer than this, a node that is lost, never happens here.
+    if not universe.wait_after_a_look or universe.wait_after_a_look > HORIZON:
         return False
     universe.cluster.now += datetime.timedelta(seconds=max(STEP, universe.wait_after_a_look))
     return True
 
 
 def pod_is_made(universe: Universe) -> bool:
-    job, pod = universe.job(), universe.pod()
-    if job is None or job.get("status") or (pod is not None and not pod.is_over):
-        return False
-    universe.cluster.make_pod(job["metadata"]["name"])
-    return True
+    made = {pod.job_name for pod in universe.all_pods()}
+    for job in universe.jobs():
+        name = job["metadata"]["name"]
+        if name not in made and not job.get("status"):
+            universe.cluster.make_pod(name)
+            return True
+    return False
 
 
 def pod_starts(universe: Universe) -> bool:
@@ -327,7 +335,7 @@ def somebody_makes_it_anew(universe: Universe) -> bool:
     """Another task under the name of one that was just deleted; what that owned is still there."""
     is_first = universe.uid == TASK_UID
     # Without a Job nothing is left of the first, and the second is like it.
-    if not is_first or universe.job() is None or not spend(universe):
+    if not is_first or not universe.jobs() or not spend(universe):
         return False
     universe.cluster.remove_task_alone(NAME)
     universe.cluster.add(with_meta(THE_TASK, uid=SECOND_UID))
@@ -412,23 +420,43 @@ def check_edge(before: Universe, after: Universe) -> None:
     if before.uid != after.uid:
         return
     assert before.status.get("attempt", 0) <= after.status.get("attempt", 0)
+    check_attempts(before.status, after.status)
+    living = [pod for pod in after.all_pods() if not pod.is_over]
+    assert len(living) <= 1, "a second program while the first one may run"
     if before.is_finished:
         assert frozen(before.status) == frozen(after.status), "a finished task changed"
-    elif after.is_finished:
-        check_outcome(before, after)
+    else:
+        check_ends(before, after)
 
 
-def check_outcome(before: Universe, after: Universe) -> None:
-    """Check an outcome, as it is accepted, against what really happened."""
-    exit_code = after.status.get("attempts", [{}])[-1].get("exitCode")
-    pod = before.pod()
-    if pod is None or pod.started_at is None or pod.is_disrupted:
+def check_attempts(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Check that no more are made than may be, and that none gets a second outcome."""
+    free = after.get("disruptions", 0)
+    assert before.get("disruptions", 0) <= free <= 3
+    assert after.get("attempt", 0) <= 2 + free, "one attempt too many"
+    ended = [a for a in before.get("attempts", ()) if "finishedAt" in a]
+    assert after.get("attempts", [])[: len(ended)] == ended, "a second outcome of an attempt"
+
+
+def check_ends(before: Universe, after: Universe) -> None:
+    """Check the outcome of an attempt, as it is accepted, against what really happened."""
+    known = sum("finishedAt" in attempt for attempt in before.status.get("attempts", ()))
+    for attempt in after.status.get("attempts", [])[known:]:
+        if "finishedAt" in attempt:
+            check_end(attempt, before)
+            if after.is_finished and attempt.get("exitCode") is not None:
+                assert (after.status["phase"] == "Succeeded") == (attempt["exitCode"] == 0)
+
+
+def check_end(attempt: dict[str, Any], before: Universe) -> None:
+    exit_code = attempt.get("exitCode")
+    pod = next((pod for pod in before.all_pods() if pod.job_name == attempt["jobName"]), None)
+    if pod is None or pod.started_at is None:
         assert exit_code is None, "an exit code from nowhere"
         return
     assert pod.is_over, "an outcome while the program runs"
     assert pod.end is not None
     assert exit_code == pod.end.exit_code, "not what the program said"
-    assert (after.status["phase"] == "Succeeded") == (exit_code == 0)
 
 
 def frozen(status: dict[str, Any]) -> dict[str, Any]:
@@ -447,9 +475,8 @@ def what_is_missing(universe: Universe) -> str | None:
         return "another id was sent"
     if status["observedGeneration"] != universe.task["metadata"]["generation"]:
         return "a change of the spec was not observed"
-    job = universe.job()
-    if job is not None and "ttlSecondsAfterFinished" not in job["spec"]:
-        return "the Job stays for ever"
+    if any("ttlSecondsAfterFinished" not in job["spec"] for job in universe.jobs()):
+        return "a Job stays for ever"
     if any(not pods.Pod.parse(raw).is_over for raw in universe.cluster.objects("pods").values()):
         return "a program still runs"
     return None

@@ -86,10 +86,10 @@ def _before_the_start(world: World, now: datetime) -> Decision:
     if world.refusal is not None:
         return Finish(world.refusal)
     due = timeouts.first_due(world.task, world.spec.limits)
-    if due is not None and now >= due.at:
-        # Whoever has a place at that very moment has not waited in vain.
-        if not (world.has_slot and due.reason is Reason.QUEUE_TIMEOUT):
-            return Finish(outcome.failed(due.reason, due.message))
+    # Whoever has a place at that very moment has not waited in vain.
+    in_vain = not (world.has_slot and due is not None and due.reason is Reason.QUEUE_TIMEOUT)
+    if due is not None and now >= due.at and in_vain:
+        return Finish(outcome.failed(due.reason, due.message))
     if world.has_slot:
         return Claim(attempt=1, job_name=world.job_name)
     joins_at = queueing.deferred_until(world.task)
