@@ -103,6 +103,12 @@ class TaskView(v1alpha1.Model):
     attempts: list[v1alpha1.Attempt]
     """The last attempts."""
 
+    disruptions: int = 0
+    """How many attempts cost nothing because their pod was disrupted."""
+
+    retry_at: datetime | None = None
+    """When the next attempt joins the queue, while there is one to come."""
+
     steps: list[v1alpha1.StepStatus]
     """The steps of a pipeline."""
 

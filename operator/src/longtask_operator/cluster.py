@@ -47,6 +47,14 @@ class Cluster:
         """Return the task as it is now, whole."""
         return kinds.TASKS.read(await self._connection.get(kinds.TASKS.path(key)))
 
+    async def is_there(self, task: ObjectKey) -> bool:
+        """Tell whether there is a task of that name now."""
+        try:
+            await self._connection.get(kinds.TASKS.path(task))
+        except errors.NotFound:
+            return False
+        return True
+
     async def get_type(self, key: ObjectKey) -> v1alpha1.LongTaskType:
         """Return the type as it is now."""
         return kinds.TYPES.read(await self._connection.get(kinds.TYPES.path(key)))

@@ -39,6 +39,7 @@ class Mirror:
         self._wake = wake
         self._pods: dict[ObjectKey, dict[str, pods.Pod]] = {}  #: by task, then by uid
         self._jobs: dict[ObjectKey, pods.Job] = {}
+        self._orphans: list[pods.Job] = []  #: by the last list
         self._unsettled: set[ObjectKey] = set()  #: tasks for which there may be something to do
         self.tasks.on_change(self._task_changed)
         self.types.on_change(self._type_changed)
@@ -156,6 +157,10 @@ class Mirror:
         """Take over what the API server just said of a Job."""
         self._jobs[job.key] = job
 
+    def orphans_of(self, task: ObjectKey) -> list[pods.Job]:
+        """Return the Jobs that were made for a task of that name and that nobody owns."""
+        return [job for job in self._orphans if job.task == task]
+
     def job(self, key: ObjectKey) -> pods.Job | None:
         """Return what is known of a Job, or None."""
         return self._jobs.get(key)
@@ -176,6 +181,7 @@ class Mirror:
             if key not in jobs and job.checked_at > asked_at:
                 jobs[key] = job
         self._jobs = jobs
+        self._orphans = [j for j in jobs.values() if j.exists and not j.owner_uid]
 
     def pod_of(self, task: v1alpha1.LongTask) -> pods.Pod | None:
         """Return the pod whose outcome counts for the task's last attempt, if there is one.

@@ -911,3 +911,23 @@ async def test_a_start_that_took_too_long_is_tried_again_when_nothing_can_come_o
     assert len(operator.kubernetes.created_jobs) == 2
     assert operator.job != first
     assert (operator.status().attempts or [])[0].reason == "StartTimeout"
+
+
+async def test_a_job_that_nobody_owns_goes_when_its_task_is_gone(operator: Operator) -> None:
+    """`kubectl delete longtask --cascade=orphan` while it runs."""
+    await run_for_a_while(operator)
+    operator.kubernetes.remove(names.LONGTASKS, "report", orphans=True)
+    assert operator.job
+    await operator.hear()
+    await operator.look()
+    assert operator.kubernetes.objects("jobs") == {}
+    assert operator.kubernetes.objects("pods") == {}
+
+
+async def test_a_job_whose_task_is_only_not_heard_of_stays(operator: Operator) -> None:
+    await run_for_a_while(operator)
+    operator.kubernetes.remove(names.LONGTASKS, "report", orphans=True)
+    await operator.hear()
+    operator.kubernetes.add(a_task(container={"image": "x"}))
+    await operator.look()
+    assert operator.job, "somebody has that name again"

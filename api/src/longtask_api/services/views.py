@@ -54,6 +54,8 @@ def task_view(
         priority=priority,
         attempt=status.attempt or 0,
         attempts=list(status.attempts or []),
+        disruptions=status.disruptions or 0,
+        retry_at=status.retry_at,
         steps=list(status.steps or []),
         result=status.result,
         callback=status.callback,

@@ -103,6 +103,7 @@ def details(task: models.TaskView, now: datetime) -> str:
         ("Priority", str(task.priority)),
         ("Owner", task.owner),
         ("Labels", ", ".join(f"{k}={v}" for k, v in sorted(task.labels.items()))),
+        *_earlier(task),
         ("Attempt", str(task.attempt)),
         ("Job", attempt.job_name if attempt else None),
         ("Pod", attempt.pod_name if attempt else None),
@@ -172,6 +173,15 @@ def _estimate(start: models.EstimatedStart | None, now: datetime) -> str | None:
     if earliest <= 0:
         return f"within {span(latest)}, by what ran before"
     return f"in {span(earliest)} to {span(latest)}, by what ran before"
+
+
+def _earlier(task: models.TaskView) -> list[tuple[str, str]]:
+    """Return how each attempt ended that was followed by another."""
+    return [
+        (f"Attempt {one.number}", ": ".join(filter(None, (one.reason, one.message))))
+        for one in task.attempts
+        if one.finished_at is not None and (one.number < task.attempt or task.retry_at)
+    ]
 
 
 def _code(attempt: v1alpha1.Attempt | None) -> str | None:

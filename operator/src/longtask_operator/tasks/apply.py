@@ -96,6 +96,18 @@ class Applier:
                 assert_never(unexpected)
         return None
 
+    async def sweep(self, task: ObjectKey, *, now: datetime) -> None:
+        """Delete the Jobs of a task that is gone, where nobody else does.
+
+        Garbage collection does so while a Job names its owner, and `--cascade=orphan` takes that
+        away.
+        """
+        for job in self._mirror.orphans_of(task):
+            # Not on the word of a picture: the task may just not have been heard of.
+            if not job.is_deleting and not await self._cluster.is_there(task):
+                deleted = dataclasses.replace(job, is_deleting=True)
+                await self._settle(self._cluster.delete_job(job), deleted, now)
+
     async def _create_job(self, world: decisions.World, attempt: int, now: datetime) -> None:
         uid = world.task.metadata.uid
         claim = self._claims.get(uid)

@@ -67,6 +67,7 @@ class Reconciler:
     async def _look(self, key: ObjectKey) -> float | None:
         task = self._mirror.tasks.get(key)
         if task is None:
+            await self._applier.sweep(key, now=self._clock())
             return None
         try:
             return await self._step(task)
