@@ -79,6 +79,8 @@ def _task(task_id: str = "sleep-a", phase: str = "Queued", **changed: Any) -> di
         "queue": "default",
         "queuePosition": None,
         "estimatedStart": None,
+        "disruptions": 0,
+        "retryAt": None,
         "priority": 50,
         "attempt": 0,
         "attempts": [],

@@ -469,3 +469,18 @@ def test_a_log_cannot_steer_the_terminal() -> None:
     assert (
         terminal.visible("a\tb\r\n\x1b]0;title\x07\u200b") == "a\tb\r\n\ufffd]0;title\ufffd\u200b"
     )
+
+
+def test_get_tells_how_each_attempt_before_ended(run: Any, api: Any, a_task: Any) -> None:
+    ended = {
+        "number": 1,
+        "jobName": "j",
+        "finishedAt": "2026-01-02T03:04:05Z",
+        "reason": "TryAgain",
+        "message": "later",
+    }
+    running = {"number": 2, "jobName": "k"}
+    api.on("GET", f"{TASKS}/a", a_task("a", "Running", attempt=2, attempts=[ended, running]))
+    told = run("get", "a").stdout
+    assert re.search(r"^Attempt 1: +TryAgain: later$", told, re.M)
+    assert re.search(r"^Attempt: +2$", told, re.M)
