@@ -113,8 +113,8 @@ async def measure(count: int, rounds: int) -> dict[str, float]:
                     rates[title].append(rate)
                     times[title].append(seconds)
         await cluster.clear()
-    ratios = [ours / bare for ours, bare in zip(rates["ingress"], rates["API server"])]
-    added = [(ours - bare) * 1000 for ours, bare in zip(times["ingress"], times["API server"])]
+    ratios = [ours / bare for ours, bare in zip(rates["ingress"], rates["API server"], strict=True)]
+    added = [(ours - bare) * 1000 for ours, bare in zip(times["ingress"], times["API server"], strict=True)]
     return {
         **{f"POST per second, {title}": statistics.median(found) for title, found in rates.items()},
         "ingress / API server": statistics.median(ratios),

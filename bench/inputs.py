@@ -41,8 +41,10 @@ async def fill(connection: Connection, count: int) -> None:
 def peak(component: str) -> float:
     """Return the most memory that a component's process has used, in MB."""
     said = subprocess.run(
-        ["kubectl", "-n", waiting.RELEASE, "exec", f"deploy/longtask-{component}", "--"]
-        + ["python3", "-c", _PEAK],
+        [
+            *("kubectl", "-n", waiting.RELEASE, "exec", f"deploy/longtask-{component}"),
+            *("--", "python3", "-c", _PEAK),
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -18,7 +18,7 @@ from longtask_crds.testing import (
 )
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import decide as rules
-from longtask_operator.rules import decisions, outcome, pods, retry
+from longtask_operator.rules import decisions, outcome, pods, retry, troubles
 from longtask_operator.rules.decisions import (
     Acknowledge,
     CheckJob,
@@ -344,7 +344,7 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
         pytest.param(
             claimed(pod=UNPULLABLE, waiting="ErrImagePull: no such image"),
             1,
-            Wait(NOW + rules.HELP_NEEDED_AFTER),
+            Wait(NOW + troubles.HELP_NEEDED_AFTER),
             id="why-it-does-not-start-is-said-once",
         ),
         pytest.param(
@@ -353,7 +353,7 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
                 waiting="ErrImagePull: no such image",
             ),
             1,
-            Wait(NOW + rules.HELP_NEEDED_AFTER),
+            Wait(NOW + troubles.HELP_NEEDED_AFTER),
             id="a-pause-between-two-pulls-is-no-news",
         ),
         pytest.param(
@@ -657,7 +657,7 @@ def test_a_report_is_a_sign_of_life() -> None:
 
 def test_a_program_that_reported_and_fell_silent_is_told() -> None:
     reported = v1alpha1.Progress(percent=5, updated_at=NOW)
-    assert decide(running(progress=reported), 60) == Wait(NOW + rules.SILENT_AFTER)
+    assert decide(running(progress=reported), 60) == Wait(NOW + troubles.SILENT_AFTER)
     told = Explain("no progress report since 2026-01-02T03:04:05Z", Reason.NO_HEARTBEAT)
     assert decide(running(progress=reported), 180) == told
     assert decide(running(progress=reported, waiting=told.waiting), 180) == Wait(RUN_IS_OVER)
@@ -671,7 +671,7 @@ LOST_POD = dataclasses.replace(RUNNING, unready_since=NOW, node="node-1")
 
 
 def test_a_lost_node_is_told_and_starts_no_second_pod() -> None:
-    assert decide(running(pod=LOST_POD), 59) == Wait(NOW + rules.LOST_AFTER)
+    assert decide(running(pod=LOST_POD), 59) == Wait(NOW + troubles.LOST_AFTER)
     told = Explain("its node node-1 does not answer since 2026-01-02T03:04:05Z", Reason.NODE_LOST)
     assert decide(running(pod=LOST_POD), 60) == told
     assert decide(running(pod=LOST_POD, waiting=told.waiting), 60) == Wait(RUN_IS_OVER)

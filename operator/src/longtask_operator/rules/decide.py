@@ -6,13 +6,12 @@ and nothing else.
 """
 
 import dataclasses
-import re
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from longtask_crds import effective, names, queueing, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods, retry, timeouts
+from longtask_operator.rules import outcome, pods, retry, timeouts, troubles
 from longtask_operator.rules.decisions import (
     Acknowledge,
     CheckJob,
@@ -46,12 +45,6 @@ JOB_CHECK_INTERVAL = timedelta(seconds=5)
 START_EXPECTED_WITHIN = timedelta(seconds=5)
 #: How often they are read again.
 POD_CHECK_INTERVAL = timedelta(seconds=15)
-#: How long a cause may stand before it is called a need for help.
-HELP_NEEDED_AFTER = timedelta(minutes=1)
-#: After this long a pod whose node is not heard of is called lost.
-LOST_AFTER = timedelta(minutes=1)
-#: Three heartbeats of a program that has reported its progress at all.
-SILENT_AFTER = timedelta(minutes=3)
 #: How long the end of what was stopped, or has run out of time, is waited for: the grace, and what
 #: two clocks may differ by.
 STOP_PATIENCE = timedelta(seconds=runner_contract.GRACE_SECONDS + 60)
@@ -97,7 +90,7 @@ def _before_the_start(world: World, now: datetime) -> Decision:
         waiting = queueing.postponed(world.queue, joins_at)
         if world.task.status.waiting != waiting:
             return Defer(waiting)
-        return Wait(until=_earliest(joins_at, due and due.at))
+        return Wait(until=timeouts.earliest(joins_at, due and due.at))
     return _in_the_queue(world, None, due)
 
 
@@ -122,7 +115,7 @@ def _in_the_queue(world: World, joins_at: datetime | None, due: timeouts.Due | N
     if not is_enqueued(world.task, world.queue, queue_exists=world.queue_exists):
         stalled = None if world.queue_exists else Reason.QUEUE_NOT_FOUND
         return Enqueue(_waiting(world.task, world.queue, queue_exists=world.queue_exists), stalled)
-    return Wait(until=_earliest(joins_at, due and due.at))
+    return Wait(until=timeouts.earliest(joins_at, due and due.at))
 
 
 def is_enqueued(task: v1alpha1.LongTask, queue: str, *, queue_exists: bool) -> bool:
@@ -194,7 +187,7 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
         if job is not None and job.exists
         else _without_job(world, attempt, now)
     )
-    return _no_later(step, due.at) if isinstance(step, Wait) and due is not None else step
+    return step.no_later(due.at) if isinstance(step, Wait) and due is not None else step
 
 
 def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datetime) -> Decision:
@@ -208,7 +201,9 @@ def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datet
         vanished = "the pod vanished before its outcome was read"
         return _settle(world, outcome.failed(Reason.JOB_LOST, vanished), None, now)
     if job.refusal:  # a cause without words is none: recorded, it would be told again for ever
-        told = _explained(world, job.refusal, Reason.POD_NOT_CREATED, job.uid, attempt, now)
+        told = troubles.keeps_from_starting(
+            world, job.refusal, Reason.POD_NOT_CREATED, job.uid, attempt, now
+        )
         if isinstance(told, Explain):
             return told
     expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
@@ -223,12 +218,14 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
             return CheckJob(attempt.job_name)
         return _settle(world, outcome.failed(Reason.JOB_LOST, "the Job was deleted"), None, now)
     if job is not None and job.refusal is not None:
-        told = _explained(world, job.refusal, Reason.JOB_REFUSED, None, attempt, now)
+        told = troubles.keeps_from_starting(
+            world, job.refusal, Reason.JOB_REFUSED, None, attempt, now
+        )
         again_at = job.checked_at + JOB_RETRY_INTERVAL
         if isinstance(told, Explain):
             return told
         if now < again_at:
-            return _no_later(told, again_at)
+            return told.no_later(again_at)
     return CreateJob(attempt.number)
 
 
@@ -252,7 +249,7 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
         # Without another attempt: the program may still run where we do not see it.
         return Finish(given_up.outcome, pod)
     step = _while_it_lives(world, attempt, pod, sentence, now)
-    return _no_later(step, given_up.at) if isinstance(step, Wait) else step
+    return step.no_later(given_up.at) if isinstance(step, Wait) else step
 
 
 def _while_it_lives(
@@ -264,11 +261,11 @@ def _while_it_lives(
 ) -> Decision:
     # Of an end that is no success the phase brings the cause: a deadline, an eviction.
     if pod.is_deleting or pod.end is not None:
-        return _watch_over(world, pod, now)
+        return troubles.of_running(world, pod, now)
     if world.task.spec.cancel and pod.started_at is None:
         return Finish(outcome.cancelled(), pod)
     if world.task.spec.cancel or (sentence is not None and pod.started_at is not None):
-        return _watch_over(world, pod, now) if pod.is_stopping else StopPod(pod)
+        return troubles.of_running(world, pod, now) if pod.is_stopping else StopPod(pod)
     if sentence is not None:
         return DeleteJob(world.job) if world.job and world.job_stands else Wait()
     due = timeouts.first_due(world.task, world.spec.limits)
@@ -278,11 +275,11 @@ def _while_it_lives(
     if due is not None and now >= due.at:
         return _overdue(world, due, now)
     step = (
-        _watch_over(world, pod, now)
+        troubles.of_running(world, pod, now)
         if pod.started_at is not None
         else _while_it_starts(world, attempt, pod, now)
     )
-    return _no_later(step, due.at) if isinstance(step, Wait) and due is not None else step
+    return step.no_later(due.at) if isinstance(step, Wait) and due is not None else step
 
 
 def _while_it_starts(
@@ -290,30 +287,12 @@ def _while_it_starts(
 ) -> Decision:
     if pod.cannot_start:
         cause, uid = pod.cannot_start, pod.job_uid
-        return _explained(world, cause, Reason.POD_CANNOT_START, uid, attempt, now)
+        return troubles.keeps_from_starting(
+            world, cause, Reason.POD_CANNOT_START, uid, attempt, now
+        )
     checked = pod.events_read_at
     look_at = checked + POD_CHECK_INTERVAL if checked else pod.created_at + START_EXPECTED_WITHIN
     return CheckPod(pod) if now >= look_at else Wait(until=look_at)
-
-
-def _watch_over(world: World, pod: pods.Pod, now: datetime) -> Decision:
-    """Tell when a running program, or its node, has fallen silent, and when it is heard again."""
-    lost_at = pod.unready_since + LOST_AFTER if pod.unready_since else None
-    reported = timeouts.last_report(world.task)
-    silent_at = reported + SILENT_AFTER if reported else None
-    trouble: Explain | None = None
-    if lost_at is not None and now >= lost_at:
-        words = f"its node {pod.node} does not answer since {pod.unready_since:%Y-%m-%dT%H:%M:%SZ}"
-        trouble = Explain(words, Reason.NODE_LOST)
-    elif silent_at is not None and now >= silent_at:
-        words = f"no progress report since {reported:%Y-%m-%dT%H:%M:%SZ}"
-        trouble = Explain(words, Reason.NO_HEARTBEAT)
-    is_recorded = world.task.status.phase is v1alpha1.Phase.RUNNING
-    if trouble is not None and world.task.status.waiting != trouble.waiting and is_recorded:
-        return trouble
-    if trouble is None and is_recorded and world.task.status.waiting is not None:
-        return MarkRunning(pod)
-    return Wait(until=_earliest(*(at for at in (lost_at, silent_at) if at and now < at)))
 
 
 # --- the end of an attempt ---
@@ -341,6 +320,11 @@ def _overdue(world: World, due: timeouts.Due, now: datetime) -> Decision:
     if not runs and retry.next_attempt(world.task, ended, world.spec.retry, now=now) is None:
         return Finish(ended, world.pod)
     return Condemn(ended.reason, ended.message)
+
+
+def _cause(world: World) -> str:
+    unknown = "no cause is known" if world.pod else "no pod was made for it"
+    return (world.pod and world.pod.cannot_start) or world.task.status.waiting or unknown
 
 
 def _condemned_without_pod(
@@ -377,7 +361,7 @@ def _given_up(world: World, pod: pods.Pod, sentence: outcome.Outcome | None) -> 
         found.append(_GivenUp(due.at + STOP_PATIENCE, outcome.failed(sentence.reason, words)))
     if world.task.spec.cancel and pod.unready_since is not None:
         ended = outcome.cancelled(f"cancelled while {silent}")
-        found.append(_GivenUp(pod.unready_since + LOST_AFTER, ended))
+        found.append(_GivenUp(pod.unready_since + troubles.LOST_AFTER, ended))
     return min(found, key=lambda given_up: given_up.at)
 
 
@@ -401,52 +385,3 @@ def _tidy_up(world: World, attempt: v1alpha1.Attempt) -> DeleteJob | ReleaseJob 
         return None
     # Where the program was not seen to end, nothing may start it any more.
     return DeleteJob(job) if attempt.exit_code is None else ReleaseJob(job)
-
-
-# --- why it does not go on ---
-
-#: What goes by itself when others make room.
-_PASSES = re.compile("Insufficient|exceeded quota")
-#: What differs from one wording of a cause to the next: made-up names, and counts.
-_VARYING = re.compile(r'"[^"]*"|[0-9]+')
-
-
-def _is_told(cause: str, waiting: str | None) -> bool:
-    if waiting is None:
-        return False
-    # The kubelet goes back and forth between these two, and the first one says more.
-    if cause.startswith("ImagePullBackOff") and waiting.startswith("ErrImagePull"):
-        return True
-    return _VARYING.sub("", cause) == _VARYING.sub("", waiting)
-
-
-def _explained(
-    world: World,
-    cause: str,
-    reason: Reason,
-    job_uid: str | None,
-    attempt: v1alpha1.Attempt,
-    now: datetime,
-) -> Explain | Wait:
-    """Tell why an attempt does not start: at once, and as a need for help only after a while."""
-    if attempt.claimed_at is None:
-        raise ValueError("a claim records its time")
-    help_at = None if _PASSES.search(cause) else attempt.claimed_at + HELP_NEEDED_AFTER
-    needs_help = help_at is not None and now >= help_at
-    is_stalled = world.task.status.is_true(v1alpha1.ConditionType.STALLED)
-    if not _is_told(cause, world.task.status.waiting) or (needs_help and not is_stalled):
-        return Explain(cause, reason if needs_help else None, job_uid)
-    return Wait(until=None if needs_help else help_at)
-
-
-def _cause(world: World) -> str:
-    unknown = "no cause is known" if world.pod else "no pod was made for it"
-    return (world.pod and world.pod.cannot_start) or world.task.status.waiting or unknown
-
-
-def _earliest(*times: datetime | None) -> datetime | None:
-    return min((at for at in times if at is not None), default=None)
-
-
-def _no_later(wait: Wait, at: datetime) -> Wait:
-    return Wait(until=_earliest(wait.until, at))

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from longtask_crds import effective, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods, retry
+from longtask_operator.rules import outcome, pods, retry, timeouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Wait:
     """Nothing to do now; look again at that time, if one is given."""
 
     until: datetime | None = None
+
+    def no_later(self, at: datetime) -> "Wait":
+        """Return the same wait, ended at that time at the latest."""
+        return Wait(timeouts.earliest(self.until, at))
 
 
 # --- writes of the status ---

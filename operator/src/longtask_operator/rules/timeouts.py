@@ -61,3 +61,8 @@ def last_report(task: v1alpha1.LongTask) -> datetime | None:
 
 def _due(since: datetime, seconds: int | None, reason: Reason, message: str) -> Due | None:
     return None if seconds is None else Due(since + timedelta(seconds=seconds), reason, message)
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """Return the first of the times, or None if there is none."""
+    return min((at for at in times if at is not None), default=None)
