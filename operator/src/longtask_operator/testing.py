@@ -14,7 +14,7 @@ from longtask_operator import election, health, metrics, resync, wiring
 from longtask_operator.rules import decisions, job_manifest, pods
 
 INSTALLATION = effective.Installation(
-    "runner:1", v1alpha1.Resources(), v1alpha1.ResourceAmounts(cpu="8", memory="8Gi")
+    "runner:1", v1alpha1.Resources(), {"cpu": "8", "memory": "8Gi"}
 )
 SURROUNDINGS = job_manifest.Surroundings("http://api.example:8081", "longtask-task")
 #: The key of `a_task`.
