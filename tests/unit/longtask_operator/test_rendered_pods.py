@@ -63,7 +63,7 @@ def check_ours(spec: effective.EffectiveSpec, pod: Json) -> None:
     """Check what `restricted` does not ask for."""
     assert pod["automountServiceAccountToken"] is False
     assert pod["serviceAccountName"] == SURROUNDINGS.service_account
-    assert pod["activeDeadlineSeconds"] == spec.run_seconds
+    assert pod["activeDeadlineSeconds"] == spec.limits.run
     assert pod["securityContext"]["runAsUser"] == spec.run_as_user > 0
     assert "nodeName" not in pod
     (container,) = pod["containers"]
