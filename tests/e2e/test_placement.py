@@ -178,17 +178,47 @@ def test_shared_memory_and_a_config_map(rest: httpx.Client, scratch: Scratch, na
     assert result == {"greeting": "hello", "shm": 32 * 2**20}
 
 
-def test_a_volume_that_is_not_there_is_told(
-    rest: httpx.Client, scratch: Scratch, name: str
+@pytest.mark.parametrize(
+    ("spec", "cause"),
+    [
+        pytest.param(
+            {
+                "volumes": [
+                    {
+                        "name": "data",
+                        "mountPath": "/data",
+                        "persistentVolumeClaim": {"claimName": "e2e-no-such-claim"},
+                    }
+                ]
+            },
+            'persistentvolumeclaim "e2e-no-such-claim" not found',
+            id="a-claim-that-is-not-there",
+        ),
+        pytest.param(
+            {"placement": {"priorityClassName": "e2e-no-such-class"}},
+            "no PriorityClass with name e2e-no-such-class was found",
+            id="a-class-that-is-not-there",
+        ),
+        pytest.param(
+            {"placement": {"nodeSelector": {"example.com/pool": "none"}}},
+            "didn't match Pod's node affinity/selector",
+            id="a-node-that-is-not-there",
+        ),
+        pytest.param(
+            {"placement": {"tolerations": [{"operator": "Exists", "value": "x"}]}},
+            "spec.template.spec.tolerations[0].operator",
+            id="what-is-no-toleration",
+        ),
+    ],
+)
+def test_what_keeps_a_pod_from_its_place_is_told(
+    rest: httpx.Client, scratch: Scratch, name: str, spec: dict[str, Any], cause: str
 ) -> None:
-    volume = {"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": name}}
-    scratch.make_type(name, "exit 0", volumes=[volume])
-    task = submit(rest, type=name)["id"]
+    task = submit(rest, type=scratch.make_type(name, "exit 0", **spec))["id"]
 
     def waiting() -> str:
         return str(rest.get(f"/api/v1/tasks/{task}").json()["waiting"])
 
-    cause = f'persistentvolumeclaim "{name}" not found'
     eventually(waiting, lambda told: cause in told, within=30)
     assert rest.post(f"/api/v1/tasks/{task}:cancel").is_success
     assert finished(rest, task)["phase"] == "Cancelled"
