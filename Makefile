@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	images context format lint typecheck imports bench bench-waiting
+	images context format lint typecheck imports bench bench-waiting pods-check
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -87,6 +87,9 @@ typecheck: $(READY) ## Check types
 
 imports: $(READY) ## Check who imports whom
 	@$(BIN)/lint-imports
+
+pods-check: $(READY) ## Render ten thousand tasks' pods, and judge each by Pod Security
+	@$(BIN)/pytest --pods 10000 tests/unit/longtask_operator/test_rendered_pods.py
 
 bench-waiting: up ## Measure what 10,000 waiting tasks cost, and whom; ten minutes
 	@. .localcluster/env; $(BIN)/python bench/waiting.py

@@ -11,6 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--with-e2e", action="store_true", help="run the tests that need the product of `make up`"
     )
+    parser.addoption("--pods", type=int, default=300, help="how many pods are rendered and judged")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

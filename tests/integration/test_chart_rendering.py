@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chart_support import CHART, Object, helm, notes, one, render, template
+from longtask_adapters.settings import CommonSettings
 from longtask_api import server
 
 
@@ -47,6 +48,8 @@ def test_lint_finds_nothing() -> None:
         ("api.image.digest=latest", "/api/image/digest"),
         ("tasks.resourceCap.gpu=1", "/tasks/resourceCap"),
         ("tasks.resourceCap.memory=much", "/tasks/resourceCap/memory"),
+        (r"tasks.resourceCap.nvidia\.com/gpu=1.5", "/tasks/resourceCap/nvidia.com~1gpu"),
+        (r"tasks.resources.limits.nvidia\.com/gpu=1", "/tasks/resources/limits"),
         ("publicUrl=example.com", "/publicUrl"),
         ("defaultQueue.maxRunning=-1", "/defaultQueue/maxRunning"),
         ("httpRoute.enabled=true", "/httpRoute/parentRefs"),
@@ -245,6 +248,19 @@ def test_great_numbers_arrive_as_they_were_written() -> None:
         assert isinstance(number, int)
     (limits,) = one(objects, "LimitRange", "longtask")["spec"]["limits"]
     assert int(limits["max"]["memory"]) == 16_000_000_000
+
+
+def test_extended_resources_are_capped_and_counted() -> None:
+    tasks = {"resourceCap": {"nvidia.com/gpu": 2}, "quota": {"requests.nvidia.com/gpu": 8}}
+    objects = render(values={"tasks": tasks})
+    for component in ("api", "operator"):
+        told = env(one(objects, "Deployment", f"longtask-{component}"))["LONGTASK_RESOURCE_CAP"]
+        cap = CommonSettings(resource_cap=json.loads(told)).installation.resource_cap
+        assert (cap["nvidia.com/gpu"], cap["memory"]) == ("2", "8Gi")
+    quota = one(objects, "ResourceQuota", "longtask")["spec"]["hard"]
+    assert (quota["requests.nvidia.com/gpu"], quota["count/jobs.batch"]) == (8, "10000")
+    # It has no say in what a node's devices are.
+    assert "nvidia" not in json.dumps(one(objects, "LimitRange", "longtask"))
 
 
 def test_an_upgrade_ends_no_operator_before_the_next_one_is_ready() -> None:

@@ -60,6 +60,16 @@ def test_a_broken_task_is_refused_as_the_api_refuses_it(
     assert case.told in create(attempt, a_document("LongTask", case.spec))
 
 
+@pytest.mark.parametrize("spec", spec_corpus.GOOD_TYPES)
+def test_a_good_type_is_taken(attempt: Try, spec: dict[str, Any]) -> None:
+    assert create(attempt, a_document("LongTaskType", spec)) == ""
+
+
+@pytest.mark.parametrize("case", spec_corpus.BROKEN_TYPES)
+def test_a_broken_type_is_refused(attempt: Try, case: spec_corpus.Broken) -> None:
+    assert case.told in create(attempt, a_document("LongTaskType", case.spec))
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [

@@ -49,6 +49,37 @@ NO_IMAGES = {
     "büsybox": "no-ascii",
     "$(IMAGE)": "a-variable",
 }
+#: Names that are no resource of a container.
+NO_RESOURCES = {
+    "gpu": "one-word",
+    "pods": "what-only-quotas-count",
+    "hugepages-2Mi": "large-pages",
+    "kubernetes.io/batch-cpu": "what-is-kubernetes-own",
+    "x.kubernetes.io/y": "what-is-below-it",
+    "requests.example.com/x": "what-is-a-quotas",
+    "Example.com/x": "capitals-in-a-domain",
+    "example.com/": "an-empty-name",
+    "/x": "an-empty-domain",
+    "a/b/c": "two-slashes",
+    "example.com/x y": "a-space",
+    "example.com/x\n": "a-line-break",
+    "a" * 245 + "/x": "a-long-domain",
+    "example.com/" + "x" * 64: "a-long-name",
+}
+NO_PATHS = {
+    "/": "at-the-root",
+    "data": "nowhere",
+    "/data/": "with-a-slash-at-last",
+    "/a//b": "with-two-slashes",
+    "/data/..": "that-goes-up",
+    "/data/../tmp": "that-goes-up-and-down",
+    "/./tmp": "with-a-dot",
+    "/a:b": "with-a-colon",
+    "/a b": "with-a-space",
+    "/$(HOME)": "with-a-variable",
+    "/a\n": "with-a-line-break",
+    "/" + "x" * 256: "too-long",
+}
 HEADERS = (
     *("Host", "hOsT", "webhook-id", "Webhook-Signature", "Connection", "Te"),
     *("Transfer-Encoding", "Content-Length", "content-type", "Upgrade", "Proxy-X"),
@@ -74,6 +105,18 @@ def requests(**amounts: Any) -> dict[str, Any]:
 
 def limits(**amounts: Any) -> dict[str, Any]:
     return {"type": "x", "resources": {"limits": amounts}}
+
+
+def widgets(request: Any, limit: Any) -> dict[str, Any]:
+    return both("example.com/widget", request, limit)
+
+
+def volume(**more: Any) -> dict[str, Any]:
+    """Return a type with one volume: a claim, unless another source is given."""
+    given = {"name": "data", "mountPath": "/data"} | more
+    if not given.keys() & {"persistentVolumeClaim", "configMap", "secret", "emptyDir"}:
+        given["persistentVolumeClaim"] = {"claimName": "data"}
+    return {"volumes": [given]}
 
 
 def both(resource: str, request: Any, limit: Any) -> dict[str, Any]:
@@ -124,6 +167,9 @@ GOOD = [
     pytest.param(both("cpu", 1, "1000m"), id="a-request-that-is-the-limit"),
     pytest.param(both("memory", "4Mi", 2**30), id="a-request-below-a-limit-that-is-a-number"),
     pytest.param(both("memory", "1023Mi", "1Gi"), id="a-request-below-the-limit-in-other-units"),
+    pytest.param(widgets(1, "1"), id="an-extended-resource"),
+    pytest.param(limits(**{"example.com/widget": 0}), id="none-of-an-extended-resource"),
+    pytest.param(requests(**{"a-b.c1/X_y.z": 1, "x/y": "999999999"}), id="extended-resources"),
     *(pytest.param(container(image=image), id=f"the-image-{image[:40]}") for image in IMAGES),
     *(pytest.param({"type": "x", "notBefore": time}, id=f"not-before-{time}") for time in TIMES),
 ]
@@ -230,5 +276,173 @@ BROKEN = [
             ("memory", 2**30, "512Mi"),
             (_DISK, "2Gi", "1Gi"),
         )
+    ),
+    *(
+        _broken(
+            {"type": "x", "resources": {part: {resource: 1}}},
+            f"/resources/{part}/{resource.replace('/', '~1')}",
+            "resources are cpu, memory, ephemeral-storage, and extended ones",
+            id=f"{part}-of-{why}",
+        )
+        for part in ("requests", "limits")
+        for resource, why in NO_RESOURCES.items()
+    ),
+    *(
+        _broken(
+            {"type": "x", "resources": {part: {"example.com/widget": amount}}},
+            f"/resources/{part}/example.com~1widget",
+            "an extended resource is counted in whole numbers",
+            id=f"{part}-of-{amount}-widgets",
+        )
+        for part in ("requests", "limits")
+        for amount in ("1.5", "1k", "500m", "01", "1000000000")
+    ),
+    _broken(
+        widgets(1, 2),
+        "/resources/requests/example.com~1widget",
+        "an extended resource has the same request as its limit",
+        id="fewer-widgets-than-the-limit",
+    ),
+]
+
+#: Specs of types, likewise.
+GOOD_TYPES = [
+    pytest.param({}, id="nothing"),
+    pytest.param({"shmSize": "1Mi"}, id="shared-memory"),
+    pytest.param({"defaults": widgets(2, 2) | {"resources": {}}}, id="no-resources"),
+    pytest.param({"defaults": {"resources": {"limits": {"x.y/z": 3}}}}, id="a-device"),
+    pytest.param(volume(), id="a-claim"),
+    pytest.param(volume(readOnly=False), id="a-claim-to-write-to"),
+    pytest.param(volume(configMap={"name": "a.b"}), id="a-config-map"),
+    pytest.param(volume(secret={"secretName": "s"}, readOnly=True), id="a-secret"),
+    pytest.param(volume(emptyDir={"sizeLimit": 2**20}), id="a-folder"),
+    pytest.param(volume(emptyDir={"sizeLimit": "1Gi", "medium": "Memory"}), id="one-in-memory"),
+    pytest.param(
+        {
+            "volumes": [
+                {"name": "a", "mountPath": "/data", "configMap": {"name": "x"}},
+                {"name": "b", "mountPath": "/data/more", "configMap": {"name": "x"}},
+            ]
+        },
+        id="one-in-another",
+    ),
+    *(
+        pytest.param(volume(mountPath=path), id=f"at-{path}")
+        for path in ("/tmpfs", "/home/me/.cache", "/var/run", "/opt/a_b-c.d/e", "/longtasks")
+    ),
+    pytest.param(
+        {
+            "placement": {
+                "nodeSelector": {"example.com/pool": "gpu", "plain": ""},
+                "tolerations": [
+                    {"operator": "Exists"},
+                    {"key": "gpu", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 0},
+                ],
+                "affinity": {
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {
+                            "nodeSelectorTerms": [
+                                {
+                                    "matchExpressions": [
+                                        {"key": "a/b", "operator": "In", "values": ["x", ""]}
+                                    ]
+                                }
+                            ]
+                        }
+                    },
+                    "podAntiAffinity": {
+                        "preferredDuringSchedulingIgnoredDuringExecution": [
+                            {
+                                "weight": 100,
+                                "podAffinityTerm": {
+                                    "topologyKey": "kubernetes.io/hostname",
+                                    "labelSelector": {"matchLabels": {"longtask.dev/queue": "q"}},
+                                },
+                            }
+                        ]
+                    },
+                },
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": "topology.kubernetes.io/zone",
+                        "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": {"longtask.dev/queue": "q"}},
+                    }
+                ],
+                "priorityClassName": "urgent",
+                "runtimeClassName": "gvisor",
+            }
+        },
+        id="a-placement",
+    ),
+]
+_ONE_SOURCE = "exactly one of persistentVolumeClaim, configMap, secret and emptyDir is needed"
+_NO_WRITING = "a configMap or a secret cannot be written to"
+_SMALL = "at least 1Mi; a number without a unit is bytes"
+BROKEN_TYPES = [
+    _broken({"shmSize": 64}, "/shmSize", _SMALL, id="shared-memory-without-a-unit"),
+    _broken({"shmSize": "1023Ki"}, "/shmSize", _SMALL, id="little-shared-memory"),
+    _broken(
+        {"defaults": widgets("1", "2")},
+        "/defaults/resources/requests/example.com~1widget",
+        "an extended resource has the same request as its limit",
+        id="fewer-devices-than-the-limit",
+    ),
+    _broken(
+        volume(emptyDir={"sizeLimit": "64"}), "/volumes/0/emptyDir/sizeLimit", _SMALL, id="a-slip"
+    ),
+    _broken(
+        {"volumes": [{"name": "a", "mountPath": "/a"}]}, "/volumes/0", _ONE_SOURCE, id="no-source"
+    ),
+    _broken(
+        volume(configMap={"name": "x"}, secret={"secretName": "x"}),
+        "/volumes/0",
+        _ONE_SOURCE,
+        id="two-sources",
+    ),
+    _broken(
+        {"volumes": [{"name": "a", "mountPath": "/a", "hostPath": {"path": "/"}}]},
+        "/volumes/0",
+        _ONE_SOURCE,
+        id="a-folder-of-the-node-is-no-source",
+    ),
+    *(
+        _broken(
+            volume(readOnly=False, **source), "/volumes/0/readOnly", _NO_WRITING, id=f"write-{id}"
+        )
+        for id, source in {  # noqa: A001
+            "a-config-map": {"configMap": {"name": "x"}},
+            "a-secret": {"secret": {"secretName": "x"}},
+        }.items()
+    ),
+    *(
+        _broken(volume(name=name), "/volumes/0/name", "LongTask's own", id=f"the-volume-{name}")
+        for name in ("input", "token", "tmp", "shm")
+    ),
+    *(
+        _broken(
+            volume(mountPath=path), "/volumes/0/mountPath", "are taken", id=f"a-mount-at-{path}"
+        )
+        for path in (
+            *("/tmp", "/tmp/data", "/longtask", "/longtask/input", "/longtask/token/x", "/dev"),
+            *("/dev/shm", "/dev/termination-log", "/proc", "/sys/fs", "/run/secrets"),
+            "/var/run/secrets/kubernetes.io/serviceaccount",
+        )
+    ),
+    *(
+        _broken(volume(mountPath=path), "/volumes/0/mountPath", "mountPath", id=f"a-mount-{why}")
+        for path, why in NO_PATHS.items()
+    ),
+    _broken(
+        {
+            "volumes": [
+                {"name": "a", "mountPath": "/data", "configMap": {"name": "x"}},
+                {"name": "b", "mountPath": "/data", "emptyDir": {"sizeLimit": "1Gi"}},
+            ]
+        },
+        "/volumes",
+        "each volume needs a mountPath of its own",
+        id="two-volumes-at-one-path",
     ),
 ]

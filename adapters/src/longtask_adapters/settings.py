@@ -28,8 +28,8 @@ Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(entries)]
 
 def _usual_resources() -> v1alpha1.Resources:
     return v1alpha1.Resources(
-        requests=v1alpha1.ResourceAmounts(cpu="100m", memory="64Mi"),
-        limits=v1alpha1.ResourceAmounts(memory="512Mi", ephemeral_storage="1Gi"),
+        requests={"cpu": "100m", "memory": "64Mi"},
+        limits={"memory": "512Mi", "ephemeral-storage": "1Gi"},
     )
 
 
@@ -52,8 +52,8 @@ class CommonSettings(BaseSettings):
     resources: v1alpha1.Resources = Field(default_factory=_usual_resources)
     """What a task gets where neither it nor its type says."""
 
-    resource_cap: v1alpha1.ResourceAmounts = Field(default_factory=v1alpha1.ResourceAmounts)
-    """What no task may exceed."""
+    resource_cap: v1alpha1.Amounts = Field(default_factory=dict)
+    """What no task may exceed. Of extended resources it may ask for those that are named here."""
 
     callback_allow: Entries = ()
     """Hosts and networks that callbacks may reach although the rules refuse them."""

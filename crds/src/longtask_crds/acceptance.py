@@ -37,44 +37,86 @@ MOST_AHEAD = timedelta(days=366)
 class Rule:
     """A rule about one part of a spec, said twice: the API server asks `cel`, we ask `holds`."""
 
-    cel: str  #: of `self`, the part; with `for_keys` of `name`, each key of a map
-    holds: Callable[[Any], bool]  #: of the same
+    cel: str  #: of `self`, the part; with `for_keys` of `name` too, each key of a map
+    holds: Callable[..., bool]  #: of the same; with `for_keys` of the key and the part
     message: str
-    field: str | None = None  #: below the part, dotted: what to mend
+    field: str | None = None  #: below the part, dotted: what to mend; with `for_keys` the map
     for_keys: bool = False
 
 
-def _least(resource: str, amount: str, why: str) -> Rule:
-    """Say what an amount must be at least; it is a number or a text, so CEL must ask which."""
-    least = effective.quantity(amount)
+_AMOUNTS = ("requests", "limits")
+
+
+def _least(cel: str, amount: str) -> str:
+    """Say in CEL that an amount is not less: it is a number or a text, so one must ask which."""
+    number = math.ceil(effective.quantity(amount))
+    return (
+        f"(type({cel}) == int ? {cel} >= {number} : "
+        f"!quantity({cel}).isLessThan(quantity('{amount}')))"
+    )
+
+
+def _least_size(field: str) -> Rule:
+    """Return the rule that an optional size is none of which nobody could make use."""
+    part, _, leaf = field.rpartition(".")
+
+    def holds(whole: Any) -> bool:
+        inner = getattr(whole, _attribute(part)) if part else whole
+        size = getattr(inner, _attribute(leaf), None)
+        return size is None or effective.quantity(size) >= effective.quantity("1Mi")
+
     return Rule(
-        cel=f"type(self) == int ? self >= {math.ceil(least)} : "
-        f"!quantity(self).isLessThan(quantity('{amount}'))",
-        holds=lambda asked: effective.quantity(asked) >= least,
+        cel=f"!has(self.{part or leaf}) || {_least(f'self.{field}', '1Mi')}",
+        holds=holds,
+        message=f"{leaf}: at least 1Mi; a number without a unit is bytes",
+        field=field,
+    )
+
+
+def _least_of(part: str, resource: str, amount: str, why: str) -> Rule:
+    """Return the rule that a resource's amount is one that makes sense."""
+
+    def holds(resources: v1alpha1.Resources) -> bool:
+        given = _amounts(resources, part).get(resource)
+        return given is None or effective.quantity(given) >= effective.quantity(amount)
+
+    asked = f"self.{part}['{resource}']"
+    return Rule(
+        cel=f"!has(self.{part}) || !('{resource}' in self.{part}) || {_least(asked, amount)}",
+        holds=holds,
         message=f"{resource}: at least {amount}, {why}",
+        field=f"{part}.{resource}",
     )
 
 
 def _request_within_limit(resource: str) -> Rule:
-    field, name = resource.replace("-", "__dash__"), resource.replace("-", "_")
-    request, limit = f"self.requests.{field}", f"self.limits.{field}"
-
-    def in_cel(amount: str) -> str:
+    def in_cel(part: str) -> str:
+        amount = f"self.{part}['{resource}']"
         return f"(type({amount}) == int ? quantity('0').add({amount}) : quantity({amount}))"
 
     def holds(resources: v1alpha1.Resources) -> bool:
-        least, most = (getattr(part, name, None) for part in (resources.requests, resources.limits))
+        least, most = (_amounts(resources, part).get(resource) for part in _AMOUNTS)
         if least is None or most is None:
             return True
         return effective.quantity(least) <= effective.quantity(most)
 
     return Rule(
-        cel=f"!has(self.requests) || !has(self.limits) || !has({request}) || !has({limit}) || "
-        f"!{in_cel(request)}.isGreaterThan({in_cel(limit)})",
+        cel="!has(self.requests) || !has(self.limits) || "
+        f"!('{resource}' in self.requests) || !('{resource}' in self.limits) || "
+        f"!{in_cel('requests')}.isGreaterThan({in_cel('limits')})",
         holds=holds,
         message=f"{resource}: the request is above the limit",
         field=f"requests.{resource}",
     )
+
+
+def _amounts(resources: v1alpha1.Resources, part: str) -> dict[str, str]:
+    return getattr(resources, part) or {}
+
+
+def _attribute(field: str) -> str:
+    """Return the name in Python of a field."""
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", field)
 
 
 ONE_KIND_OF_WORK = Rule(
@@ -108,38 +150,128 @@ _RESERVED_HEADER = (
 )
 HEADER = Rule(
     cel=f"name.matches('{_HEADER}') && !name.matches('{_RESERVED_HEADER}')",
-    holds=lambda name: (
+    holds=lambda name, _: (
         re.fullmatch(_HEADER, name) is not None and re.fullmatch(_RESERVED_HEADER, name) is None
     ),
     message="Host, webhook-*, content and connection headers cannot be set",
     for_keys=True,
 )
-REQUESTS = tuple(map(_request_within_limit, ("cpu", "memory", "ephemeral-storage")))
-#: `64` for `64Mi` is a slip that nothing else tells: the pod would hang and hold its place.
+#: What a container has without anybody's saying so, and the least that makes sense: `64` for `64Mi`
+#: is a slip that nothing else tells, for the pod would hang and hold its place.
 _LEAST = {
-    "cpu": _least("cpu", "1m", "the smallest share there is"),
-    "memory": _least("memory", "4Mi", "below which no container starts"),
-    "ephemeral-storage": _least("ephemeral-storage", "1Mi", "which a log alone soon takes"),
+    "cpu": ("1m", "the smallest share there is"),
+    "memory": ("4Mi", "below which no container starts"),
+    "ephemeral-storage": ("1Mi", "which a log alone soon takes"),
 }
+#: As Kubernetes takes them, but for its own: those (`hugepages-2Mi`) need more than a number.
+_EXTENDED = (
+    "^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])*[a-z0-9]([-a-z0-9]*[a-z0-9])?/"
+    "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
+_NOT_EXTENDED = "^(requests[.]|[^/]*kubernetes[.]io/|[^/]{245})"
+_WHOLE = "^(0|[1-9][0-9]{0,8})$"
+
+
+def _extended(part: str) -> tuple[Rule, ...]:
+    """Return the rules of extended resources in the requests or in the limits."""
+    return (
+        Rule(
+            cel=f"name in {list(_LEAST)} || "
+            f"(name.matches('{_EXTENDED}') && !name.matches('{_NOT_EXTENDED}'))",
+            holds=lambda name, _: (
+                name in _LEAST
+                or bool(re.fullmatch(_EXTENDED, name) and not re.match(_NOT_EXTENDED, name))
+            ),
+            message="resources are cpu, memory, ephemeral-storage, and extended ones such as "
+            "nvidia.com/gpu",
+            field=part,
+            for_keys=True,
+        ),
+        Rule(
+            cel=f"!name.contains('/') || string(self.{part}[name]).matches('{_WHOLE}')",
+            holds=lambda name, resources: (
+                not effective.is_extended(name)
+                or re.fullmatch(_WHOLE, _amounts(resources, part)[name]) is not None
+            ),
+            message="an extended resource is counted in whole numbers",
+            field=part,
+            for_keys=True,
+        ),
+    )
+
 
 #: The rules of `resources`, wherever they stand.
-RESOURCES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
-    ("resources", REQUESTS),
-    *(
-        (f"resources.{part}.{resource}", (rule,))
-        for part in ("requests", "limits")
-        for resource, rule in _LEAST.items()
+RESOURCES: tuple[Rule, ...] = (
+    *map(_request_within_limit, _LEAST),
+    *(_least_of(part, name, *least) for part in _AMOUNTS for name, least in _LEAST.items()),
+    *(rule for part in _AMOUNTS for rule in _extended(part)),
+    Rule(
+        cel="!name.contains('/') || !has(self.limits) || !(name in self.limits) || "
+        "string(self.requests[name]) == string(self.limits[name])",
+        holds=lambda name, resources: (
+            not effective.is_extended(name)
+            or _amounts(resources, "limits").get(name) in (None, resources.requests[name])
+        ),
+        message="an extended resource has the same request as its limit",
+        field="requests",
+        for_keys=True,
     ),
+)
+_OUR_VOLUMES = ("input", "token", "tmp", "shm")
+_TAKEN_PATH = "^/(tmp|longtask|dev|proc|sys|(var/)?run/secrets)(/|$)"
+_SOURCES = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
+VOLUME = (
+    Rule(
+        cel=f"[{', '.join(f'has(self.{source})' for source in _SOURCES)}].filter(x, x).size() == 1",
+        holds=lambda volume: (
+            [getattr(volume, _attribute(source)) for source in _SOURCES].count(None) == 3
+        ),
+        message="exactly one of persistentVolumeClaim, configMap, secret and emptyDir is needed",
+    ),
+    Rule(
+        cel=f"!(self.name in {list(_OUR_VOLUMES)})",
+        holds=lambda volume: volume.name not in _OUR_VOLUMES,
+        message="the names input, token, tmp and shm are LongTask's own",
+        field="name",
+    ),
+    Rule(
+        cel=f"!self.mountPath.matches('{_TAKEN_PATH}')",
+        holds=lambda volume: re.match(_TAKEN_PATH, volume.mount_path) is None,
+        message="/tmp, /longtask, /dev, /proc, /sys, /run/secrets and all below are taken",
+        field="mountPath",
+    ),
+    Rule(
+        cel="!has(self.readOnly) || self.readOnly || !(has(self.configMap) || has(self.secret))",
+        holds=lambda volume: (
+            volume.read_only is not False or (volume.config_map or volume.secret) is None
+        ),
+        message="a configMap or a secret cannot be written to",
+        field="readOnly",
+    ),
+    _least_size("emptyDir.sizeLimit"),
+)
+EACH_ITS_PATH = Rule(
+    cel="self.all(one, self.exists_one(other, other.mountPath == one.mountPath))",
+    holds=lambda volumes: len({one.mount_path for one in volumes}) == len(volumes),
+    message="each volume needs a mountPath of its own",
 )
 #: All rules of a task's spec, by the part that they speak of; `[]` goes into a list's items. Not of
 #: `resources` in steps: to look at fifty of them is more work than the API server grants a rule.
 TASK: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("", (ONE_KIND_OF_WORK,)),
     ("container.env[]", VARIABLE),
-    *RESOURCES,
+    ("resources", RESOURCES),
     ("steps[]", (ONE_KIND_OF_STEP,)),
     ("steps[].container.env[]", VARIABLE),
     ("callback.headers", (HEADER,)),
+)
+#: All rules of a type's spec, likewise.
+TYPE: tuple[tuple[str, tuple[Rule, ...]], ...] = (
+    ("", (_least_size("shmSize"),)),
+    ("container.env[]", VARIABLE),
+    ("defaults.resources", RESOURCES),
+    ("volumes", (EACH_ITS_PATH,)),
+    ("volumes[]", VOLUME),
 )
 
 
@@ -151,11 +283,11 @@ class Breach:
     message: str
 
 
-def breaches(spec: v1alpha1.LongTaskSpec) -> list[Breach]:
+def breaches(spec: v1alpha1.LongTaskSpec | v1alpha1.LongTaskTypeSpec) -> list[Breach]:
     """Return where a spec breaks a rule by itself: the API server says the same in CEL."""
     found = (
         Breach(json_values.pointer(*path), rule.message)
-        for place, rules in TASK
+        for place, rules in (TASK if isinstance(spec, v1alpha1.LongTaskSpec) else TYPE)
         for at, part in _parts(spec, place.split(".") if place else [])
         for rule in rules
         for path in _broken(rule, part, at)
@@ -173,7 +305,7 @@ def _parts(
         yield path, part
         return
     name, rest = steps[0].removesuffix("[]"), steps[1:]
-    inner = getattr(part, name.replace("-", "_"))
+    inner = getattr(part, name)
     if name == steps[0]:
         yield from _parts(inner, rest, (*path, name))
         return
@@ -182,10 +314,12 @@ def _parts(
 
 
 def _broken(rule: Rule, part: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    where = (*at, *(rule.field.split(".", 1) if rule.field else ()))
     if rule.for_keys:
-        yield from ((*at, key) for key in part if not rule.holds(key))
+        keys = getattr(part, rule.field) if rule.field else part
+        yield from ((*where, key) for key in keys or () if not rule.holds(key, part))
     elif not rule.holds(part):
-        yield (*at, *(rule.field.split(".") if rule.field else ()))
+        yield where
 
 
 # --- what needs the type or the installation ---
@@ -241,9 +375,13 @@ def violations(
     if spec.resources is not None:
         found += [
             Violation(
-                f"/resources{pointer}", "more than one task may have", Reason.RESOURCES_EXCEEDED
+                json_values.pointer("resources", part, name),
+                "more than one task may have"
+                if name in installation.resource_cap
+                else f"no task may ask for {name}: the installation's cap does not name it",
+                Reason.RESOURCES_EXCEEDED,
             )
-            for pointer in effective.over_cap(spec.resources, installation.resource_cap)
+            for part, name in effective.over_cap(spec.resources, installation.resource_cap)
         ]
     return found[:MAX_FINDINGS]
 

@@ -1,6 +1,7 @@
 """What a task really gets: its own words, else its type's, else the installation's."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -18,7 +19,6 @@ _UNITS = {
     "Gi": Decimal(2**30),
     "Ti": Decimal(2**40),
 }
-_RESOURCES = ("cpu", "memory", "ephemeral_storage")
 DEFAULT_PRIORITY = 50
 DEFAULT_USER = 65532
 _NO_TIMEOUTS = v1alpha1.Timeouts()
@@ -30,7 +30,7 @@ class Installation:
 
     runner_image: str
     resources: v1alpha1.Resources
-    resource_cap: v1alpha1.ResourceAmounts
+    resource_cap: Mapping[str, str]
 
 
 class Wish(Protocol):
@@ -82,6 +82,16 @@ class EffectiveSpec:
     run_as_user: int
     writable_root: bool
     egress: v1alpha1.Egress
+    placement: v1alpha1.Placement
+    volumes: tuple[v1alpha1.TypeVolume, ...]
+    shm_size: str | None
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Return the names of the Secrets that the pod reads."""
+        of_env = (v.secret_ref.name for v in self.env if v.secret_ref is not None)
+        of_volumes = (v.secret.secret_name for v in self.volumes if v.secret is not None)
+        return frozenset((*of_env, *of_volumes))
 
 
 def effective_spec(
@@ -108,6 +118,9 @@ def effective_spec(
         run_as_user=_first(security.run_as_user, DEFAULT_USER),
         writable_root=bool(security.writable_root),
         egress=task_type.egress or v1alpha1.Egress.NONE,
+        placement=task_type.placement or v1alpha1.Placement(),
+        volumes=tuple(task_type.volumes or ()),
+        shm_size=task_type.shm_size,
     )
 
 
@@ -140,16 +153,21 @@ def limits_of(spec: v1alpha1.LongTaskSpec, defaults: v1alpha1.TypeDefaults | Non
     )
 
 
-def over_cap(resources: v1alpha1.Resources, cap: v1alpha1.ResourceAmounts) -> list[str]:
-    """Return a JSON pointer below `resources` for each amount above the cap."""
-    found = []
-    for part in ("requests", "limits"):
-        amounts = getattr(resources, part) or v1alpha1.ResourceAmounts()
-        for name in _RESOURCES:
-            asked, most = getattr(amounts, name), getattr(cap, name)
-            if asked is not None and most is not None and quantity(asked) > quantity(most):
-                found.append(f"/{part}/{name.replace('_', '-')}")
-    return found
+def over_cap(resources: v1alpha1.Resources, cap: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each amount that no task may ask for: `requests` or `limits`, and the resource.
+
+    What the cap does not name is free, but for extended resources: those are few and dear.
+    """
+    for part, amounts in (("requests", resources.requests), ("limits", resources.limits)):
+        for name, asked in (amounts or {}).items():
+            most = cap.get(name)
+            if is_extended(name) if most is None else quantity(asked) > quantity(most):
+                yield part, name
+
+
+def is_extended(resource: str) -> bool:
+    """Tell whether a node has a resource only where somebody says so, like `nvidia.com/gpu`."""
+    return "/" in resource
 
 
 def quantity(text: str) -> Decimal:
@@ -183,20 +201,23 @@ def _resources(
     An inherited request never exceeds a limit, or the API server would refuse the pod.
     """
     layers = [layer for layer in (own, of_type, installation.resources) if layer is not None]
-    filled: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}
-    for name in _RESOURCES:
-        for part, into in filled.items():
-            for layer in layers:
-                amount = getattr(getattr(layer, part), name, None)
-                if amount is not None:
-                    into[name] = amount
-                    break
-        request, limit = filled["requests"].get(name), filled["limits"].get(name)
-        if request and limit and quantity(request) > quantity(limit):
-            own_limit = getattr(own and own.limits, name, None)
-            lowered, value = ("requests", limit) if own_limit else ("limits", request)
-            filled[lowered][name] = value
-    return v1alpha1.Resources(
-        requests=v1alpha1.ResourceAmounts(**filled["requests"]),
-        limits=v1alpha1.ResourceAmounts(**filled["limits"]),
-    )
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    for layer in layers:
+        extended = _extended(layer)
+        for filled, amounts in ((requests, layer.requests), (limits, layer.limits)):
+            for name, amount in ((amounts or {}) | extended).items():
+                filled.setdefault(name, amount)
+    for name in requests.keys() & limits.keys():
+        if quantity(requests[name]) > quantity(limits[name]):
+            if own and own.limits and name in own.limits:
+                requests[name] = limits[name]
+            else:
+                limits[name] = requests[name]
+    return v1alpha1.Resources(requests=requests, limits=limits)
+
+
+def _extended(layer: v1alpha1.Resources) -> dict[str, str]:
+    """Return a layer's extended resources: what is said on one side holds on both."""
+    both = (layer.requests or {}) | (layer.limits or {})
+    return {name: amount for name, amount in both.items() if is_extended(name)}

@@ -23,7 +23,7 @@ STEP_LABEL: Final = f"{GROUP}/step"
 OWNER_LABEL: Final = f"{GROUP}/owner"
 CALLBACK_SECRET_LABEL: Final = f"{GROUP}/callback"  #: must be "true" on a callback's Secret
 EGRESS_LABEL: Final = f"{GROUP}/egress"  #: on a task's pod: the network policies go by it
-ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that env may name
+ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that a pod may read
 
 #: Where the API keeps the hash of the request that made a task, to tell a retry from a clash.
 REQUEST_HASH_ANNOTATION: Final = f"{GROUP}/request-hash"

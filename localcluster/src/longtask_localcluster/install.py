@@ -50,7 +50,8 @@ def values(images: Images, *, host_address: str) -> dict[str, Any]:
         "runner": {"image": image_values(images.runner)},
         # The receiver of callbacks, in the demo and in the tests, is a process of this machine.
         "callbacks": {"allow": [host_address]},
-        "types": {"httpFetchAllow": [host_address]},
+        # And the API's own page for examples: there may be no internet here.
+        "types": {"httpFetchAllow": [host_address, f"longtask-api.{NAMESPACE}.svc:8080"]},
     }
 
 

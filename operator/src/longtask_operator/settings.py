@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from longtask_adapters.settings import CommonSettings, Numbers
-from longtask_operator.rules import job_manifest
+from longtask_operator.rules import pod_spec
 
 
 class Settings(CommonSettings):
@@ -40,6 +40,6 @@ class Settings(CommonSettings):
     """The port of /metrics."""
 
     @property
-    def surroundings(self) -> job_manifest.Surroundings:
+    def surroundings(self) -> pod_spec.Surroundings:
         """Return what each Job gets alike."""
-        return job_manifest.Surroundings(self.runner_api_url, self.task_service_account)
+        return pod_spec.Surroundings(self.runner_api_url, self.task_service_account)

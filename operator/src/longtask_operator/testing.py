@@ -11,12 +11,12 @@ from longtask_crds import address_guard, delivery, effective, signing_keys, v1al
 from longtask_crds.names import ObjectKey
 from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_queue, a_task, an_attempt
 from longtask_operator import election, health, metrics, resync, wiring
-from longtask_operator.rules import decisions, job_manifest, pods
+from longtask_operator.rules import decisions, pod_spec, pods
 
 INSTALLATION = effective.Installation(
-    "runner:1", v1alpha1.Resources(), v1alpha1.ResourceAmounts(cpu="8", memory="8Gi")
+    "runner:1", v1alpha1.Resources(), {"cpu": "8", "memory": "8Gi"}
 )
-SURROUNDINGS = job_manifest.Surroundings("http://api.example:8081", "longtask-task")
+SURROUNDINGS = pod_spec.Surroundings("http://api.example:8081", "longtask-task")
 #: The key of `a_task`.
 REPORT = ObjectKey(NAMESPACE, "report")
 #: Where the callback of a task goes that `Operator.submit` made.

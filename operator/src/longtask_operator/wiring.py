@@ -24,7 +24,7 @@ from longtask_operator import (
     resync,
     work_queue,
 )
-from longtask_operator.rules import job_manifest
+from longtask_operator.rules import pod_spec
 from longtask_operator.settings import Settings
 from longtask_operator.tasks import announce, apply, observe, reconcile
 
@@ -46,7 +46,7 @@ def assemble(
     wake: Callable[[Iterable[ObjectKey]], None],
     installation: effective.Installation,
     guard: address_guard.Guard,
-    surroundings: job_manifest.Surroundings,
+    surroundings: pod_spec.Surroundings,
     secrets_namespace: str,
     schedule: tuple[int, ...],
     may_admit: Callable[[], bool],

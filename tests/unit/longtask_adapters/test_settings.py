@@ -61,8 +61,8 @@ def test_what_tasks_get(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert common.installation == effective.Installation(
         "r:1",
-        v1alpha1.Resources(requests=v1alpha1.ResourceAmounts(cpu="1")),
-        v1alpha1.ResourceAmounts(memory="1Gi"),
+        v1alpha1.Resources(requests={"cpu": "1"}),
+        {"memory": "1Gi"},
     )
 
 

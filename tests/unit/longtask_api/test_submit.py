@@ -251,6 +251,11 @@ async def test_a_given_name_is_the_lock(
             id="more-than-one-task-may-have",
         ),
         pytest.param(
+            ORDER | {"resources": {"limits": {"nvidia.com/gpu": 1, "colour": 1}}},
+            {"/resources/limits/nvidia.com~1gpu", "/resources/limits/colour"},
+            id="a-device-that-no-task-may-have-and-what-is-no-resource",
+        ),
+        pytest.param(
             ORDER | {"labels": {"longtask.dev/owner": "me", "a b": "c", "d": "e f"}},
             {"/labels/longtask.dev~1owner", "/labels/a b", "/labels/d"},
             id="labels-that-are-ours-or-none",

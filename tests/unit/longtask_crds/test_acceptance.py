@@ -11,7 +11,7 @@ from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 
 INSTALLATION = effective.Installation(
-    "runner:1", v1alpha1.Resources(), v1alpha1.ResourceAmounts(memory="1Gi")
+    "runner:1", v1alpha1.Resources(), {"memory": "1Gi", "example.com/widget": "2"}
 )
 GUARD = address_guard.Guard.from_lists(allow=["10.1.2.3"])
 SCHEMA = {
@@ -22,32 +22,47 @@ SCHEMA = {
 }
 
 
-def broken(spec: dict[str, Any]) -> list[str]:
+def broken(spec: dict[str, Any], model: Any) -> list[str]:
     """Return where a spec breaks the contract by itself, by its schema or by a rule."""
     try:
-        parsed = v1alpha1.LongTaskSpec.model_validate(spec)
+        parsed = model.model_validate(spec)
     except ValidationError as error:
         return [json_values.pointer(*found["loc"]) for found in error.errors()]
     return [breach.pointer for breach in acceptance.breaches(parsed)]
 
 
-@pytest.mark.parametrize("spec", spec_corpus.GOOD)
-def test_a_good_spec_breaks_nothing(spec: dict[str, Any]) -> None:
-    assert broken(spec) == []
+def of_both(tasks: list[Any], types: list[Any]) -> list[Any]:
+    """Return cases for specs of tasks and of types, each with its model."""
+    return [
+        pytest.param(model, *case.values, id=f"{kind}-{case.id}")
+        for kind, model, cases in (
+            ("task", v1alpha1.LongTaskSpec, tasks),
+            ("type", v1alpha1.LongTaskTypeSpec, types),
+        )
+        for case in cases
+    ]
 
 
-@pytest.mark.parametrize("case", spec_corpus.BROKEN)
-def test_a_broken_spec_is_told_where(case: spec_corpus.Broken) -> None:
-    assert broken(case.spec) == [case.pointer]
+BROKEN = of_both(spec_corpus.BROKEN, spec_corpus.BROKEN_TYPES)
 
 
-@pytest.mark.parametrize("case", spec_corpus.BROKEN)
-def test_a_rule_says_the_same_in_both_tongues(case: spec_corpus.Broken) -> None:
+@pytest.mark.parametrize(("model", "spec"), of_both(spec_corpus.GOOD, spec_corpus.GOOD_TYPES))
+def test_a_good_spec_breaks_nothing(model: Any, spec: dict[str, Any]) -> None:
+    assert broken(spec, model) == []
+
+
+@pytest.mark.parametrize(("model", "case"), BROKEN)
+def test_a_broken_spec_is_told_where(model: Any, case: spec_corpus.Broken) -> None:
+    assert broken(case.spec, model) == [case.pointer]
+
+
+@pytest.mark.parametrize(("model", "case"), BROKEN)
+def test_a_rule_says_the_same_in_both_tongues(model: Any, case: spec_corpus.Broken) -> None:
     try:
-        parsed = v1alpha1.LongTaskSpec.model_validate(case.spec)
+        parsed = model.model_validate(case.spec)
     except ValidationError:
         # The field's own pattern: it stands once.
-        assert case.told in ("spec.container.image", "spec.notBefore")
+        assert case.told in ("spec.container.image", "spec.notBefore", "mountPath")
     else:
         (breach,) = acceptance.breaches(parsed)
         assert case.told in breach.message
@@ -123,6 +138,19 @@ def test_an_unusable_schema_refuses_and_does_not_raise(schema: dict[str, Any]) -
             id="more-memory-than-one-task-may-have",
         ),
         pytest.param(
+            {"resources": {"limits": {"example.com/widget": 3}}},
+            [("/resources/limits/example.com~1widget", Reason.RESOURCES_EXCEEDED)],
+            id="more-widgets-than-one-task-may-have",
+        ),
+        pytest.param(
+            {"resources": {"requests": {"nvidia.com/gpu": 1}}},
+            [("/resources/requests/nvidia.com~1gpu", Reason.RESOURCES_EXCEEDED)],
+            id="a-device-that-no-task-may-have",
+        ),
+        pytest.param(
+            {"resources": {"limits": {"example.com/widget": 2}}}, [], id="as-many-widgets-as-may-be"
+        ),
+        pytest.param(
             {"notify": [{"email": "a@example.com"}]},
             [("/notify", Reason.NOT_SUPPORTED)],
             id="mail-is-not-sent-yet",
@@ -137,6 +165,17 @@ def test_an_unusable_schema_refuses_and_does_not_raise(schema: dict[str, Any]) -
 )
 def test_the_other_rules(spec: dict[str, Any], expected: list[Any]) -> None:
     assert violations(spec) == expected
+
+
+def test_a_device_without_a_cap_is_told_in_words() -> None:
+    spec = v1alpha1.LongTaskSpec(type="t", resources={"limits": {"nvidia.com/gpu": "1"}})
+    kind = v1alpha1.LongTaskTypeSpec(defaults={"resources": {"limits": {"nvidia.com/gpu": "8"}}})
+    (found,) = acceptance.violations(spec, kind, INSTALLATION, GUARD, created_at=NOW)
+    assert found.message == (
+        "no task may ask for nvidia.com/gpu: the installation's cap does not name it"
+    )
+    of_type = v1alpha1.LongTaskSpec(type="t")
+    assert acceptance.violations(of_type, kind, INSTALLATION, GUARD, created_at=NOW) == []
 
 
 def test_steps_are_refused_until_they_are_run() -> None:

@@ -6,7 +6,7 @@ from longtask_crds import acceptance, address_guard, effective, v1alpha1
 from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 
-INSTALLATION = effective.Installation("r", v1alpha1.Resources(), v1alpha1.ResourceAmounts())
+INSTALLATION = effective.Installation("r", v1alpha1.Resources(), {})
 
 
 def test_an_input_nested_too_deeply_is_a_violation() -> None:

@@ -12,9 +12,7 @@ INSTALLATION = effective.Installation(
     resources=v1alpha1.Resources.model_validate(
         {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
     ),
-    resource_cap=v1alpha1.ResourceAmounts.model_validate(
-        {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "1Gi"}
-    ),
+    resource_cap={"cpu": "2", "memory": "1Gi", "ephemeral-storage": "1Gi", "example.com/a": "2"},
 )
 TYPE = v1alpha1.LongTaskTypeSpec.model_validate(
     {
@@ -28,6 +26,15 @@ TYPE = v1alpha1.LongTaskTypeSpec.model_validate(
         },
         "security": {"runAsUser": 1234, "writableRoot": True},
         "egress": "internet",
+    }
+)
+
+
+DEVICES = v1alpha1.LongTaskTypeSpec.model_validate(
+    {
+        "defaults": {
+            "resources": {"requests": {"example.com/b": "4"}, "limits": {"example.com/a": "2"}}
+        }
     }
 )
 
@@ -56,6 +63,9 @@ def of(own: v1alpha1.LongTaskSpec, kind: v1alpha1.LongTaskTypeSpec | None) -> An
                 "writable_root": False,
                 "egress": v1alpha1.Egress.NONE,
                 "env": (),
+                "placement": v1alpha1.Placement(),
+                "volumes": (),
+                "shm_size": None,
             },
             id="where-nobody-says-anything-the-documented-defaults-hold",
         ),
@@ -123,6 +133,26 @@ def test_effective_spec(
             {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "32Mi"}},
             id="an-inherited-request-gives-way-to-a-limit",
         ),
+        pytest.param(
+            {"requests": {"example.com/a": 1}},
+            DEVICES,
+            {
+                "requests": {"cpu": "50m", "memory": "64Mi"}
+                | {"example.com/a": "1", "example.com/b": "4"},
+                "limits": {"memory": "512Mi", "example.com/a": "1", "example.com/b": "4"},
+            },
+            id="a-device-is-the-same-on-both-sides-whoever-says-it",
+        ),
+        pytest.param(
+            {"limits": {"example.com/a": 0, "example.com/b": "0"}},
+            DEVICES,
+            {
+                "requests": {"cpu": "50m", "memory": "64Mi"}
+                | {"example.com/a": "0", "example.com/b": "0"},
+                "limits": {"memory": "512Mi", "example.com/a": "0", "example.com/b": "0"},
+            },
+            id="no-device-is-a-word",
+        ),
     ],
 )
 def test_resources(
@@ -146,10 +176,19 @@ def test_what_is_over_the_cap_is_named() -> None:
             "limits": {"cpu": "2001m", "memory": "1Gi"},
         }
     )
-    assert effective.over_cap(asked, INSTALLATION.resource_cap) == [
-        "/requests/ephemeral-storage",
-        "/limits/cpu",
+    assert list(effective.over_cap(asked, INSTALLATION.resource_cap)) == [
+        ("requests", "ephemeral-storage"),
+        ("limits", "cpu"),
     ]
+
+
+def test_of_devices_a_task_may_ask_for_those_that_the_cap_names() -> None:
+    asked = v1alpha1.Resources(limits={"example.com/a": "3", "example.com/b": "1"})
+    assert list(effective.over_cap(asked, INSTALLATION.resource_cap)) == [
+        ("limits", "example.com/a"),
+        ("limits", "example.com/b"),
+    ]
+    assert list(effective.over_cap(v1alpha1.Resources(limits={"cpu": "9"}), {})) == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def deeper(levels, act):
         ),
         pytest.param(
             """
-            nothing = effective.Installation("r", v1alpha1.Resources(), v1alpha1.ResourceAmounts())
+            nothing = effective.Installation("r", v1alpha1.Resources(), {})
             guard = address_guard.Guard()
             deep = json.loads("[" * 9_999 + "]" * 9_999)
             for schema in ({"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, {"items": {"$ref": "#"}}):

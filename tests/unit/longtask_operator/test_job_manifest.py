@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pod_security
 import spec_corpus
 from longtask_crds import effective, names, runner_contract, v1alpha1
 from longtask_crds.testing import TASK_UID, a_task, a_type
@@ -131,6 +132,97 @@ def test_a_task_without_a_type_cannot_choose_either() -> None:
     assert job["spec"]["template"]["metadata"]["labels"]["longtask.dev/egress"] == "none"
 
 
+def of_type(**spec: Any) -> dict[str, Any]:
+    """Return the Job of a task whose type says all this."""
+    return build(a_task(type="mine"), a_type("mine", **spec))
+
+
+def test_a_type_places_its_pods() -> None:
+    placement = {
+        "nodeSelector": {"pool": "gpu"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"longtask.dev/queue": "gpu"}},
+                    }
+                ]
+            }
+        },
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+        ],
+        "priorityClassName": "urgent",
+        "runtimeClassName": "gvisor",
+    }
+    pod = pod_of(of_type(placement=placement))
+    assert {field: pod[field] for field in placement} == placement
+    assert not placement.keys() & pod_of(of_type()).keys()
+
+
+def test_no_placement_names_a_namespace() -> None:
+    term = {"topologyKey": "a", "namespaces": ["kube-system"], "namespaceSelector": {}}
+    hard = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    pod = pod_of(of_type(placement={"affinity": {"podAffinity": hard}}))
+    assert "namespace" not in json.dumps(pod["affinity"])
+
+
+@pytest.mark.parametrize(
+    ("given", "source", "read_only"),
+    [
+        pytest.param(
+            {"persistentVolumeClaim": {"claimName": "models"}},
+            {"persistentVolumeClaim": {"claimName": "models"}},
+            True,
+            id="a-claim-is-read-only-unless-said",
+        ),
+        pytest.param(
+            {"persistentVolumeClaim": {"claimName": "models"}, "readOnly": False},
+            {"persistentVolumeClaim": {"claimName": "models"}},
+            False,
+            id="a-claim-to-write-to",
+        ),
+        pytest.param({"configMap": {"name": "a"}}, {"configMap": {"name": "a"}}, True, id="a-map"),
+        pytest.param(
+            {"secret": {"secretName": "a"}}, {"secret": {"secretName": "a"}}, True, id="a-secret"
+        ),
+        pytest.param(
+            {"emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}},
+            {"emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}},
+            False,
+            id="an-empty-folder-is-there-to-be-written-to",
+        ),
+        pytest.param(
+            {"emptyDir": {"sizeLimit": 2**30}, "readOnly": True},
+            {"emptyDir": {"sizeLimit": str(2**30)}},
+            True,
+            id="unless-said",
+        ),
+    ],
+)
+def test_a_type_gives_volumes(
+    given: dict[str, Any], source: dict[str, Any], read_only: bool
+) -> None:
+    job = of_type(volumes=[{"name": "data", "mountPath": "/data", **given}])
+    assert pod_of(job)["volumes"] == [*PLAIN_POD["volumes"], {"name": "data", **source}]
+    mount = {"name": "data", "mountPath": "/data"} | ({"readOnly": True} if read_only else {})
+    assert container_of(job)["volumeMounts"] == [*PLAIN_CONTAINER["volumeMounts"], mount]
+
+
+def test_a_type_says_how_large_the_shared_memory_is() -> None:
+    job = of_type(shmSize="1Gi")
+    memory = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
+    assert memory in pod_of(job)["volumes"]
+    assert {"name": "shm", "mountPath": "/dev/shm"} in container_of(job)["volumeMounts"]
+    assert "shm" not in json.dumps(PLAIN_POD)
+
+
+def test_a_large_claim_is_not_walked_through_at_each_start() -> None:
+    assert PLAIN_POD["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 # --- whatever a user writes ---
 
 TEXT = st.text(max_size=20)
@@ -188,7 +280,7 @@ def test_nothing_is_smuggled_into_a_pod(spec: dict[str, Any]) -> None:
     pod, container = pod_of(job), container_of(job)
     assert pod.keys() <= POD_FIELDS
     assert container.keys() <= CONTAINER_FIELDS
-    check_restricted(job)
+    assert pod_security.violations(job["spec"]["template"]) == []
     assert pod["serviceAccountName"] == SURROUNDINGS.service_account
     assert pod["volumes"] == PLAIN_POD["volumes"]
     assert container["volumeMounts"] == PLAIN_CONTAINER["volumeMounts"]
@@ -209,25 +301,6 @@ def test_nothing_is_smuggled_into_a_pod(spec: dict[str, Any]) -> None:
         last = [v for v in spec["container"]["env"] if v["name"] == variable["name"]][-1]
         if variable["name"] not in ours:
             assert expanded(values[variable["name"]], values) == last["value"]
-
-
-def check_restricted(job: dict[str, Any]) -> None:
-    """Check what the Pod Security standard `restricted` asks for, and what we ask for besides."""
-    pod, container = pod_of(job), container_of(job)
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] > 0
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["enableServiceLinks"] is False
-    assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"}
-    kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
-    assert kinds == {"downwardAPI", "projected", "emptyDir"}
-    assert all("sizeLimit" in v["emptyDir"] for v in pod["volumes"] if "emptyDir" in v)
 
 
 PLAIN_POD = pod_of(build(a_task()))

@@ -373,6 +373,9 @@ async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator)
     assert operator.status().waiting is None
 
 
+PASSWORD = {"name": "PW", "secretRef": {"name": "db", "key": "password"}}
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -381,13 +384,23 @@ async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator)
         pytest.param({names.CALLBACK_SECRET_LABEL: "true"}, id="labelled-for-callbacks"),
     ],
 )
-async def test_only_labelled_secrets_come_into_the_environment(
-    operator: Operator, labels: dict[str, str] | None
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"container": {"image": "x", "env": [PASSWORD]}}, id="in-the-environment"),
+        pytest.param({"type": "env-of-type"}, id="in-the-types-environment"),
+        pytest.param({"type": "volume-of-type"}, id="as-a-volume"),
+    ],
+)
+async def test_only_labelled_secrets_come_into_a_pod(
+    operator: Operator, spec: dict[str, Any], labels: dict[str, str] | None
 ) -> None:
     if labels is not None:
         operator.kubernetes.add_secret("db", {"password": "hush"}, labels=labels)
-    variable = {"name": "PW", "secretRef": {"name": "db", "key": "password"}}
-    await operator.submit(a_task(container={"image": "x", "env": [variable]}))
+    volume = {"name": "db", "mountPath": "/db", "secret": {"secretName": "db"}}
+    operator.kubernetes.add(a_type("env-of-type", container={"env": [PASSWORD]}))
+    operator.kubernetes.add(a_type("volume-of-type", volumes=[volume]))
+    await operator.submit(a_task(**spec))
     await operator.look()
     # The same words for all: nobody learns here which Secrets there are.
     cause = 'there is no Secret db with the label longtask.dev/env: "true"'
@@ -400,6 +413,28 @@ async def test_only_labelled_secrets_come_into_the_environment(
     await operator.look()
     assert len(operator.kubernetes.created_jobs) == 1
     assert "hush" not in str(operator.kubernetes.objects("jobs"))
+
+
+async def test_a_device_that_no_task_may_ask_for_is_told_by_its_field(operator: Operator) -> None:
+    limits = {"limits": {"nvidia.com/gpu": 1}}
+    await operator.submit(a_task(container={"image": "x"}, resources=limits))
+    await operator.look()
+    assert condition(operator, ConditionType.ACCEPTED) == (
+        "False",
+        Reason.RESOURCES_EXCEEDED,
+        "spec.resources.limits.nvidia.com/gpu: no task may ask for nvidia.com/gpu: "
+        "the installation's cap does not name it",
+    )
+    assert operator.kubernetes.created_jobs == []
+
+
+async def test_a_type_may_give_what_no_task_may_ask_for(operator: Operator) -> None:
+    operator.kubernetes.add(a_type("gpu", defaults={"resources": {"limits": {"x.y/gpu": 8}}}))
+    await operator.submit(a_task(type="gpu"))
+    await operator.look()
+    (job,) = operator.kubernetes.objects("jobs").values()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"requests": {"x.y/gpu": "8"}, "limits": {"x.y/gpu": "8"}}
 
 
 # --- the pod ---

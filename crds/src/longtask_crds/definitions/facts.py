@@ -75,13 +75,19 @@ def static_rules(*rules: acceptance.Rule) -> tuple[Rule, ...]:
     """Return rules that a spec can break by itself, as a definition has them."""
     return tuple(
         Rule(
-            f"self.all(name, {rule.cel})" if rule.for_keys else rule.cel,
+            _for_keys(rule) if rule.for_keys else rule.cel,
             rule.message,
             # A name with a dash is no path that every version reads; the message names it too.
             f".{rule.field}" if rule.field and "-" not in rule.field else None,
         )
         for rule in rules
     )
+
+
+def _for_keys(rule: acceptance.Rule) -> str:
+    if rule.field is None:
+        return f"self.all(name, {rule.cel})"
+    return f"!has(self.{rule.field}) || self.{rule.field}.all(name, {rule.cel})"
 
 
 def rules_at(

@@ -16,8 +16,5 @@ FACTS = facts.CrdFacts(
         facts.Column("Description", ".spec.description", wide=True),
     ),
     root_rules=facts.name_rules(63),
-    inner_rules=(
-        ("container.env[]", facts.static_rules(*acceptance.VARIABLE)),
-        *facts.rules_at("defaults", acceptance.RESOURCES),
-    ),
+    inner_rules=facts.rules_at("", acceptance.TYPE),
 )

@@ -77,11 +77,13 @@ from longtask_crds.v1alpha1.notification import (
     TaskEvent,
     Url,
 )
+from longtask_crds.v1alpha1.placement import Placement
+from longtask_crds.v1alpha1.volumes import TypeVolume
 from longtask_crds.v1alpha1.workload import (
+    Amounts,
     Argument,
     Container,
     EnvVar,
-    ResourceAmounts,
     Resources,
     Retry,
     SecretKeyRef,
@@ -92,6 +94,7 @@ from longtask_crds.v1alpha1.workload import (
 __all__ = [
     "QUANTITY_PATTERN",
     "URL_PATTERN",
+    "Amounts",
     "Argument",
     "Attempt",
     "Callback",
@@ -130,12 +133,12 @@ __all__ = [
     "OwnerReference",
     "Percent",
     "Phase",
+    "Placement",
     "Priority",
     "Progress",
     "Quantity",
     "Reason",
     "Resource",
-    "ResourceAmounts",
     "Resources",
     "Result",
     "ResultRef",
@@ -154,6 +157,7 @@ __all__ = [
     "TypeContainer",
     "TypeDefaults",
     "TypeSecurity",
+    "TypeVolume",
     "Url",
     "Word",
 ]

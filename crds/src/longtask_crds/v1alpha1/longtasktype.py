@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from longtask_crds.v1alpha1.conditions import Condition
-from longtask_crds.v1alpha1.fields import Label, Model, Priority
+from longtask_crds.v1alpha1.fields import Label, Model, Priority, Quantity
 from longtask_crds.v1alpha1.metadata import Resource
+from longtask_crds.v1alpha1.placement import Placement
+from longtask_crds.v1alpha1.volumes import TypeVolume
 from longtask_crds.v1alpha1.workload import Resources, Retry, Timeouts, TypeContainer
 
 
@@ -71,6 +73,28 @@ class LongTaskTypeSpec(Model):
     egress: Egress | None = None
     """Which network the pods may reach, where network policies are enforced: none (DNS and the
     reporting port only), when absent, or internet."""
+
+    placement: Placement | None = None
+    """Where the pods run, how urgent they are to the scheduler, and under which runtime."""
+
+    volumes: (
+        Annotated[
+            list[TypeVolume],
+            Field(
+                max_length=16,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Folders that the program finds in its container."""
+
+    shm_size: Quantity | None = None
+    """How large /dev/shm is, the memory that processes share: 64Mi when absent. At least 1Mi; what
+    is used of it counts as the container's memory."""
 
 
 class LongTaskTypeStatus(Model):

@@ -14,28 +14,25 @@ from longtask_crds.v1alpha1.fields import (
     SecretName,
 )
 
-
-class ResourceAmounts(Model):
-    """Amounts of the three resources that a task may ask for."""
-
-    cpu: Quantity | None = None
-    """Processor time: `500m` is half a core. At least 1m."""
-
-    memory: Quantity | None = None
-    """Memory, for example `256Mi`. At least 4Mi: with less no container starts."""
-
-    ephemeral_storage: Quantity | None = Field(default=None, alias="ephemeral-storage")
-    """Disk space of the container's writable files and its log, for example `1Gi`. At least 1Mi."""
+Amounts = Annotated[dict[str, Quantity], Field(max_length=16)]
+"""Amounts of resources, by the names that Kubernetes has for them."""
 
 
 class Resources(Model):
-    """What the container gets at least, and what it may use at most."""
+    """What the container gets at least, and what it may use at most.
 
-    requests: ResourceAmounts | None = None
-    """What is set aside for the container; the scheduler counts this. Never above the limit."""
+    `cpu`: `500m` is half a core, 1m the least. `memory`: for example `256Mi`, at least 4Mi, for
+    with less no container starts. `ephemeral-storage`: disk space of its writable files and its
+    log, at least 1Mi. Extended resources such as `nvidia.com/gpu`: whole numbers.
+    """
 
-    limits: ResourceAmounts | None = None
-    """What the container may use at most; more memory than this ends it."""
+    requests: Amounts | None = None
+    """What is set aside for the container; the scheduler counts this. Never above the limit. `cpu`,
+    `memory`, `ephemeral-storage`, or an extended resource such as `nvidia.com/gpu`."""
+
+    limits: Amounts | None = None
+    """What the container may use at most; more memory than this ends it. An extended resource is
+    the same on both sides: to say it on one is enough."""
 
 
 class SecretKeyRef(Model):

@@ -26,5 +26,10 @@ def refusal(
     found = acceptance.violations(task.spec, task_type, installation, guard, created_at=created_at)
     if not found:
         return None
-    told = "; ".join(f"spec{v.pointer.replace('/', '.')}: {v.message}" for v in found)
+    told = "; ".join(f"{_field(violation.pointer)}: {violation.message}" for violation in found)
     return outcome.failed(found[0].reason, told[: names.MESSAGE_MAX])
+
+
+def _field(pointer: str) -> str:
+    """Return a JSON Pointer into the spec as people write fields."""
+    return f"spec{pointer.replace('/', '.')}".replace("~1", "/").replace("~0", "~")

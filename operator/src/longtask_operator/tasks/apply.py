@@ -13,7 +13,7 @@ from longtask_adapters.kube.connection import Connection
 from longtask_crds import delivery, events, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import cluster, keys, mirror
-from longtask_operator.rules import decisions, job_manifest, pods, status
+from longtask_operator.rules import decisions, job_manifest, pod_spec, pods, status
 
 #: A Job is made only this soon after its claim was seen live, or the claim is read again.
 _CLAIM_FRESH_SECONDS = 30.0
@@ -36,7 +36,7 @@ class Applier:
         kubernetes: cluster.Cluster,
         sender: webhooks.Sender,
         key_ring: keys.KeyRing,
-        surroundings: job_manifest.Surroundings,
+        surroundings: pod_spec.Surroundings,
         schedule: tuple[int, ...],
     ) -> None:
         self._mirror = seen
@@ -125,7 +125,7 @@ class Applier:
         )
         key = key_of(world.task).sibling(world.job_name)
         try:
-            await self._check_env_secrets(world)
+            await self._check_secrets(world)
             job = await self._cluster.create_job(manifest, now=now)
         except errors.AlreadyExists:
             job = await self._cluster.get_job(key, now=now)
@@ -137,10 +137,10 @@ class Applier:
         if job.exists:
             self._claims.pop(uid, None)
 
-    async def _check_env_secrets(self, world: decisions.World) -> None:
-        """Let only labelled Secrets into the environment, or a task could read any."""
+    async def _check_secrets(self, world: decisions.World) -> None:
+        """Let only labelled Secrets into the pod, or a task could read any."""
         task = key_of(world.task)
-        for name in {v.secret_ref.name for v in world.spec.env if v.secret_ref is not None}:
+        for name in sorted(world.spec.secrets):
             try:
                 secret = await secrets.read(self._connection, task.sibling(name))
                 labelled = secret.labels.get(names.ENV_SECRET_LABEL) == "true"

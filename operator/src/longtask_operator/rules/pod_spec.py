@@ -1,0 +1,180 @@
+"""The pod of one attempt. Pure.
+
+Nothing of a pod spec passes through from a task: each line is ours, or its type's. Of a type come
+values for fields that stand here, and none of them takes a pod out of Pod Security `restricted`.
+"""
+
+import dataclasses
+from typing import Any
+
+from longtask_crds import effective, names, runner_contract, v1alpha1
+
+_TMP_SIZE = "256Mi"
+_TOKEN_SECONDS = 600
+#: Where a container's files are mounted from.
+_INPUT_FOLDER, _INPUT_NAME = runner_contract.INPUT_FILE.rsplit("/", 1)
+_CHECKPOINT_NAME = runner_contract.CHECKPOINT_FILE.rsplit("/", 1)[1]
+_TOKEN_FOLDER, _TOKEN_NAME = runner_contract.TOKEN_FILE.rsplit("/", 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What each Job of this installation gets alike."""
+
+    runner_api_url: str
+    service_account: str
+
+
+def build(
+    task: v1alpha1.LongTask,
+    spec: effective.EffectiveSpec,
+    *,
+    attempt: int,
+    surroundings: Surroundings,
+) -> dict[str, Any]:
+    """Return the spec of the attempt's pod."""
+    mounts = [*_our_volumes(spec), *(_of_type(volume) for volume in spec.volumes)]
+    return {
+        "restartPolicy": "Never",
+        # On the pod, not on the Job: a Job's deadline deletes the pod, and its outcome with it.
+        "activeDeadlineSeconds": spec.limits.run,
+        "terminationGracePeriodSeconds": runner_contract.GRACE_SECONDS,
+        "serviceAccountName": surroundings.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": spec.run_as_user,
+            "runAsGroup": spec.run_as_user,
+            "fsGroup": spec.run_as_user,
+            # Or each start would walk through all files of a claim.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **spec.placement.to_json(),
+        "containers": [_container(task, spec, attempt, surroundings, mounts)],
+        "volumes": [mount.volume for mount in mounts],
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mount:
+    """A folder in the container, and what is in it."""
+
+    name: str
+    path: str
+    source: dict[str, Any]
+    read_only: bool = False
+
+    @property
+    def volume(self) -> dict[str, Any]:
+        """Return the pod's part of it."""
+        return {"name": self.name, **self.source}
+
+    @property
+    def in_container(self) -> dict[str, Any]:
+        """Return the container's part of it."""
+        mount = {"name": self.name, "mountPath": self.path}
+        return mount | ({"readOnly": True} if self.read_only else {})
+
+
+def _our_volumes(spec: effective.EffectiveSpec) -> list[_Mount]:
+    """Return what each container finds; the names and paths are refused to types."""
+    files = [
+        _annotation_file(_INPUT_NAME, runner_contract.INPUT_ANNOTATION),
+        _annotation_file(_CHECKPOINT_NAME, runner_contract.CHECKPOINT_ANNOTATION),
+    ]
+    token = {
+        "audience": runner_contract.REPORT_AUDIENCE,
+        "expirationSeconds": _TOKEN_SECONDS,
+        "path": _TOKEN_NAME,
+    }
+    mounts = [
+        _Mount("input", _INPUT_FOLDER, {"downwardAPI": {"items": files}}, read_only=True),
+        _Mount(
+            "token",
+            _TOKEN_FOLDER,
+            {"projected": {"sources": [{"serviceAccountToken": token}]}},
+            read_only=True,
+        ),
+        _Mount("tmp", "/tmp", {"emptyDir": {"sizeLimit": _TMP_SIZE}}),
+    ]
+    if spec.shm_size is not None:
+        memory = {"medium": "Memory", "sizeLimit": spec.shm_size}
+        mounts.append(_Mount("shm", "/dev/shm", {"emptyDir": memory}))
+    return mounts
+
+
+def _of_type(volume: v1alpha1.TypeVolume) -> _Mount:
+    """Return a volume that the type says: never a folder of the node."""
+    source = volume.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_none=True,
+        include={"persistent_volume_claim", "config_map", "secret", "empty_dir"},
+    )
+    read_only = volume.empty_dir is None if volume.read_only is None else volume.read_only
+    return _Mount(volume.name, volume.mount_path, source, read_only=read_only)
+
+
+def _container(
+    task: v1alpha1.LongTask,
+    spec: effective.EffectiveSpec,
+    attempt: int,
+    surroundings: Surroundings,
+    mounts: list[_Mount],
+) -> dict[str, Any]:
+    env = runner_contract.Env
+    ours = {
+        env.NAME: task.metadata.name,
+        env.NAMESPACE: task.metadata.namespace,
+        env.UID: task.metadata.uid,
+        env.TYPE: spec.type,
+        env.STEP: "",
+        env.ATTEMPT: str(attempt),
+        env.INPUT_FILE: runner_contract.INPUT_FILE,
+        env.OUTPUT_FILE: runner_contract.OUTPUT_FILE,
+        env.CHECKPOINT_FILE: runner_contract.CHECKPOINT_FILE,
+        env.API_URL: surroundings.runner_api_url,
+        env.TOKEN_FILE: runner_contract.TOKEN_FILE,
+    }
+    container: dict[str, Any] = {
+        "name": names.RUNNER_CONTAINER,
+        "image": spec.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [
+            # The home of a numeric user is / otherwise, and that is read-only.
+            {"name": "HOME", "value": "/tmp"},
+            *(_variable(variable) for variable in spec.env),
+            *({"name": str(name), "value": value} for name, value in ours.items()),
+        ],
+        "resources": spec.resources.to_json(),
+        "terminationMessagePath": runner_contract.OUTPUT_FILE,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": not spec.writable_root,
+        },
+        "volumeMounts": [mount.in_container for mount in mounts],
+    }
+    if spec.command is not None:
+        container["command"] = [_literal(word) for word in spec.command]
+    if spec.args is not None:
+        container["args"] = [_literal(word) for word in spec.args]
+    return container
+
+
+def _variable(variable: v1alpha1.EnvVar) -> dict[str, Any]:
+    if variable.secret_ref is not None:
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_ref.to_json()}}
+    return {"name": variable.name, "value": _literal(variable.value or "")}
+
+
+def _literal(word: str) -> str:
+    """Keep Kubernetes from expanding `$(NAME)`: what a user wrote is what the program gets."""
+    return word.replace("$", "$$")
+
+
+def _annotation_file(name: str, annotation: str) -> dict[str, Any]:
+    return {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
