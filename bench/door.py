@@ -113,8 +113,10 @@ async def measure(count: int, rounds: int) -> dict[str, float]:
                     rates[title].append(rate)
                     times[title].append(seconds)
         await cluster.clear()
-    ratios = [ours / bare for ours, bare in zip(rates["ingress"], rates["API server"], strict=True)]
-    added = [(ours - bare) * 1000 for ours, bare in zip(times["ingress"], times["API server"], strict=True)]
+    rate_pairs = zip(rates["ingress"], rates["API server"], strict=True)
+    time_pairs = zip(times["ingress"], times["API server"], strict=True)
+    ratios = [ours / bare for ours, bare in rate_pairs]
+    added = [(ours - bare) * 1000 for ours, bare in time_pairs]
     return {
         **{f"POST per second, {title}": statistics.median(found) for title, found in rates.items()},
         "ingress / API server": statistics.median(ratios),
