@@ -88,7 +88,8 @@ class RunnerReason:
 
     INVALID_INPUT = "InvalidInput"  #: the input does not fit the task's arguments
     PERMANENT_FAILURE = "PermanentFailure"  #: the task raised `Permanent`
-    RESULT_TOO_LARGE = "ResultTooLarge"  #: above `INLINE_RESULT_LIMIT`
+    RESULT_TOO_LARGE = "ResultTooLarge"  #: larger than what is kept
+    RESULT_NOT_DELIVERED = "ResultNotDelivered"  #: the API did not take a large result in time
     TRY_AGAIN = "TryAgain"  #: the task raised `TryAgain`
     INVALID_RESULT = "InvalidResult"  #: the returned value is no JSON, or loses digits in it
     ADDRESS_REFUSED = "AddressRefused"  #: the address guard refused a URL or an address
@@ -102,6 +103,7 @@ EXIT_CODES = {
     RunnerReason.INVALID_INPUT: 65,
     RunnerReason.PERMANENT_FAILURE: 70,
     RunnerReason.RESULT_TOO_LARGE: 73,
+    RunnerReason.RESULT_NOT_DELIVERED: 75,
     RunnerReason.TRY_AGAIN: 75,
     RunnerReason.INVALID_RESULT: 76,
     RunnerReason.ADDRESS_REFUSED: 77,

@@ -121,7 +121,7 @@ class ThreadReporter:
         try:
             if port.report(fields):
                 self._cancel.request()
-        except runner_port.NotReported as error:
+        except runner_port.NotTaken as error:
             if self._failures == 0:
                 log.line(f"progress was not reported: {error}")
             self._failures = min(self._failures + 1, 10)

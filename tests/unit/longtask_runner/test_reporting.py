@@ -25,7 +25,7 @@ class Port:
         assert self.permits.acquire(timeout=20)
         self.bodies.append(dict(fields))
         if self.failures:
-            raise runner_port.NotReported("away", again=self.failures.pop(0))
+            raise runner_port.NotTaken("away", again=self.failures.pop(0))
         return self.cancel
 
     def wait(self) -> None:
@@ -169,7 +169,7 @@ def test_the_token_is_read_again_for_each_report(api, pod) -> None:
 )
 def test_a_status_says_whether_to_repeat(api, pod, status: int, again: bool) -> None:
     api.answers.put((status, b""))
-    with pytest.raises(runner_port.NotReported) as caught:
+    with pytest.raises(runner_port.NotTaken) as caught:
         runner_port.RunnerPort(url=api.url, token_file=str(pod.token)).report({})
     assert caught.value.again is again
 
@@ -189,11 +189,11 @@ def test_a_conflict_passes_while_the_pod_is_new(
     port = runner_port.RunnerPort(url=api.url, token_file=str(pod.token), clock=lambda: now)
     for status in before:
         api.answers.put((status, b""))
-        with contextlib.suppress(runner_port.NotReported):
+        with contextlib.suppress(runner_port.NotTaken):
             port.report({})
     now = seconds
     api.answers.put((409, b""))
-    with pytest.raises(runner_port.NotReported) as caught:
+    with pytest.raises(runner_port.NotTaken) as caught:
         port.report({})
     assert caught.value.again is again
 
@@ -233,8 +233,8 @@ def test_a_strange_answer_cancels_nothing(api, pod, answer: bytes) -> None:
 
 
 def test_no_token_and_no_server_are_failures_to_repeat(api, pod) -> None:
-    with pytest.raises(runner_port.NotReported, match="FileNotFoundError"):
+    with pytest.raises(runner_port.NotTaken, match="FileNotFoundError"):
         runner_port.RunnerPort(url=api.url, token_file="/nowhere").report({})
-    with pytest.raises(runner_port.NotReported, match="ConnectionRefusedError") as caught:
+    with pytest.raises(runner_port.NotTaken, match="ConnectionRefusedError") as caught:
         runner_port.RunnerPort(url="http://127.0.0.1:1", token_file=str(pod.token)).report({})
     assert caught.value.again
