@@ -37,7 +37,10 @@ VALUE_DEPTH = 100  # levels: nothing deeper can be written into a status, by us 
 TERMINATION_MESSAGE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 CHECKPOINT_LIMIT = 16 * 1024
+CHECKPOINT_DEPTH = 50  # levels: it travels inside reports and statuses, which have limits too
 GRACE_SECONDS = 30
+#: How often a program that has reported once is heard: after three times of silence it is Stalled.
+HEARTBEAT_SECONDS = 60
 
 REPORT_AUDIENCE = "longtask-report"
 PROGRESS_PATH = "/runner/v1/progress"
@@ -56,6 +59,7 @@ class Env:
     INPUT_FILE = "LONGTASK_INPUT_FILE"
     OUTPUT_FILE = "LONGTASK_OUTPUT_FILE"
     CHECKPOINT_FILE = "LONGTASK_CHECKPOINT_FILE"
+    HEARTBEAT_SECONDS = "LONGTASK_HEARTBEAT_SECONDS"  #: the longest silence; empty: no limit
     API_URL = "LONGTASK_API_URL"  #: of the runner port, without a path
     TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
 
@@ -65,7 +69,8 @@ class ProgressField:
 
     PERCENT = "percent"  #: integer, 0 to 100
     MESSAGE = "message"
-    CHECKPOINT = "checkpoint"  #: any JSON, `CHECKPOINT_LIMIT` bytes at most
+    CHECKPOINT = "checkpoint"  #: any JSON, `CHECKPOINT_LIMIT` bytes at most; null forgets it
+    FINAL = "final"  #: true with the last one: the answer comes when it is stored
     CANCEL_REQUESTED = "cancelRequested"  #: in the answer: true once the task shall end
 
 
