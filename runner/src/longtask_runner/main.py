@@ -24,7 +24,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: How long a task that ended well waits for its last report, which nobody needs any more.
 FLUSH_SECONDS = 2.0
+#: And one that did not, whose last words and checkpoint count: the API writes every two seconds.
+FINAL_SECONDS = 6.0
 #: The modules through which a task's function is called.
 _FRAMES_BEFORE = {__name__, "longtask_runner.event_loop", "asyncio.base_events"}
 
@@ -72,7 +75,8 @@ def run(
         if end.exit_code == ending.FAILURE:
             _print_traceback(error)
     end = _write(env.output_file, end)
-    ctx.close(FLUSH_SECONDS)
+    failed = end.exit_code != 0
+    ctx.close(FINAL_SECONDS if failed else FLUSH_SECONDS, final=failed)
     log.line(_summary(env, end, seconds=time.monotonic() - started))
     return end
 
@@ -114,7 +118,9 @@ def _context(env: settings.Settings, cancel: cancellation.Cancellation) -> conte
     def connect() -> context.Reporter:
         from longtask_runner import reporting  # threads: for those who report
 
-        return reporting.connect(url=env.api_url, token_file=env.token_file, cancel=cancel)
+        return reporting.connect(
+            url=env.api_url, token_file=env.token_file, cancel=cancel, heartbeat=env.heartbeat
+        )
 
     return context.Context(
         name=env.name,

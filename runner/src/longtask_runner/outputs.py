@@ -47,7 +47,8 @@ def encode_checkpoint(value: object) -> bytes:
     Raises:
         ValueError: It is no JSON, or too large.
     """
-    if flaw := find_flaw(value, place="the checkpoint"):
+    depth = runner_contract.CHECKPOINT_DEPTH
+    if flaw := find_flaw(value, place="the checkpoint", depth=depth):
         raise ValueError(flaw)
     data = wire.dumps(value)
     if len(data) > runner_contract.CHECKPOINT_LIMIT:
@@ -58,9 +59,11 @@ def encode_checkpoint(value: object) -> bytes:
     return data
 
 
-def find_flaw(value: object, *, place: str = "the result") -> str | None:
+def find_flaw(
+    value: object, *, place: str = "the result", depth: int = runner_contract.VALUE_DEPTH
+) -> str | None:
     """Return why a value cannot travel as JSON unchanged, with the place; None if it can."""
-    for path, flaw in json_values.flaws(value, depth=runner_contract.VALUE_DEPTH):
+    for path, flaw in json_values.flaws(value, depth=depth):
         steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
         return f"{place}{''.join(steps)}: {flaw}"
     return None

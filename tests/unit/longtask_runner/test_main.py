@@ -99,6 +99,11 @@ def report(ctx: Context) -> int:
     return 25
 
 @task
+def report_and_fail(ctx: Context):
+    ctx.progress(1, 2)
+    raise TryAgain("later")
+
+@task
 def forks() -> list[int]:
     import signal
     ready, tell = os.pipe()
@@ -122,7 +127,8 @@ def forks_late() -> int:
 '''
 NAMES = [
     "greet", "fail", "permanent", "again", "leave", "huge", "resume", "linger", "obey", "forks",
-    "report", "leftover", "forks_late", "sweep", "later", "fail_later", "generator",
+    "report", "leftover", "forks_late", "sweep", "later", "report_and_fail", "fail_later",
+    "generator",
 ]  # fmt: skip
 
 
@@ -286,6 +292,19 @@ def test_sigterm_cancels_an_async_task_which_cleans_up(probe, api) -> None:
     assert (process.returncode, out) == (143, "cleaned up\n"), err
     assert probe.output.read_text() == "Cancelled: the task was told to end"
     assert api.next_body()["checkpoint"] == {"at": 10}
+
+
+@pytest.mark.parametrize(
+    ("task", "final"),
+    [
+        pytest.param("report", None, id="of-a-success-nobody-needs-it"),
+        pytest.param("report_and_fail", True, id="of-a-failure-it-is-waited-for"),
+    ],
+)
+def test_the_last_report_reaches_the_api_before_the_end(probe, api, task, final) -> None:
+    probe.run(task, LONGTASK_API_URL=api.url)
+    bodies = [api.requests.get(timeout=20)[2] for _ in range(api.requests.qsize())]
+    assert (bodies[-1]["percent"], bodies[-1].get("final")) == (50, final)
 
 
 def test_an_async_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:

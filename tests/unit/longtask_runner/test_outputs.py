@@ -1,6 +1,7 @@
 """What the output file gets."""
 
 import datetime
+import json
 import pathlib
 
 import pytest
@@ -78,6 +79,8 @@ def test_a_checkpoint_has_a_limit_of_its_own() -> None:
     assert len(outputs.encode_checkpoint("a" * 16_382)) == 16 * 1024
     with pytest.raises(ValueError, match="16385 bytes of JSON, the limit is 16384"):
         outputs.encode_checkpoint("a" * 16_383)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        outputs.encode_checkpoint(json.loads("[" * 60 + "]" * 60))
     with pytest.raises(ValueError, match=r"the checkpoint\[0\]: not a finite number"):
         outputs.encode_checkpoint([float("nan")])
 

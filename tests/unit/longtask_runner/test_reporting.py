@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from longtask_crds import runner_contract
 from longtask_runner import cancellation, reporting, runner_port
 
 HOURS = 10_000.0
@@ -81,6 +82,94 @@ def test_nothing_new_is_not_sent_again_but_the_same_again_is_a_heartbeat() -> No
     reporter.close(20)
     reporter.close(20)
     assert port.bodies == [{"percent": 5}, {"percent": 5}]
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [pytest.param([], id="taken"), pytest.param([False, True], id="tried-again-when-it-failed")],
+)
+def test_a_program_that_has_reported_gives_signs_of_life(monkeypatch, failures: list[bool]) -> None:
+    monkeypatch.setattr(runner_contract, "HEARTBEAT_SECONDS", 0.01)
+    port = Port(failures=failures)
+    reporter = reporter_to(port, interval=0)
+    reporter.progress(5, "busy")
+    for _ in range(4):
+        port.wait()
+    reporter.close(20)
+    assert port.bodies[:4] == [{"percent": 5, "message": "busy"}] * 4
+
+
+def test_a_failed_sign_of_life_is_not_put_off_to_the_next_one(monkeypatch) -> None:
+    monkeypatch.setattr(runner_contract, "HEARTBEAT_SECONDS", 0.01)
+    port = Port(permits=0, failures=[True, True])
+    reporter = reporter_to(port, interval=0)
+    port.wait()
+    reporter._silence = HOURS
+    port.permits.release(10)
+    for _ in range(2):
+        port.wait()
+    reporter.close(20)
+    assert port.bodies == [{}] * 3
+
+
+def test_of_a_task_that_must_speak_itself_nobody_gives_signs_of_life(monkeypatch) -> None:
+    monkeypatch.setattr(runner_contract, "HEARTBEAT_SECONDS", 0.01)
+    waits: list[float | None] = []
+    port = Port()
+    reporter = reporting.ThreadReporter(
+        lambda: port, cancel=cancellation.Cancellation(), interval=0, heartbeat=30
+    )
+    nudged_within = reporter._nudged_within
+
+    def noting(seconds: float | None) -> bool:
+        waits.append(seconds)
+        return nudged_within(seconds)
+
+    reporter._nudged_within = noting
+    reporter.progress(5, None)
+    port.wait()
+    reporter.progress(6, None)
+    port.wait()
+    reporter.close(20)
+    assert set(waits) <= {None}
+    assert port.bodies == [{"percent": 5}, {"percent": 6}]
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "longest"),
+    [
+        pytest.param(None, 30, id="half-a-minute"),
+        pytest.param(600, 30, id="however-long-its-silence-may-be"),
+        pytest.param(15, 5, id="a-third-of-a-short-one"),
+    ],
+)
+def test_an_api_that_is_back_hears_of_the_task_in_time(heartbeat, longest: float) -> None:
+    reporter = reporting.ThreadReporter(
+        Port, cancel=cancellation.Cancellation(), heartbeat=heartbeat
+    )
+    reporter.close(20)
+    assert reporter._longest_pause == longest
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        pytest.param([{"percent": 9, "final": True}], id="with-what-is-unsent"),
+        pytest.param([{"percent": 9}, {"percent": 9, "final": True}], id="or-with-nothing-new"),
+    ],
+)
+def test_the_final_report_says_so(news: list[dict]) -> None:
+    port = Port()
+    reporter = reporter_to(port, interval=HOURS)
+    reporter.progress(1, None)
+    port.wait()
+    if len(news) > 1:
+        reporter = reporter_to(port, interval=0)
+    reporter.progress(9, None)
+    if len(news) > 1:
+        port.wait()
+    reporter.close(20, final=True)
+    assert port.bodies[1:] == news
 
 
 def test_a_checkpoint_goes_once_progress_is_repeated() -> None:
