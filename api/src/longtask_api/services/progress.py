@@ -65,13 +65,14 @@ class ProgressWriter:
             said: `percent`, `message` and `checkpoint`, each only if it was given.
         """
         self._metrics.reports.inc()
-        book = self._books.setdefault(task.metadata.uid, _Book(task))
+        book = self._books.get(task.metadata.uid) or _Book(task)
         if book.task.status.attempt != task.status.attempt:
             # What an earlier attempt said is not this one's word.
             book.task, book.said = task, None
         book.said = merged(book.said or {}, said)
         book.settled.clear()
-        if book.writer is None:
+        if book.writer is None and self._news(book) is not None:
+            self._books[task.metadata.uid] = book
             book.writer = asyncio.create_task(self._write(book))
 
     async def settle(self, task: v1alpha1.LongTask) -> None:
