@@ -75,10 +75,10 @@ def test_the_command_submits_waits_and_shows(longtask: Command) -> None:
 
 
 def test_the_command_tells_a_failed_task_by_its_exit_code(longtask: Command) -> None:
-    done = longtask("submit", "fibonacci", "n=50000", "--wait")
+    done = longtask("submit", "http-fetch", "url=http://127.0.0.1:8080/", "--wait")
 
     assert done.returncode == 1
-    assert "ResultTooLarge" in done.stderr + done.stdout
+    assert "AddressRefused" in done.stderr + done.stdout
 
 
 def test_helm_test_runs_a_task(product: Product) -> None:

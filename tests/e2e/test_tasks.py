@@ -80,8 +80,22 @@ def test_http_fetch_refuses_an_address_of_the_inside(rest: httpx.Client, url: st
     assert (view["phase"], view["reason"]) == ("Failed", "AddressRefused")
 
 
-def test_a_result_too_large_fails_the_task_and_is_never_cut(rest: httpx.Client) -> None:
+def test_a_large_result_comes_whole(rest: httpx.Client) -> None:
     task = submit(rest, type="fibonacci", input={"n": 50_000})["id"]
+
+    view = finished(rest, task)
+
+    assert view["phase"] == "Succeeded", view
+    value = rest.get(f"/api/v1/tasks/{task}/result").json()["value"]
+    assert (len(value), value[:10], value[-10:]) == (10450, "1077773489", "2373553125")
+
+
+def test_a_result_too_large_for_its_file_fails_the_task_and_is_never_cut(
+    rest: httpx.Client,
+) -> None:
+    script = 'head -c 5000 /dev/zero | tr "\\0" 7 >"$LONGTASK_OUTPUT_FILE"'
+    container = {"image": BASE_IMAGE, "command": ["sh", "-c", script]}
+    task = submit(rest, container=container)["id"]
 
     view = finished(rest, task)
 

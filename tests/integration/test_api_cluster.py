@@ -44,6 +44,12 @@ def cluster(request: pytest.FixtureRequest, namespace: str) -> Cluster:
     return Cluster(Connection(transport, user_agent="longtask-api"))
 
 
+async def claim(cluster: Cluster, key: ObjectKey) -> None:
+    """Record an attempt, as the operator does."""
+    claimed = {"status": {"attempt": 1}}
+    await cluster._connection.patch(kinds.TASKS.path(key, "status"), claimed)
+
+
 async def test_a_task_from_its_birth_to_its_end(cluster: Cluster, namespace: str) -> None:
     key = ObjectKey(namespace, "life")
     given = [None, {"a": None}]
@@ -52,9 +58,16 @@ async def test_a_task_from_its_birth_to_its_end(cluster: Cluster, namespace: str
     uid = made.metadata.uid
     with pytest.raises(errors.AlreadyExists):
         await cluster.create(kinds.TASKS, namespace, a_task("life"))
+    with pytest.raises(errors.Rejected):
+        await cluster.write_progress(key, {"percent": 1}, uid=uid, attempt=1)
+    await claim(cluster, key)
     for percent in (5, 6):
-        written = await cluster.write_progress(key, {"percent": percent}, uid=uid)
+        said = {"percent": percent, "checkpoint": {"a": None, "b": [None]}}
+        written = await cluster.write_progress(key, said, uid=uid, attempt=1)
         assert (written.status.phase, written.status.progress.percent) == ("Pending", percent)
+        assert written.status.progress.checkpoint == said["checkpoint"]
+    with pytest.raises(errors.Rejected):
+        await cluster.write_progress(key, {"percent": 7}, uid=uid, attempt=2)
     patched = await cluster.patch(kinds.TASKS, key, {"spec": {"cancel": True}}, uid=uid)
     assert await cluster.get(kinds.TASKS, key) == patched
     assert (patched.spec.input, patched.status.progress.percent) == (given, 6)
@@ -70,7 +83,7 @@ async def test_a_task_from_its_birth_to_its_end(cluster: Cluster, namespace: str
             id="patch",
         ),
         pytest.param(
-            lambda c, key: c.write_progress(key, {"percent": 1}, uid="other"),
+            lambda c, key: c.write_progress(key, {"percent": 1}, uid="other", attempt=1),
             errors.Rejected,
             id="progress",
         ),
@@ -98,7 +111,7 @@ async def test_nothing_is_written_to_another_of_the_same_name(
     [
         pytest.param(lambda c, key: c.get(kinds.TASKS, key), id="get"),
         pytest.param(lambda c, key: c.patch(kinds.TASKS, key, {"spec": {}}, uid="u"), id="patch"),
-        pytest.param(lambda c, key: c.write_progress(key, {}, uid="u"), id="progress"),
+        pytest.param(lambda c, key: c.write_progress(key, {}, uid="u", attempt=1), id="progress"),
         pytest.param(lambda c, key: c.delete(kinds.TASKS, key, uid="u"), id="delete"),
         pytest.param(lambda c, key: c.get_pod(key), id="pod"),
         pytest.param(lambda c, key: c.ensure_in_secret(key, "a", lambda _: "b"), id="secret"),

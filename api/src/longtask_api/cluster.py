@@ -52,17 +52,18 @@ class Cluster:
         return kind.read(await self._connection.patch(kind.path(key), patch, uid=uid))
 
     async def write_progress(
-        self, key: names.ObjectKey, progress: Mapping[str, Any], *, uid: str
+        self, key: names.ObjectKey, progress: Mapping[str, Any], *, uid: str, attempt: int
     ) -> v1alpha1.LongTask:
-        """Set the progress of a task, and nothing else of its status.
+        """Set the progress of a task's attempt, and nothing else of its status.
 
         Raises:
-            Rejected: The task has its outcome, or another has its name.
+            Rejected: The task has its outcome or another attempt, or another has its name.
         """
         # A merge patch of a status may name any uid: the API server takes no notice. And a version
         # in it would let the operator's writes and these refuse each other.
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/status/attempt", "value": attempt},
             {"op": "add", "path": "/status/progress", "value": dict(progress)},
         ]
         path = kinds.TASKS.path(key, "status")

@@ -87,6 +87,15 @@ def size(value: object) -> int:
     return len(compact(value).encode(errors="surrogatepass"))
 
 
+def same(one: object, other: object) -> bool:
+    """Tell whether two values are the same JSON: 1 is 1.0, but not true, as it is to Python."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
 def pointer(*parts: str | int) -> str:
     """Return a path as a JSON Pointer (RFC 6901); half a character in it is spelt out."""
     text = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -37,7 +37,10 @@ VALUE_DEPTH = 100  # levels: nothing deeper can be written into a status, by us 
 TERMINATION_MESSAGE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 CHECKPOINT_LIMIT = 16 * 1024
+CHECKPOINT_DEPTH = 50  # levels: it travels inside reports and statuses, which have limits too
 GRACE_SECONDS = 30
+#: How often a program that has reported once is heard: after three times of silence it is Stalled.
+HEARTBEAT_SECONDS = 60
 
 REPORT_AUDIENCE = "longtask-report"
 PROGRESS_PATH = "/runner/v1/progress"
@@ -56,6 +59,7 @@ class Env:
     INPUT_FILE = "LONGTASK_INPUT_FILE"
     OUTPUT_FILE = "LONGTASK_OUTPUT_FILE"
     CHECKPOINT_FILE = "LONGTASK_CHECKPOINT_FILE"
+    HEARTBEAT_SECONDS = "LONGTASK_HEARTBEAT_SECONDS"  #: the longest silence; empty: no limit
     API_URL = "LONGTASK_API_URL"  #: of the runner port, without a path
     TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
 
@@ -65,7 +69,8 @@ class ProgressField:
 
     PERCENT = "percent"  #: integer, 0 to 100
     MESSAGE = "message"
-    CHECKPOINT = "checkpoint"  #: any JSON, `CHECKPOINT_LIMIT` bytes at most
+    CHECKPOINT = "checkpoint"  #: any JSON, `CHECKPOINT_LIMIT` bytes at most; null forgets it
+    FINAL = "final"  #: true with the last one: the answer comes when it is stored
     CANCEL_REQUESTED = "cancelRequested"  #: in the answer: true once the task shall end
 
 
@@ -88,7 +93,8 @@ class RunnerReason:
 
     INVALID_INPUT = "InvalidInput"  #: the input does not fit the task's arguments
     PERMANENT_FAILURE = "PermanentFailure"  #: the task raised `Permanent`
-    RESULT_TOO_LARGE = "ResultTooLarge"  #: above `INLINE_RESULT_LIMIT`
+    RESULT_TOO_LARGE = "ResultTooLarge"  #: larger than what is kept
+    RESULT_NOT_DELIVERED = "ResultNotDelivered"  #: the API did not take a large result in time
     TRY_AGAIN = "TryAgain"  #: the task raised `TryAgain`
     INVALID_RESULT = "InvalidResult"  #: the returned value is no JSON, or loses digits in it
     ADDRESS_REFUSED = "AddressRefused"  #: the address guard refused a URL or an address
@@ -102,6 +108,7 @@ EXIT_CODES = {
     RunnerReason.INVALID_INPUT: 65,
     RunnerReason.PERMANENT_FAILURE: 70,
     RunnerReason.RESULT_TOO_LARGE: 73,
+    RunnerReason.RESULT_NOT_DELIVERED: 75,
     RunnerReason.TRY_AGAIN: 75,
     RunnerReason.INVALID_RESULT: 76,
     RunnerReason.ADDRESS_REFUSED: 77,

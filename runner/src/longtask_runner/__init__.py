@@ -1,4 +1,4 @@
-"""Write a long-running task as a plain function.
+"""Write a long-running task as a function.
 
     from longtask_runner import Context, task
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         def checkpoint(self, data: bytes) -> None:
             """Take the latest checkpoint, as JSON."""
 
-        def close(self, seconds: float) -> None:
-            """Tell what is still untold, for so long at most."""
+        def close(self, seconds: float, *, final: bool) -> None:
+            """Tell what is untold, for so long at most; if it is final, until it is stored."""
 
 
 class Context:
@@ -57,7 +57,8 @@ class Context:
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Tell how far the task is, as often as it likes: the latest is sent once a second.
 
-        It returns at once and never fails because the API is away. It is the heartbeat as well.
+        It returns at once and never fails because the API is away. It is the heartbeat as well:
+        of a task with `heartbeatSeconds` the only one, so that one which hangs is found.
 
         Args:
             done: How much is done; a percentage, if there is no total.
@@ -71,6 +72,8 @@ class Context:
 
     def checkpoint(self, value: object) -> None:
         """Keep a JSON value, 16 KiB at most, for a later attempt to go on from.
+
+        It is sent as progress is: the latest once a second. None forgets what was kept.
 
         Raises:
             ValueError: It is no JSON, or too large.
@@ -98,10 +101,15 @@ class Context:
         """Sleep, but not longer than until the task shall end; return whether it shall."""
         return self._cancel.wait(seconds)
 
-    def close(self, seconds: float) -> None:
-        """Send what is unsent, for so long at most; the runner calls it when the task has ended."""
+    def close(self, seconds: float, *, final: bool = False) -> None:
+        """Send what is unsent, for so long at most; the runner calls it when the task has ended.
+
+        Args:
+            seconds: How long that may take.
+            final: Whether it is waited for until it is stored.
+        """
         if self._reporter is not None:
-            self._reporter.close(seconds)
+            self._reporter.close(seconds, final=final)
 
     def _reporting(self) -> Reporter | None:
         if self._reporter is None and self._connect is not None:

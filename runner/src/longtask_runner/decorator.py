@@ -1,4 +1,4 @@
-"""The decorator that makes a plain function a task."""
+"""The decorator that makes a function a task."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__longtask_name__"
-# From `inspect`, which is slow to import: *args, **kwargs, generators and coroutines.
-_UNFIT_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200
+# The flags of a function's code, from `inspect`, which is slow to import.
+_VARARGS, _VARKEYWORDS, _GENERATOR, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x200
 
 
 if TYPE_CHECKING:
@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 
 
 def task(function: Any = None, /, *, name: str | None = None) -> Any:
-    """Mark a plain function as a task; the function itself stays as it is.
+    """Mark a function, `def` or `async def`, as a task; the function itself stays as it is.
 
     Its parameters are the members of the input, checked by their annotations; a parameter annotated
     `Context` gets the context instead. What it returns is the result, as JSON.
+
+    A function that cannot be a task is told of when it is asked for (`flaw_of`), and not here: the
+    other tasks of its module are none the worse for it.
 
     Args:
         function: The function, where the decorator stands without parentheses.
         name: The name of its entry point, if the two shall be checked against each other.
 
     Raises:
-        TypeError: It is no plain function with named parameters.
+        TypeError: It is nothing that can be marked.
     """
     if function is None:
         return lambda decorated: _mark(decorated, name or "")
@@ -46,9 +49,24 @@ def mark_of(function: object) -> str | None:
     return mark if isinstance(mark, str) else None
 
 
-def _mark(function: F, name: str) -> F:
+def flaw_of(function: object) -> str | None:
+    """Return why a marked function cannot be run as a task; None if it can."""
     code = getattr(function, "__code__", None)
-    if code is None or code.co_flags & _UNFIT_FLAGS or code.co_posonlyargcount:
-        raise TypeError(f"@task needs a plain function with named parameters, not {function!r}")
-    setattr(function, _MARK, name)
+    if code is None:
+        return f"is no function, but of the type {type(function).__name__}"
+    if code.co_flags & (_GENERATOR | _ASYNC_GENERATOR):
+        return "is a generator: a task returns its result once; what it yields on its way is lost"
+    if code.co_flags & (_VARARGS | _VARKEYWORDS):
+        return "takes *args or **kwargs: each member of the input needs a parameter of its name"
+    if code.co_posonlyargcount:
+        return "has positional-only parameters: the members of the input are given by name"
+    return None
+
+
+def _mark(function: F, name: str) -> F:
+    try:
+        setattr(function, _MARK, name)
+    except (AttributeError, TypeError):
+        what = type(function).__name__
+        raise TypeError(f"@task stands on a function, not on a {what}") from None
     return function

@@ -99,4 +99,6 @@ def _import(entry: EntryPoint) -> Callable[..., Any]:
         raise errors.TaskNotLoadable(f"{entry.target!r} is no function with @task")
     if mark not in ("", entry.name):
         raise errors.TaskNotLoadable(f"{entry.target!r} is @task({mark!r}), not {entry.name!r}")
+    if flaw := decorator.flaw_of(function):
+        raise errors.TaskNotLoadable(f"{entry.target!r} {flaw}")
     return function  # type: ignore[no-any-return]

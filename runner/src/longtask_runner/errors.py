@@ -2,6 +2,7 @@
 
 RunnerError
  +- TryAgain            retried while attempts last
+ |   +- ResultNotDelivered
  +- Permanent           not retried
      +- InvalidInput
      +- AddressRefused
@@ -30,6 +31,12 @@ class TryAgain(RunnerError):
     reason = runner_contract.RunnerReason.TRY_AGAIN
 
 
+class ResultNotDelivered(TryAgain):
+    """The API did not take a result that does not fit into the output file."""
+
+    reason = runner_contract.RunnerReason.RESULT_NOT_DELIVERED
+
+
 class Permanent(RunnerError):
     """A further attempt would fail the same way."""
 
@@ -55,7 +62,7 @@ class InvalidResult(Permanent):
 
 
 class ResultTooLarge(Permanent):
-    """The result is above what fits in line."""
+    """The result is larger than what is kept."""
 
     reason = runner_contract.RunnerReason.RESULT_TOO_LARGE
 

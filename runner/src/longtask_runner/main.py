@@ -20,7 +20,16 @@ from longtask_runner import (
     signals,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How long a task that ended well waits for its last report, which nobody needs any more.
 FLUSH_SECONDS = 2.0
+#: And one that did not, whose last words and checkpoint count: the API writes every two seconds.
+FINAL_SECONDS = 6.0
+#: The modules through which a task's function is called.
+_FRAMES_BEFORE = {__name__, "longtask_runner.event_loop", "asyncio.base_events"}
 
 
 def main() -> None:
@@ -57,21 +66,27 @@ def run(
     started = time.monotonic()
     try:
         terminator.install()
-        value = _call(env, ctx)
+        value = _call(env, ctx, cancel, terminator)
         terminator.disarm()
-        end = ending.of_result(value)
+        end = ending.of_result(value, _delivery(env, cancel))
     except BaseException as error:
         terminator.disarm()
         end = ending.of_exception(error)
         if end.exit_code == ending.FAILURE:
             _print_traceback(error)
     end = _write(env.output_file, end)
-    ctx.close(FLUSH_SECONDS)
+    failed = end.exit_code != 0
+    ctx.close(FINAL_SECONDS if failed else FLUSH_SECONDS, final=failed)
     log.line(_summary(env, end, seconds=time.monotonic() - started))
     return end
 
 
-def _call(env: settings.Settings, ctx: context.Context) -> object:
+def _call(
+    env: settings.Settings,
+    ctx: context.Context,
+    cancel: cancellation.Cancellation,
+    terminator: signals.Terminator,
+) -> object:
     function = discovery.load(env.type, sys.path)
     try:
         with open(env.input_file, encoding="utf-8") as file:
@@ -80,14 +95,32 @@ def _call(env: settings.Settings, ctx: context.Context) -> object:
         raise errors.InvalidInput(f"the input file cannot be read: {error}") from error
     arguments = inputs.bind(function, inputs.parse(text), ctx)
     log.line(f"started {env.type}, attempt {env.attempt}")
-    return function(**arguments)
+    value = function(**arguments)
+    if not hasattr(value, "__await__"):
+        return value
+    from longtask_runner import event_loop  # `asyncio`: for those who need it
+
+    # From here on SIGTERM cancels what runs in the loop, and interrupts nobody.
+    terminator.disarm()
+    return event_loop.run(value, cancel)
+
+
+def _delivery(env: settings.Settings, cancel: cancellation.Cancellation) -> ending.Deliver:
+    def deliver(pieces: Iterator[bytes]) -> int:
+        from longtask_runner import results  # HTTP: for results that need it
+
+        return results.deliver(pieces, url=env.api_url, token_file=env.token_file, cancel=cancel)
+
+    return deliver
 
 
 def _context(env: settings.Settings, cancel: cancellation.Cancellation) -> context.Context:
     def connect() -> context.Reporter:
         from longtask_runner import reporting  # threads: for those who report
 
-        return reporting.connect(url=env.api_url, token_file=env.token_file, cancel=cancel)
+        return reporting.connect(
+            url=env.api_url, token_file=env.token_file, cancel=cancel, heartbeat=env.heartbeat
+        )
 
     return context.Context(
         name=env.name,
@@ -114,17 +147,17 @@ def _write(path: str, end: ending.Ending) -> ending.Ending:
 def _print_traceback(error: BaseException) -> None:
     import traceback
 
-    # Without the runner's own two frames, `run` and `_call`, the task's code comes first.
+    # Without the frames of the runner and of its event loop the task's own code comes first.
     frames = error.__traceback__
-    for _ in range(2):
-        frames = frames.tb_next if frames is not None else None
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _FRAMES_BEFORE:
+        frames = frames.tb_next
     traceback.print_exception(type(error), error, frames or error.__traceback__)
 
 
 def _summary(env: settings.Settings, end: ending.Ending, *, seconds: float) -> str:
     name = env.type or "no task"
     if end.exit_code == 0:
-        return f"{name} succeeded in {seconds:.3f} s, result of {len(end.output)} bytes"
+        return f"{name} succeeded in {seconds:.3f} s, result of {end.result_size} bytes"
     # The message is the task's own word and may hold its data, but so does its log.
     message = end.output.decode().partition("\n")[0]
     return f"{name} ended with exit code {end.exit_code} in {seconds:.3f} s: {message}".rstrip(": ")

@@ -1,34 +1,44 @@
-"""What the output file gets: the result, or the message of a failure.
-
-This is the one place that knows how large a result may be; storage for larger ones goes here.
-"""
+"""What the output file gets: a result that fits into it, or the message of a failure."""
 
 from __future__ import annotations
 
 from longtask_crds import json_values, runner_contract
 from longtask_runner import errors, wire
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def encode_result(value: object) -> bytes:
-    """Return the result as it is handed over.
+
+def encode_result(value: object) -> Iterator[bytes]:
+    """Yield the result as it is handed over, piece by piece; it is looked at before the first.
 
     Raises:
         InvalidResult: It is no JSON, or Kubernetes would change its numbers.
-        ResultTooLarge: It does not fit in line.
     """
     try:
         flaw = find_flaw(value)
-        data = b"" if flaw else wire.dumps(value)
+        if flaw is None:
+            yield from wire.pieces(value)
     except (RecursionError, TypeError, ValueError) as error:
         flaw = f"the result: {error}"
     if flaw:
         raise errors.InvalidResult(flaw)
-    if len(data) > runner_contract.INLINE_RESULT_LIMIT:
-        raise errors.ResultTooLarge(
-            f"the result has {len(data)} bytes of JSON,"
-            f" the limit is {runner_contract.INLINE_RESULT_LIMIT}"
-        )
+
+
+def begin(pieces: Iterator[bytes]) -> bytes:
+    """Return what the pieces begin with: all of it, if that fits in line, or more than fits."""
+    data = b""
+    for piece in pieces:
+        data += piece
+        if not fits(data):
+            break
     return data
+
+
+def fits(data: bytes) -> bool:
+    """Tell whether a result is small enough for the output file."""
+    return len(data) <= runner_contract.INLINE_RESULT_LIMIT
 
 
 def encode_checkpoint(value: object) -> bytes:
@@ -37,7 +47,8 @@ def encode_checkpoint(value: object) -> bytes:
     Raises:
         ValueError: It is no JSON, or too large.
     """
-    if flaw := find_flaw(value, place="the checkpoint"):
+    depth = runner_contract.CHECKPOINT_DEPTH
+    if flaw := find_flaw(value, place="the checkpoint", depth=depth):
         raise ValueError(flaw)
     data = wire.dumps(value)
     if len(data) > runner_contract.CHECKPOINT_LIMIT:
@@ -48,9 +59,11 @@ def encode_checkpoint(value: object) -> bytes:
     return data
 
 
-def find_flaw(value: object, *, place: str = "the result") -> str | None:
+def find_flaw(
+    value: object, *, place: str = "the result", depth: int = runner_contract.VALUE_DEPTH
+) -> str | None:
     """Return why a value cannot travel as JSON unchanged, with the place; None if it can."""
-    for path, flaw in json_values.flaws(value, depth=runner_contract.VALUE_DEPTH):
+    for path, flaw in json_values.flaws(value, depth=depth):
         steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
         return f"{place}{''.join(steps)}: {flaw}"
     return None

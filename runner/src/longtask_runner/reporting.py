@@ -1,5 +1,9 @@
 """Send the latest progress from a thread of its own, so that the task never waits for the API.
 
+A program that has reported once is taken for stalled when nothing is heard of it any more, though
+it may well be busy with a long step. So the thread gives a sign of life in between. Where the task
+sets a limit to its silence (`heartbeatSeconds`) it does not: a program that hangs is to be found.
+
 The task writes two fields and drops a nudge in a queue; the thread reads the fields when it may
 send again. No lock is held by the task, so an exception from SIGTERM cannot leave one behind.
 """
@@ -38,18 +42,31 @@ class ThreadReporter:
         *,
         cancel: cancellation.Cancellation,
         interval: float = 1.0,
+        heartbeat: float | None = None,
     ) -> None:
+        """Begin to report.
+
+        Args:
+            connect: Returns where reports go; called in the thread.
+            cancel: Is told what the answers say.
+            interval: The least time between two reports, in seconds.
+            heartbeat: The longest silence that the task is allowed; None: it need not speak at all.
+        """
         self._connect = connect
         self._cancel = cancel
         self._interval = interval
+        self._silence = None if heartbeat else float(runner_contract.HEARTBEAT_SECONDS)
+        self._longest_pause = min(_LONGEST_PAUSE, heartbeat / 3) if heartbeat else _LONGEST_PAUSE
         # Written by the task alone.
         self._progress: tuple[int | None, str | None] | None = None
         self._checkpoint: bytes | None = None
         self._closing = False
+        self._final = False
         # Written by the thread alone.
         self._sent_progress: tuple[int | None, str | None] | None = None
         self._sent_checkpoint: bytes | None = None
         self._failures = 0
+        self._owed = False  #: a sign of life
         self._nudged = False
         self._nudges: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="longtask-reports", daemon=True)
@@ -65,8 +82,14 @@ class ThreadReporter:
         self._checkpoint = data
         self._nudge()
 
-    def close(self, seconds: float) -> None:
-        """Send what is unsent without a pause, for so long at most, and end the thread."""
+    def close(self, seconds: float, *, final: bool = False) -> None:
+        """Send what is unsent without a pause, for so long at most, and end the thread.
+
+        Args:
+            seconds: How long that may take.
+            final: Whether it is waited for until it is stored.
+        """
+        self._final = final
         self._closing = True
         self._nudges.put(None)
         self._thread.join(seconds)
@@ -82,23 +105,27 @@ class ThreadReporter:
         port = self._connect()
         next_at = time.monotonic()
         while True:
-            if not self._unsent() and not self._closing:
-                self._nudges.get()
+            if not (self._owed or self._unsent() or self._closing):
+                self._owed = not self._nudged_within(self._silence)
             while not self._closing and (pause := next_at - time.monotonic()) > 0:
-                self._pause(pause)
+                self._nudged_within(pause)
             closing = self._closing
             self._nudged = False
-            if self._unsent():
-                self._send(port)
+            final = closing and self._final
+            # The API may hold what was sent just now: the final one is answered when it is stored.
+            if self._owed or self._unsent() or final:
+                self._send(port, final=final)
             if closing:
                 return
-            next_at = time.monotonic() + min(self._interval * 2**self._failures, _LONGEST_PAUSE)
+            pause = min(self._interval * 2**self._failures, self._longest_pause)
+            next_at = time.monotonic() + pause
 
-    def _pause(self, seconds: float) -> None:
+    def _nudged_within(self, seconds: float | None) -> bool:
         try:
             self._nudges.get(timeout=seconds)
         except queue.Empty:
-            return
+            return False
+        return True
 
     def _unsent(self) -> bool:
         return (
@@ -106,7 +133,7 @@ class ThreadReporter:
             or self._checkpoint is not self._sent_checkpoint
         )
 
-    def _send(self, port: Port) -> None:
+    def _send(self, port: Port, *, final: bool) -> None:
         from longtask_runner import runner_port  # its imports are the thread's business
 
         progress, checkpoint = self._progress, self._checkpoint
@@ -118,10 +145,12 @@ class ThreadReporter:
             fields[_Field.MESSAGE] = message
         if checkpoint is not None and checkpoint is not self._sent_checkpoint:
             fields[_Field.CHECKPOINT] = wire.loads(checkpoint.decode())
+        if final:
+            fields[_Field.FINAL] = True
         try:
             if port.report(fields):
                 self._cancel.request()
-        except runner_port.NotReported as error:
+        except runner_port.NotTaken as error:
             if self._failures == 0:
                 log.line(f"progress was not reported: {error}")
             self._failures = min(self._failures + 1, 10)
@@ -129,10 +158,17 @@ class ThreadReporter:
                 return
         else:
             self._failures = 0
+        self._owed = False
         self._sent_progress, self._sent_checkpoint = progress, checkpoint
 
 
-def connect(*, url: str, token_file: str, cancel: cancellation.Cancellation) -> ThreadReporter:
+def connect(
+    *,
+    url: str,
+    token_file: str,
+    cancel: cancellation.Cancellation,
+    heartbeat: float | None = None,
+) -> ThreadReporter:
     """Return a reporter to the API's runner port."""
 
     def port() -> Port:
@@ -140,4 +176,4 @@ def connect(*, url: str, token_file: str, cancel: cancellation.Cancellation) -> 
 
         return runner_port.RunnerPort(url=url, token_file=token_file)
 
-    return ThreadReporter(port, cancel=cancel)
+    return ThreadReporter(port, cancel=cancel, heartbeat=heartbeat)

@@ -1,28 +1,39 @@
-"""Tell the API of progress: one small HTTP request. Imported by the first report only."""
+"""Talk to the API's port for running tasks: one small HTTP request each time.
+
+Imported by the first report, or by a result that does not fit into the output file.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
+from typing import BinaryIO
 
 from longtask_crds import runner_contract
 
 TIMEOUT_SECONDS = 5.0
+#: Of each step of a large result's way: the API answers when it is stored.
+RESULT_TIMEOUT_SECONDS = 60.0
 #: So long a new pod may be one that nobody has recorded yet; it takes about two seconds.
 UNRECORDED_SECONDS = 10.0
 _ANSWER_LIMIT = 64 * 1024
 
 
-class NotReported(Exception):
-    """The API did not take a report; `again` says whether it might later."""
+class NotTaken(Exception):
+    """The API did not take it; `again` says whether it might later."""
 
     def __init__(self, message: str, *, again: bool) -> None:
         super().__init__(message)
         self.again = again
+
+
+class TooLarge(NotTaken):
+    """The API keeps nothing of this size."""
 
 
 class RunnerPort:
@@ -43,16 +54,11 @@ class RunnerPort:
         """Send one report; return whether the task shall end.
 
         Raises:
-            NotReported: It was not taken.
+            NotTaken: It was not taken.
         """
-        try:
-            status, answer = self._post(json.dumps(fields).encode())
-        except (OSError, http.client.HTTPException) as error:
-            raise NotReported(f"{type(error).__name__}: {error}", again=True) from error
-        if not 200 <= status < 300:
-            raise NotReported(f"HTTP status {status}", again=self._may_pass(status))
-        # Who was known once and is refused is not new: its attempt is over.
-        self._known_at = self._clock()
+        body = json.dumps(fields).encode()
+        path = runner_contract.PROGRESS_PATH
+        answer = self._ask("POST", path, body, size=len(body), timeout=TIMEOUT_SECONDS)
         try:
             taken = json.loads(answer)
         except ValueError:
@@ -60,28 +66,64 @@ class RunnerPort:
         cancel = runner_contract.ProgressField.CANCEL_REQUESTED
         return isinstance(taken, dict) and taken.get(cancel) is True
 
+    def put_result(self, file: BinaryIO, size: int) -> None:
+        """Send the result that the file holds from here on; the whole of it is never in memory.
+
+        Raises:
+            NotTaken: It was not taken.
+        """
+        path = runner_contract.RESULT_PATH
+        self._ask("PUT", path, file, size=size, timeout=RESULT_TIMEOUT_SECONDS)
+
+    def _ask(
+        self, method: str, path: str, body: bytes | BinaryIO, *, size: int, timeout: float
+    ) -> bytes:
+        connection = self._connection(timeout)
+        try:
+            headers = {
+                "Authorization": f"Bearer {self._token()}",
+                "Content-Type": "application/json",
+                "Content-Length": str(size),
+            }
+            # Whoever refuses a large body answers before it has come, and may hang up then.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, self._prefix + path, body=body, headers=headers)
+            response = connection.getresponse()
+            status, answer = response.status, response.read(_ANSWER_LIMIT)
+        except (OSError, http.client.HTTPException) as error:
+            raise NotTaken(f"{type(error).__name__}: {error}", again=True) from error
+        finally:
+            connection.close()
+        if not 200 <= status < 300:
+            kind = TooLarge if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NotTaken
+            said = _detail(answer)
+            raise kind(f"HTTP status {status}{said and ': ' + said}", again=self._may_pass(status))
+        # Who was known once and is refused is not new: its attempt is over.
+        self._known_at = self._clock()
+        return answer
+
     def _may_pass(self, status: int) -> bool:
         if status == http.HTTPStatus.CONFLICT:
             return self._clock() < self._known_at
         return status in (408, 429) or status >= 500
 
-    def _post(self, body: bytes) -> tuple[int, bytes]:
-        # The token rotates, so it is read each time.
+    def _token(self) -> str:
+        # It rotates, so it is read each time.
         with open(self._token_file, encoding="ascii") as file:
-            token = file.read().strip()
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        connection = self._connection()
-        try:
-            path = self._prefix + runner_contract.PROGRESS_PATH
-            connection.request("POST", path, body=body, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read(_ANSWER_LIMIT)
-        finally:
-            connection.close()
+            return file.read().strip()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self._tls:
             return http.client.HTTPSConnection(
-                self._address, timeout=TIMEOUT_SECONDS, context=ssl.create_default_context()
+                self._address, timeout=timeout, context=ssl.create_default_context()
             )
-        return http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
+        return http.client.HTTPConnection(self._address, timeout=timeout)
+
+
+def _detail(answer: bytes) -> str:
+    """Return what a problem (RFC 9457) says in words, or nothing."""
+    with contextlib.suppress(ValueError):
+        problem = json.loads(answer)
+        if isinstance(problem, dict) and isinstance(detail := problem.get("detail"), str):
+            return detail
+    return ""

@@ -25,5 +25,8 @@ class Settings:
         self.input_file = environ.get(_Env.INPUT_FILE) or runner_contract.INPUT_FILE
         self.output_file = environ.get(_Env.OUTPUT_FILE) or runner_contract.OUTPUT_FILE
         self.checkpoint_file = environ.get(_Env.CHECKPOINT_FILE) or runner_contract.CHECKPOINT_FILE
+        heartbeat = environ.get(_Env.HEARTBEAT_SECONDS, "")
+        #: The longest silence before the attempt is ended, in seconds; None: no limit.
+        self.heartbeat = int(heartbeat) if heartbeat.isdecimal() else None
         self.api_url = environ.get(_Env.API_URL, "")
         self.token_file = environ.get(_Env.TOKEN_FILE) or runner_contract.TOKEN_FILE

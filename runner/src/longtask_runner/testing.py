@@ -22,5 +22,5 @@ class MemoryReporter:
         """Remember the checkpoint."""
         self.checkpoints.append(wire.loads(data.decode()))
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float, *, final: bool) -> None:
         """Have nothing left to send."""

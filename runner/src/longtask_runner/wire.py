@@ -9,8 +9,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, NoReturn
+
+#: So many members or items, or characters of a string, are encoded at once.
+_AT_ONCE = 1000
+_CHARACTERS_AT_ONCE = 65_536
 
 
 def loads(text: str) -> object:
@@ -42,6 +46,59 @@ def dumps(value: object) -> bytes:
         return _encode(value).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def pieces(value: object) -> Iterator[bytes]:
+    """Yield what `dumps` would return, piece by piece: as a whole it may not fit into memory.
+
+    Raises:
+        TypeError: It holds something that JSON has not.
+        ValueError: It holds NaN, an infinity, or half a character.
+    """
+    if isinstance(value, dict):
+        yield from _of_dict(value)
+    elif isinstance(value, list | tuple):
+        yield from _of_list(value)
+    elif isinstance(value, str) and len(value) > _CHARACTERS_AT_ONCE:
+        yield b'"'
+        for start in range(0, len(value), _CHARACTERS_AT_ONCE):
+            yield dumps(value[start : start + _CHARACTERS_AT_ONCE])[1:-1]
+        yield b'"'
+    else:
+        yield dumps(value)
+
+
+def _of_dict(members: dict[Any, Any]) -> Iterator[bytes]:
+    if len(members) <= _AT_ONCE and not any(map(_may_be_large, members.values())):
+        yield dumps(members)
+        return
+    before = b"{"
+    for key, member in members.items():
+        yield before + dumps(key) + b":"
+        yield from pieces(member)
+        before = b","
+    yield b"}"
+
+
+def _of_list(items: Sequence[Any]) -> Iterator[bytes]:
+    before = b"["
+    for start in range(0, len(items), _AT_ONCE):
+        some = items[start : start + _AT_ONCE]
+        if not any(map(_may_be_large, some)):
+            yield before + dumps(some)[1:-1]
+            before = b","
+            continue
+        for item in some:
+            yield before
+            yield from pieces(item)
+            before = b","
+    yield b"]" if items else b"[]"
+
+
+def _may_be_large(value: object) -> bool:
+    return isinstance(value, dict | list | tuple) or (
+        isinstance(value, str) and len(value) > _CHARACTERS_AT_ONCE
+    )
 
 
 class _Reading:

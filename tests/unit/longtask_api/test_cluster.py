@@ -37,20 +37,22 @@ async def test_a_namespace_that_is_missing_is_no_404(cluster: Cluster) -> None:
 async def test_writes_are_bound_to_what_was_looked_at(
     cluster: Cluster, kubernetes: MemoryKubernetes
 ) -> None:
-    put_task(kubernetes)
+    put_task(kubernetes, status={"phase": "Pending", "attempt": 1})
     before = kubernetes.stored(names.LONGTASKS, "a")
     with pytest.raises(errors.Conflict):
         await cluster.patch(kinds.TASKS, key("a"), {"spec": {"cancel": True}}, uid="another")
     with pytest.raises(errors.Rejected):
-        await cluster.write_progress(key("a"), {"percent": 1}, uid="another")
+        await cluster.write_progress(key("a"), {"percent": 1}, uid="another", attempt=1)
+    uid = before["metadata"]["uid"]
+    with pytest.raises(errors.Rejected):
+        await cluster.write_progress(key("a"), {"percent": 1}, uid=uid, attempt=2)
     with pytest.raises(errors.Conflict):
         await cluster.delete(kinds.TASKS, key("a"), uid="another")
     assert kubernetes.stored(names.LONGTASKS, "a") == before
 
-    uid = before["metadata"]["uid"]
     patched = await cluster.patch(kinds.TASKS, key("a"), {"spec": {"cancel": True}}, uid=uid)
     assert patched.spec.cancel
-    written = await cluster.write_progress(key("a"), {"percent": 1}, uid=uid)
+    written = await cluster.write_progress(key("a"), {"percent": 1}, uid=uid, attempt=1)
     assert (written.status.phase, written.status.progress.percent) == ("Pending", 1)
     assert await cluster.delete(kinds.TASKS, key("a"), uid=uid)
 

@@ -27,6 +27,9 @@ def recorded(pod: str, *, job: str = "a-job", uid: str | None = None) -> dict[st
     return {"attempt": 1, "attempts": [attempt]}
 
 
+DEEP: Any = 1
+for _ in range(51):
+    DEEP = [DEEP]
 FAILED = RUNNING | {"phase": "Failed", "conditions": [FINISHED.to_json()]}
 
 
@@ -100,6 +103,16 @@ async def test_a_report_hears_of_the_cancellation(
 ) -> None:
     await client.post("/api/v1/tasks/a:cancel")
     assert (await report(runner)).json() == {"cancelRequested": True}
+
+
+async def test_a_checkpoint_reaches_the_status_and_the_last_report_is_answered_then(
+    runner: httpx.AsyncClient, kubernetes: MemoryKubernetes, running: None
+) -> None:
+    checkpoint = {"at": [1, None]}
+    answer = await report(runner, percent=40, checkpoint=checkpoint, final=True)
+    assert (answer.status_code, answer.json()) == (200, {"cancelRequested": False})
+    status = kubernetes.stored(names.LONGTASKS, "a")["status"]
+    assert status["progress"]["checkpoint"] == checkpoint
 
 
 @pytest.mark.parametrize(
@@ -258,8 +271,11 @@ async def test_a_new_pod_goes_on_reporting_once_it_is_recorded(
         pytest.param({"percent": "half"}, 422, "/percent", id="no-number"),
         pytest.param({"message": "a" * 1025}, 422, "/message", id="a-long-message"),
         pytest.param({"typo": 1}, 422, "/typo", id="an-unknown-field"),
-        pytest.param({"checkpoint": {"at": 1}}, 422, "/checkpoint", id="not-kept-yet"),
-        pytest.param({"checkpoint": "a" * 16_384}, 413, None, id="never-kept"),
+        pytest.param({"final": "perhaps"}, 422, "/final", id="neither-final-nor-not"),
+        pytest.param({"checkpoint": {"n": 2**64}}, 422, "/checkpoint/n", id="a-large-integer"),
+        pytest.param({"checkpoint": DEEP}, 422, "/checkpoint" + "/0" * 51, id="a-deep-checkpoint"),
+        pytest.param({"checkpoint": "a" * 16_383}, 413, None, id="a-large-checkpoint"),
+        pytest.param({"checkpoint": "a" * 16_382}, 200, None, id="just-not-too-large"),
         pytest.param({"percent": None, "checkpoint": None}, 200, None, id="nothing-said"),
     ],
 )

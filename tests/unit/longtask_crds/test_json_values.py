@@ -76,3 +76,23 @@ def test_compact_json_has_no_space_and_its_size_is_counted_in_bytes() -> None:
     assert json_values.compact(value) == '{"ü":[1,{"b":null}]}'
     assert json_values.size(value) == len('{"ü":[1,{"b":null}]}'.encode())
     assert json.loads(json_values.compact(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param({"a": [1, None]}, {"a": [1, None]}, True, id="equal"),
+        pytest.param({"a": 1, "b": 2}, {"b": 2, "a": 1}, True, id="in-any-order"),
+        pytest.param(1, 1.0, True, id="one-number"),
+        pytest.param([1], [True], False, id="true-is-no-number"),
+        pytest.param(False, 0, False, id="nor-is-false"),
+        pytest.param({"a": None}, {}, False, id="null-is-not-absent"),
+        pytest.param([1], [1, 2], False, id="a-longer-list"),
+        pytest.param({}, [], False, id="an-object-is-no-list"),
+        pytest.param("1", 1, False, id="text-is-no-number"),
+        pytest.param(True, True, True, id="true"),
+    ],
+)
+def test_values_are_compared_as_json(one: object, other: object, same: bool) -> None:
+    assert json_values.same(one, other) is same
+    assert json_values.same(other, one) is same

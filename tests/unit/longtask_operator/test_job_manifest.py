@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import pod_security
 import spec_corpus
 from longtask_crds import effective, names, runner_contract, v1alpha1
-from longtask_crds.testing import TASK_UID, a_task, a_type
+from longtask_crds.testing import TASK_UID, a_task, a_type, with_status
 from longtask_operator.rules import job_manifest
 from longtask_operator.testing import INSTALLATION, SURROUNDINGS
 
@@ -106,6 +106,37 @@ def test_the_input_arrives_byte_for_byte(value: Any) -> None:
         "input.json": "metadata.annotations['longtask.dev/input']",
         "checkpoint.json": "metadata.annotations['longtask.dev/checkpoint']",
     }
+
+
+def checkpoint_of(job: dict[str, Any]) -> str:
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    return annotations[runner_contract.CHECKPOINT_ANNOTATION]
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        pytest.param(None, "", id="nothing-was-said"),
+        pytest.param({"percent": 5}, "", id="nothing-was-kept"),
+        pytest.param({"checkpoint": {"n": [None, "ü"]}}, '{"n":[null,"ü"]}', id="as-it-was-kept"),
+        pytest.param({"checkpoint": 0}, "0", id="nought-is-something"),
+    ],
+)
+def test_the_next_attempt_gets_what_the_one_before_kept(progress: Any, text: str) -> None:
+    said = progress and v1alpha1.Progress.model_validate(progress)
+    assert checkpoint_of(build(with_status(a_task(), progress=said), attempt=2)) == text
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "told"),
+    [
+        pytest.param(None, "", id="no-limit"),
+        pytest.param({"heartbeatSeconds": 30}, "30", id="the-tasks-own"),
+    ],
+)
+def test_the_program_is_told_how_long_it_may_be_silent(timeouts: Any, told: str) -> None:
+    job = build(a_task(type="sleep", timeouts=timeouts))
+    assert environment(job)["LONGTASK_HEARTBEAT_SECONDS"] == told
 
 
 def test_a_secret_is_named_and_never_copied() -> None:

@@ -1,5 +1,6 @@
 """A pod without a cluster: files, environment, and an API on the loopback interface."""
 
+import hashlib
 import http.server
 import json
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
+RESULT_LIMIT = 8 * 1024 * 1024
 
 
 class FakeApi:
@@ -28,10 +30,23 @@ class FakeApi:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 api.requests.put((self.path, dict(self.headers), json.loads(body)))
+                self.answer(200, b'{"cancelRequested": false}')
+
+            def do_PUT(self) -> None:
+                size = int(self.headers["Content-Length"])
+                if size > RESULT_LIMIT:
+                    # It hangs up while the rest is still to come, as servers do.
+                    return self.answer(413, b'{"detail": "A result may have less."}')
+                body = self.rfile.read(size)
+                api.requests.put((self.path, dict(self.headers), body))
+                digest = hashlib.sha256(body).hexdigest()
+                self.answer(200, json.dumps({"size": size, "sha256": digest}).encode())
+
+            def answer(self, usual: int, text: bytes) -> None:
                 try:
                     status, answer = api.answers.get_nowait()
                 except queue.Empty:
-                    status, answer = 200, b'{"cancelRequested": false}'
+                    status, answer = usual, text
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

@@ -1,6 +1,7 @@
 """What can be a task."""
 
 import functools
+import re
 
 import pytest
 
@@ -32,18 +33,36 @@ def generator():
 async def coroutine() -> None: ...
 
 
+async def async_generator():
+    yield 1
+
+
+class Callable:
+    def __call__(self) -> None: ...
+
+
 @pytest.mark.parametrize(
-    "unfit",
+    ("unfit", "words"),
     [
-        pytest.param(variadic, id="variadic"),
-        pytest.param(keywords, id="keywords"),
-        pytest.param(positional, id="positional-only"),
-        pytest.param(generator, id="generator"),
-        pytest.param(coroutine, id="coroutine"),
-        pytest.param(functools.partial(int), id="partial"),
-        pytest.param(int, id="class"),
+        pytest.param(variadic, r"\*args or \*\*kwargs", id="variadic"),
+        pytest.param(keywords, r"\*args or \*\*kwargs", id="keywords"),
+        pytest.param(positional, "positional-only", id="positional-only"),
+        pytest.param(generator, "is a generator", id="generator"),
+        pytest.param(async_generator, "is a generator", id="async-generator"),
+        pytest.param(functools.partial(int), "of the type partial", id="partial"),
+        pytest.param(Callable(), "of the type Callable", id="an-object"),
     ],
 )
-def test_what_has_no_named_parameters_or_no_plain_end_is_no_task(unfit) -> None:
-    with pytest.raises(TypeError, match="plain function"):
-        task(unfit)
+def test_what_cannot_be_a_task_is_marked_and_says_why(unfit, words: str) -> None:
+    assert decorator.mark_of(task(unfit)) == ""
+    assert re.search(words, decorator.flaw_of(unfit))
+
+
+@pytest.mark.parametrize("fit", [coroutine, lambda: None])
+def test_a_function_has_no_flaw(fit) -> None:
+    assert decorator.flaw_of(task(fit)) is None
+
+
+def test_what_cannot_be_marked_is_told_at_once() -> None:
+    with pytest.raises(TypeError, match="stands on a function, not on a type"):
+        task(int)

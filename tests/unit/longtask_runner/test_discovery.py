@@ -21,6 +21,14 @@ class Inside:
     def deep(): return "deep"
 
 def undecorated(): pass
+
+@task
+def generator():
+    yield 1
+
+@task
+async def async_generator():
+    yield 1
 """
 
 
@@ -34,6 +42,8 @@ def path(pod, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             "extra": "probe_module:hello [extra]",
             "misnamed": "probe_module:named",
             "undecorated": "probe_module:undecorated",
+            "generator": "probe_module:generator",
+            "async-generator": "probe_module:async_generator",
             "no-attribute": "probe_module:nothing",
             "no-module": "probe_nowhere:hello",
             "broken": "probe_broken:hello",
@@ -64,6 +74,8 @@ def test_a_task_is_loaded_by_its_name(path: list[str], name: str, result: str) -
     [
         pytest.param("misnamed", "is @task\\('other'\\), not 'misnamed'", id="another-name"),
         pytest.param("undecorated", "no function with @task", id="no-decorator"),
+        pytest.param("generator", "'probe_module:generator' is a generator", id="a-generator"),
+        pytest.param("async-generator", "is a generator", id="an-async-generator"),
         pytest.param("no-attribute", "AttributeError", id="no-such-attribute"),
         pytest.param("no-module", "ModuleNotFoundError", id="no-such-module"),
         pytest.param("broken", "RuntimeError: at import", id="a-module-that-fails"),
@@ -77,7 +89,7 @@ def test_a_broken_task_says_why(path: list[str], name: str, words: str) -> None:
 def test_an_unknown_task_lists_the_known_ones(path: list[str]) -> None:
     with pytest.raises(errors.TaskNotFound) as caught:
         discovery.load("nope", path)
-    assert "'nope'; it has: broken, deep, " in str(caught.value)
+    assert "'nope'; it has: async-generator, broken, deep, " in str(caught.value)
     with pytest.raises(errors.TaskNotFound, match="it has: none"):
         discovery.load("nope", [])
 

@@ -1,5 +1,7 @@
 """How an attempt ends: exit code and output."""
 
+import json
+
 import pytest
 
 from longtask_crds import runner_contract
@@ -18,6 +20,9 @@ class Custom(Exception):
         pytest.param(MemoryError(), 1, b"MemoryError: ", id="out-of-memory"),
         pytest.param(errors.Permanent("x"), 70, b"PermanentFailure: x", id="permanent"),
         pytest.param(errors.TryAgain("x"), 75, b"TryAgain: x", id="try-again"),
+        pytest.param(
+            errors.ResultNotDelivered("x"), 75, b"ResultNotDelivered: x", id="not-delivered"
+        ),
         pytest.param(errors.InvalidInput("n: x"), 65, b"InvalidInput: n: x", id="invalid-input"),
         pytest.param(errors.ResultTooLarge("x"), 73, b"ResultTooLarge: x", id="too-large"),
         pytest.param(errors.InvalidResult("x"), 76, b"InvalidResult: x", id="invalid-result"),
@@ -41,12 +46,41 @@ def test_what_a_task_raises_decides(error: BaseException, code: int, output: byt
 
 
 def test_a_value_is_success() -> None:
-    end = ending.of_result({"a": 1})
+    end = ending.of_result({"a": 1}, lambda _: pytest.fail("delivered"))
     assert (end.exit_code, end.output, end.cancelled) == (0, b'{"a":1}', False)
+    assert end.result_size == 7
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("a" * 4094, id="a-byte-too-many"),
+        pytest.param([{"n": n} for n in range(5000)], id="many-pieces"),
+    ],
+)
+def test_what_does_not_fit_in_line_is_delivered_and_the_output_is_empty(value: object) -> None:
+    delivered: list[bytes] = []
+
+    def deliver(pieces) -> int:
+        delivered.extend(pieces)
+        return 12_345
+
+    end = ending.of_result(value, deliver)
+    assert (end.exit_code, end.output, end.result_size) == (0, b"", 12_345)
+    assert json.loads(b"".join(delivered)) == value
+
+
+def test_a_result_that_is_not_delivered_is_no_success() -> None:
+    def deliver(_) -> int:
+        raise errors.ResultNotDelivered("away")
+
+    with pytest.raises(errors.ResultNotDelivered):
+        ending.of_result("a" * 5000, deliver)
 
 
 def test_each_error_class_has_the_contracts_exit_code() -> None:
-    classes = [errors.TryAgain, errors.Permanent, *errors.Permanent.__subclasses__()]
+    bases = [errors.TryAgain, errors.Permanent]
+    classes = bases + [one for base in bases for one in base.__subclasses__()]
     reasons = {one.reason for one in classes}
     assert reasons | {"Cancelled"} == set(runner_contract.EXIT_CODES)
     for one in classes:

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import tomllib
@@ -64,6 +66,28 @@ def test_the_shell_script_ends_on_sigterm(pod) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
     assert pod.output.read_text() == "Cancelled: SIGTERM was received\n"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.parametrize(
+    ("command", "path", "body"),
+    [
+        pytest.param(0, "/runner/v1/result", b'{"a": 1}', id="a-large-result"),
+        pytest.param(
+            1, "/runner/v1/progress", {"percent": 40, "checkpoint": {"next": 41}}, id="progress"
+        ),
+    ],
+)
+def test_the_commands_of_the_contract_do_what_they_say(pod, api, command, path, body) -> None:
+    text = (EXAMPLES.parent / "docs/container-contract.md").read_text()
+    script = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[command]
+    (pod.folder / "result.json").write_text('{"a": 1}')
+    env = pod.env | {"LONGTASK_API_URL": api.url}
+    subprocess.run(["sh", "-euc", script], env=env, cwd=pod.folder, check=True, timeout=60)
+    asked, headers, sent = api.requests.get(timeout=20)
+    assert (asked, sent) == (path, body)
+    assert headers["Authorization"] == "Bearer a-token"
+    assert headers["Content-Type"] == "application/json"
 
 
 def test_the_python_task_runs_by_its_entry_point(pod) -> None:

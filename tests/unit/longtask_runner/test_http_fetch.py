@@ -145,7 +145,8 @@ def test_the_request_carries_nothing_of_the_pod(serve, monkeypatch: pytest.Monke
         pytest.param(b"HTTP/1.0 200 OK\r\n\r\n" + b"a" * 5000, id="without-its-length"),
     ],
 )
-def test_a_body_above_the_limit_fails_and_says_so(serve, answer: bytes) -> None:
+def test_a_body_above_the_limit_fails_and_says_so(serve, answer: bytes, monkeypatch) -> None:
+    monkeypatch.setattr(http_fetch, "BODY_LIMIT", 4095)
     server = serve(answer)
     with pytest.raises(errors.ResultTooLarge, match="more than 4095 bytes"):
         http_fetch.fetch(server.url, guard=server.guard)

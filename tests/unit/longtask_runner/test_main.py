@@ -61,6 +61,33 @@ def obey(ctx: Context) -> None:
     return {"cancelled": ctx.cancel_requested}
 
 @task
+async def sweep(ctx: Context) -> dict[str, object]:
+    import asyncio
+    ctx.progress(10, 100, "waiting")
+    print("ready")
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.01)
+        ctx.checkpoint({"at": 10})
+        print("cleaned up")
+        raise
+
+@task
+async def later() -> list[int]:
+    return [1]
+
+@task
+async def fail_later():
+    import asyncio
+    await asyncio.sleep(0)
+    raise ValueError("bad")
+
+@task
+def generator():
+    yield 1
+
+@task
 def leftover() -> int:
     """Leaves a thread that never ends."""
     threading.Thread(target=threading.Event().wait).start()
@@ -70,6 +97,11 @@ def leftover() -> int:
 def report(ctx: Context) -> int:
     ctx.progress(1, 2)
     return 25
+
+@task
+def report_and_fail(ctx: Context):
+    ctx.progress(1, 2)
+    raise TryAgain("later")
 
 @task
 def forks() -> list[int]:
@@ -95,7 +127,8 @@ def forks_late() -> int:
 '''
 NAMES = [
     "greet", "fail", "permanent", "again", "leave", "huge", "resume", "linger", "obey", "forks",
-    "report", "leftover", "forks_late",
+    "report", "leftover", "forks_late", "sweep", "later", "report_and_fail", "fail_later",
+    "generator",
 ]  # fmt: skip
 
 
@@ -141,8 +174,19 @@ def probe(pod):
             "fibonacci",
             {"n": 100_000},
             73,
-            "ResultTooLarge: the result has 20922 bytes of JSON, the limit is 4095",
-            id="a-large-result-fails-and-says-so",
+            "ResultTooLarge: the result has 20922 bytes of JSON; without an API to keep it,"
+            " the limit is 4095",
+            id="a-large-result-without-an-api",
+        ),
+        pytest.param("later", {}, 0, "[1]", id="an-async-task"),
+        pytest.param("fail_later", {}, 1, "ValueError: bad", id="an-async-task-that-fails"),
+        pytest.param(
+            "generator",
+            {},
+            78,
+            "TaskNotLoadable: 'probe_module:generator' is a generator: a task returns its result"
+            " once; what it yields on its way is lost",
+            id="a-generator-alone-is-not-loadable",
         ),
         pytest.param("sleep", {"seconds": 0}, 0, '{"seconds":0}', id="sleep-not-at-all"),
         pytest.param(
@@ -187,6 +231,32 @@ def test_the_log_shows_the_tasks_own_frames_first(probe) -> None:
     assert "longtask: fail ended with exit code 1" in done.stderr.splitlines()[-1]
 
 
+def test_so_it_does_of_an_async_task(probe) -> None:
+    done = probe.run("fail_later")
+    assert "probe_module.py" in done.stderr.splitlines()[2]
+    assert "longtask_runner/" not in done.stderr
+    assert "asyncio/" not in done.stderr
+
+
+def test_a_large_result_goes_to_the_api_and_the_output_stays_empty(probe, api) -> None:
+    probe.input.write_text('{"n": 100000}')
+    done = probe.run("fibonacci", LONGTASK_API_URL=api.url)
+    assert (done.returncode, probe.output.read_text()) == (0, ""), done.stderr
+    path, _, body = api.requests.get(timeout=20)
+    assert path == "/runner/v1/result"
+    assert json.loads(body)["value"].startswith("2597406934")
+    assert "succeeded in" in done.stderr
+    assert "result of 20922 bytes" in done.stderr
+
+
+def test_a_large_result_that_is_refused_fails_the_attempt(probe, api) -> None:
+    probe.input.write_text('{"n": 100000}')
+    api.answers.put((413, b'{"detail": "A result may have 10000 bytes."}'))
+    done = probe.run("fibonacci", LONGTASK_API_URL=api.url)
+    words = "the result has 20922 bytes: HTTP status 413: A result may have 10000 bytes."
+    assert (done.returncode, probe.output.read_text()) == (73, f"ResultTooLarge: {words}")
+
+
 def test_the_checkpoint_of_an_earlier_attempt_is_there(probe) -> None:
     probe.checkpoint.write_text('{"next": 7}')
     assert probe.run("resume").returncode == 0
@@ -211,6 +281,36 @@ def test_sigterm_ends_the_task_with_143_and_its_last_words(probe, api, leave_thr
     assert out == "cleaned up\n"
     assert probe.output.read_text() == "Cancelled: SIGTERM was received"
     assert api.next_body()["checkpoint"] == {"at": 10}
+
+
+def test_sigterm_cancels_an_async_task_which_cleans_up(probe, api) -> None:
+    process = probe.start("sweep", LONGTASK_API_URL=api.url)
+    assert process.stdout.readline() == "ready\n"
+    assert api.next_body() == {"percent": 10, "message": "waiting"}
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "cleaned up\n"), err
+    assert probe.output.read_text() == "Cancelled: the task was told to end"
+    assert api.next_body()["checkpoint"] == {"at": 10}
+
+
+@pytest.mark.parametrize(
+    ("task", "final"),
+    [
+        pytest.param("report", None, id="of-a-success-nobody-needs-it"),
+        pytest.param("report_and_fail", True, id="of-a-failure-it-is-waited-for"),
+    ],
+)
+def test_the_last_report_reaches_the_api_before_the_end(probe, api, task, final) -> None:
+    probe.run(task, LONGTASK_API_URL=api.url)
+    bodies = [api.requests.get(timeout=20)[2] for _ in range(api.requests.qsize())]
+    assert (bodies[-1]["percent"], bodies[-1].get("final")) == (50, final)
+
+
+def test_an_async_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:
+    api.answers.put((200, b'{"cancelRequested": true}'))
+    done = probe.run("sweep", LONGTASK_API_URL=api.url)
+    assert (done.returncode, done.stdout) == (143, "ready\ncleaned up\n"), done.stderr
 
 
 def test_sigterm_ends_what_a_finished_task_left_with_its_outcome(probe) -> None:

@@ -1,6 +1,7 @@
 """What the output file gets."""
 
 import datetime
+import json
 import pathlib
 
 import pytest
@@ -21,7 +22,9 @@ from longtask_runner import errors, outputs
     ],
 )
 def test_a_result_is_compact_json(value: object, data: bytes) -> None:
-    assert outputs.encode_result(value) == data
+    begun = outputs.begin(outputs.encode_result(value))
+    assert begun == data
+    assert outputs.fits(begun)
 
 
 @pytest.mark.parametrize(
@@ -42,19 +45,21 @@ def test_a_result_is_compact_json(value: object, data: bytes) -> None:
 )
 def test_what_json_cannot_carry_is_refused_with_its_place(value: object, words: str) -> None:
     with pytest.raises(errors.InvalidResult, match=words):
-        outputs.encode_result(value)
+        next(outputs.encode_result(value))
 
 
 def test_a_result_inside_itself_is_refused() -> None:
     value: list[object] = []
     value.append(value)
     with pytest.raises(errors.InvalidResult, match="nested too deeply"):
-        outputs.encode_result(value)
+        next(outputs.encode_result(value))
 
 
-def test_a_result_above_the_limit_is_refused_with_size_and_limit() -> None:
-    with pytest.raises(errors.ResultTooLarge, match="4096 bytes of JSON, the limit is 4095"):
-        outputs.encode_result("a" * 4094)
+def test_of_a_large_result_no_more_is_encoded_than_shows_that_it_is_large() -> None:
+    pieces = outputs.encode_result([{"n": n} for n in range(20_000)])
+    begun = outputs.begin(pieces)
+    assert not outputs.fits(begun)
+    assert len(begun) < 5000
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,8 @@ def test_a_checkpoint_has_a_limit_of_its_own() -> None:
     assert len(outputs.encode_checkpoint("a" * 16_382)) == 16 * 1024
     with pytest.raises(ValueError, match="16385 bytes of JSON, the limit is 16384"):
         outputs.encode_checkpoint("a" * 16_383)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        outputs.encode_checkpoint(json.loads("[" * 60 + "]" * 60))
     with pytest.raises(ValueError, match=r"the checkpoint\[0\]: not a finite number"):
         outputs.encode_checkpoint([float("nan")])
 

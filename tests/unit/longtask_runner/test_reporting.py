@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from longtask_crds import runner_contract
 from longtask_runner import cancellation, reporting, runner_port
 
 HOURS = 10_000.0
@@ -25,7 +26,7 @@ class Port:
         assert self.permits.acquire(timeout=20)
         self.bodies.append(dict(fields))
         if self.failures:
-            raise runner_port.NotReported("away", again=self.failures.pop(0))
+            raise runner_port.NotTaken("away", again=self.failures.pop(0))
         return self.cancel
 
     def wait(self) -> None:
@@ -81,6 +82,94 @@ def test_nothing_new_is_not_sent_again_but_the_same_again_is_a_heartbeat() -> No
     reporter.close(20)
     reporter.close(20)
     assert port.bodies == [{"percent": 5}, {"percent": 5}]
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [pytest.param([], id="taken"), pytest.param([False, True], id="tried-again-when-it-failed")],
+)
+def test_a_program_that_has_reported_gives_signs_of_life(monkeypatch, failures: list[bool]) -> None:
+    monkeypatch.setattr(runner_contract, "HEARTBEAT_SECONDS", 0.01)
+    port = Port(failures=failures)
+    reporter = reporter_to(port, interval=0)
+    reporter.progress(5, "busy")
+    for _ in range(4):
+        port.wait()
+    reporter.close(20)
+    assert port.bodies[:4] == [{"percent": 5, "message": "busy"}] * 4
+
+
+def test_a_failed_sign_of_life_is_not_put_off_to_the_next_one(monkeypatch) -> None:
+    monkeypatch.setattr(runner_contract, "HEARTBEAT_SECONDS", 0.01)
+    port = Port(permits=0, failures=[True, True])
+    reporter = reporter_to(port, interval=0)
+    port.wait()
+    reporter._silence = HOURS
+    port.permits.release(10)
+    for _ in range(2):
+        port.wait()
+    reporter.close(20)
+    assert port.bodies == [{}] * 3
+
+
+def test_of_a_task_that_must_speak_itself_nobody_gives_signs_of_life(monkeypatch) -> None:
+    monkeypatch.setattr(runner_contract, "HEARTBEAT_SECONDS", 0.01)
+    waits: list[float | None] = []
+    port = Port()
+    reporter = reporting.ThreadReporter(
+        lambda: port, cancel=cancellation.Cancellation(), interval=0, heartbeat=30
+    )
+    nudged_within = reporter._nudged_within
+
+    def noting(seconds: float | None) -> bool:
+        waits.append(seconds)
+        return nudged_within(seconds)
+
+    reporter._nudged_within = noting
+    reporter.progress(5, None)
+    port.wait()
+    reporter.progress(6, None)
+    port.wait()
+    reporter.close(20)
+    assert set(waits) <= {None}
+    assert port.bodies == [{"percent": 5}, {"percent": 6}]
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "longest"),
+    [
+        pytest.param(None, 30, id="half-a-minute"),
+        pytest.param(600, 30, id="however-long-its-silence-may-be"),
+        pytest.param(15, 5, id="a-third-of-a-short-one"),
+    ],
+)
+def test_an_api_that_is_back_hears_of_the_task_in_time(heartbeat, longest: float) -> None:
+    reporter = reporting.ThreadReporter(
+        Port, cancel=cancellation.Cancellation(), heartbeat=heartbeat
+    )
+    reporter.close(20)
+    assert reporter._longest_pause == longest
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        pytest.param([{"percent": 9, "final": True}], id="with-what-is-unsent"),
+        pytest.param([{"percent": 9}, {"percent": 9, "final": True}], id="or-with-nothing-new"),
+    ],
+)
+def test_the_final_report_says_so(news: list[dict]) -> None:
+    port = Port()
+    reporter = reporter_to(port, interval=HOURS)
+    reporter.progress(1, None)
+    port.wait()
+    if len(news) > 1:
+        reporter = reporter_to(port, interval=0)
+    reporter.progress(9, None)
+    if len(news) > 1:
+        port.wait()
+    reporter.close(20, final=True)
+    assert port.bodies[1:] == news
 
 
 def test_a_checkpoint_goes_once_progress_is_repeated() -> None:
@@ -169,7 +258,7 @@ def test_the_token_is_read_again_for_each_report(api, pod) -> None:
 )
 def test_a_status_says_whether_to_repeat(api, pod, status: int, again: bool) -> None:
     api.answers.put((status, b""))
-    with pytest.raises(runner_port.NotReported) as caught:
+    with pytest.raises(runner_port.NotTaken) as caught:
         runner_port.RunnerPort(url=api.url, token_file=str(pod.token)).report({})
     assert caught.value.again is again
 
@@ -189,11 +278,11 @@ def test_a_conflict_passes_while_the_pod_is_new(
     port = runner_port.RunnerPort(url=api.url, token_file=str(pod.token), clock=lambda: now)
     for status in before:
         api.answers.put((status, b""))
-        with contextlib.suppress(runner_port.NotReported):
+        with contextlib.suppress(runner_port.NotTaken):
             port.report({})
     now = seconds
     api.answers.put((409, b""))
-    with pytest.raises(runner_port.NotReported) as caught:
+    with pytest.raises(runner_port.NotTaken) as caught:
         port.report({})
     assert caught.value.again is again
 
@@ -233,8 +322,8 @@ def test_a_strange_answer_cancels_nothing(api, pod, answer: bytes) -> None:
 
 
 def test_no_token_and_no_server_are_failures_to_repeat(api, pod) -> None:
-    with pytest.raises(runner_port.NotReported, match="FileNotFoundError"):
+    with pytest.raises(runner_port.NotTaken, match="FileNotFoundError"):
         runner_port.RunnerPort(url=api.url, token_file="/nowhere").report({})
-    with pytest.raises(runner_port.NotReported, match="ConnectionRefusedError") as caught:
+    with pytest.raises(runner_port.NotTaken, match="ConnectionRefusedError") as caught:
         runner_port.RunnerPort(url="http://127.0.0.1:1", token_file=str(pod.token)).report({})
     assert caught.value.again

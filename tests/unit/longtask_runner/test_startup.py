@@ -52,6 +52,15 @@ def test_of_the_contract_only_what_imports_nothing_is_loaded(pod) -> None:
     assert ours == {"longtask_crds", "longtask_crds.json_values", "longtask_crds.runner_contract"}
 
 
+def test_an_event_loop_is_loaded_for_an_async_task_alone(pod) -> None:
+    source = "from longtask_runner import task\n@task\nasync def work(): pass\n"
+    plain = source.replace("async ", "") + "async def other(): pass\n"
+    names = {"work": "with_loop:work", "plain": "without:work"}
+    pod.install("probe", names, with_loop=source, without=plain)
+    assert "asyncio" in modules_after(pod, "work", "{}")
+    assert modules_after(pod, "plain", "{}") & SLOW == set()
+
+
 def test_no_other_tasks_module_is_loaded(pod) -> None:
     loaded = modules_after(pod, "fibonacci", '{"n": 1}')
     tasks = {name for name in loaded if name.startswith("longtask_runner.tasks.")}

@@ -67,3 +67,33 @@ def test_an_interpreter_without_accelerator_does_the_same(
     assert wire.loads(fast.decode()) == json.loads(fast)
     with pytest.raises(ValueError, match="NaN is no JSON"):
         wire.loads("NaN")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(pytest.param(value, id=repr(value)) for value in VALUES),
+        pytest.param([], id="an-empty-list"),
+        pytest.param({}, id="an-empty-object"),
+        pytest.param(list(range(2500)), id="many-numbers"),
+        pytest.param([0] * 1000 + [[]] + [{}] * 1000, id="lists-among-many-numbers"),
+        pytest.param({str(n): n for n in range(2500)}, id="many-members"),
+        pytest.param({"a": [1, {"b": [None, []]}], "c": ()}, id="nested"),
+        pytest.param('\u00fc"\n\U0001f600' * 50_000, id="a-long-string"),
+        pytest.param(["a" * 70_000, "b"], id="a-long-string-among-others"),
+    ],
+)
+def test_the_pieces_are_the_whole(value: object) -> None:
+    assert b"".join(wire.pieces(value)) == wire.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(list(range(100_000)), id="numbers"),
+        pytest.param({"a": {str(n): "x" * 20 for n in range(20_000)}}, id="members"),
+        pytest.param("x" * 1_000_000, id="one-string"),
+    ],
+)
+def test_no_piece_is_large(value: object) -> None:
+    assert max(map(len, wire.pieces(value))) < 70_000

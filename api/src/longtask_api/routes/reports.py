@@ -20,6 +20,14 @@ class Report(BaseModel):
     percent: v1alpha1.Percent | None = None
     message: Annotated[str, StringConstraints(max_length=names.MESSAGE_MAX)] | None = None
     checkpoint: Any = None
+    final: bool = False
+
+    def said(self) -> dict[str, Any]:
+        """Return what it says of the task; a checkpoint that is null forgets the one there was."""
+        said = self.model_dump(include={"percent", "message"}, exclude_none=True)
+        if "checkpoint" in self.model_fields_set:
+            said["checkpoint"] = self.checkpoint
+        return said
 
 
 class Answer(BaseModel):
@@ -34,8 +42,11 @@ class Answer(BaseModel):
 async def take_progress(
     task: ReportingTaskDep, document: JsonBodyDep, progress: ProgressDep
 ) -> Answer:
-    """Take a report, which is the heartbeat too."""
-    progress.report(task, parse_report(document))
+    """Take a report, which is the heartbeat too; the final one is answered when it is stored."""
+    report = parse_report(document)
+    progress.report(task, report.said())
+    if report.final:
+        await progress.settle(task)
     return Answer(cancel_requested=bool(task.spec.cancel))
 
 
@@ -47,22 +58,21 @@ async def take_result(_: ReportingTaskDep) -> None:
     )
 
 
-def parse_report(document: Any) -> dict[str, Any]:
-    """Return the given ones of percent and message.
+def parse_report(document: Any) -> Report:
+    """Return the report.
 
     Raises:
-        Invalid: A field is wrong, or a checkpoint is given: it would be lost.
-        TooLarge: The checkpoint is above what will ever be kept.
+        Invalid: A field is wrong, or the checkpoint is nested too deeply.
+        TooLarge: The checkpoint is above what is kept.
     """
     try:
         report = Report.model_validate(document)
     except ValidationError as error:
         raise errors.Invalid(errors=errors.findings(error)) from error
-    if report.checkpoint is not None:
-        if json_values.size(report.checkpoint) > runner_contract.CHECKPOINT_LIMIT:
-            raise errors.TooLarge(
-                f"A checkpoint may have {runner_contract.CHECKPOINT_LIMIT} bytes."
-            )
-        wrong = errors.finding("/checkpoint", "checkpoints are not kept yet")
-        raise errors.Invalid(errors=[wrong])
-    return report.model_dump(exclude={"checkpoint"}, exclude_none=True)
+    depth = runner_contract.CHECKPOINT_DEPTH + 1  # the report is around it
+    for path, flaw in json_values.flaws(report.checkpoint, depth=depth, path=("checkpoint",)):
+        raise errors.Invalid(errors=[errors.finding(json_values.pointer(*path), flaw)])
+    if (size := json_values.size(report.checkpoint)) > runner_contract.CHECKPOINT_LIMIT:
+        limit = runner_contract.CHECKPOINT_LIMIT
+        raise errors.TooLarge(f"The checkpoint has {size} bytes of JSON; it may have {limit}.")
+    return report

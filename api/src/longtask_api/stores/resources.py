@@ -166,9 +166,10 @@ class Resources:
     async def write_progress(
         self, task: v1alpha1.LongTask, progress: Mapping[str, Any]
     ) -> v1alpha1.LongTask:
-        """Set the progress of the task that was looked at; raise Rejected if it is over."""
-        key, uid = key_of(task), task.metadata.uid
-        return self._keep(await self._cluster.write_progress(key, progress, uid=uid))
+        """Set the progress of the attempt that was looked at; raise Rejected if it is over."""
+        key, uid, attempt = key_of(task), task.metadata.uid, task.status.attempt or 0
+        written = await self._cluster.write_progress(key, progress, uid=uid, attempt=attempt)
+        return self._keep(written)
 
     async def delete_task(self, task: v1alpha1.LongTask) -> None:
         """Delete the task that was looked at.
@@ -240,6 +241,10 @@ class Resources:
     def priority_of(self, task: Record) -> int:
         """Return the task's minutes of head start."""
         return effective.priority_of(task, self._defaults(task))
+
+    def limits_of(self, task: v1alpha1.LongTask) -> effective.Limits:
+        """Return how long each part of the task may take."""
+        return effective.limits_of(task.spec, self._defaults(Record.of(task)))
 
     # --- inside
 

@@ -47,6 +47,7 @@ class Reason(enum.StrEnum):
     TASK_NOT_FOUND = "TaskNotFound"  #: the image has no task of that name
     TASK_NOT_LOADABLE = "TaskNotLoadable"  #: the task's module or signature is broken
     RESULT_TOO_LARGE = "ResultTooLarge"  #: the result does not fit where results are kept
+    RESULT_NOT_DELIVERED = "ResultNotDelivered"  #: the API did not take a large result in time
     OOM_KILLED = "OOMKilled"  #: the container used more memory than its limit
     EVICTED = "Evicted"  #: the pod used more than its share of the node
     DISRUPTED = "Disrupted"  #: the pod was preempted, drained, deleted or lost with its node

@@ -72,16 +72,16 @@ class Progress(Model):
     """What the program last said of itself."""
 
     percent: Percent | None = None
-    """How much of the work is done."""
+    """How much of the work is done. It does not fall within an attempt."""
 
     message: Message | None = None
     """What it is doing."""
 
     checkpoint: Json = None
-    """What a further attempt can go on from: any JSON up to 16 KiB. Not yet acted upon."""
+    """What a further attempt can go on from: any JSON up to 16 KiB."""
 
     updated_at: Time | None = None
-    """When it was said."""
+    """When the program was last heard; if it says nothing new, up to 20 s earlier than that."""
 
 
 class ResultRef(Model):

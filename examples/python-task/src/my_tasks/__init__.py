@@ -1,4 +1,4 @@
-"""A task of one's own: a plain function."""
+"""A task of one's own: a function."""
 
 from collections import Counter
 

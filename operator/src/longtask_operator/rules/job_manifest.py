@@ -55,10 +55,18 @@ def build(
                         runner_contract.INPUT_ANNOTATION: json_values.compact(
                             effective.input_of(task.spec)
                         ),
-                        runner_contract.CHECKPOINT_ANNOTATION: "",
+                        runner_contract.CHECKPOINT_ANNOTATION: _checkpoint(task),
                     },
                 },
                 "spec": pod_spec.build(task, spec, attempt=attempt, surroundings=surroundings),
             },
         },
     }
+
+
+def _checkpoint(task: v1alpha1.LongTask) -> str:
+    """Return what an earlier attempt left for this one, as JSON; nothing if there is nothing."""
+    progress = task.status.progress
+    if progress is None or progress.checkpoint is None:
+        return ""
+    return json_values.compact(progress.checkpoint)

@@ -135,6 +135,7 @@ def _container(
         env.INPUT_FILE: runner_contract.INPUT_FILE,
         env.OUTPUT_FILE: runner_contract.OUTPUT_FILE,
         env.CHECKPOINT_FILE: runner_contract.CHECKPOINT_FILE,
+        env.HEARTBEAT_SECONDS: str(spec.limits.heartbeat or ""),
         env.API_URL: surroundings.runner_api_url,
         env.TOKEN_FILE: runner_contract.TOKEN_FILE,
     }

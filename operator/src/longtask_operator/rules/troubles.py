@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from longtask_crds import v1alpha1
+from longtask_crds import runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import pods, timeouts
 from longtask_operator.rules.decisions import Explain, MarkRunning, Wait, World
@@ -13,7 +13,7 @@ HELP_NEEDED_AFTER = timedelta(minutes=1)
 #: After this long a pod whose node is not heard of is called lost.
 LOST_AFTER = timedelta(minutes=1)
 #: Three heartbeats of a program that has reported its progress at all.
-SILENT_AFTER = timedelta(minutes=3)
+SILENT_AFTER = 3 * timedelta(seconds=runner_contract.HEARTBEAT_SECONDS)
 #: What goes by itself when others make room.
 _PASSES = re.compile("Insufficient|exceeded quota")
 #: What differs from one wording of a cause to the next: made-up names, and counts.

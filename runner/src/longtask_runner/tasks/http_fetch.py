@@ -6,10 +6,12 @@ import base64
 import http.client
 import os
 
-from longtask_crds import address_guard, runner_contract
+from longtask_crds import address_guard
 from longtask_runner import errors, task
 from longtask_runner.tasks import guarded_http
 
+#: What fits into the type's memory several times: as bytes, as text and on its way out.
+BODY_LIMIT = 8 * 1024 * 1024
 #: Lists of the administrator's, separated by commas, from the type's `container.env`.
 ALLOW_ENV = "HTTP_FETCH_ALLOW"
 DENY_ENV = "HTTP_FETCH_DENY"
@@ -25,15 +27,16 @@ def http_fetch(url: str) -> dict[str, object]:
 
 def fetch(url: str, *, guard: address_guard.Guard) -> dict[str, object]:
     """Do so with the given rules."""
-    limit = runner_contract.INLINE_RESULT_LIMIT
     try:
-        answer = guarded_http.get(url, guard=guard, limit=limit, headers=_HEADERS)
+        answer = guarded_http.get(url, guard=guard, limit=BODY_LIMIT, headers=_HEADERS)
     except address_guard.Refused as refused:
         raise errors.AddressRefused(f"url: {refused} ({refused.reason})") from refused
     except (OSError, http.client.HTTPException) as error:
         raise errors.TryAgain(f"url: {type(error).__name__}: {error}") from error
     if not answer.whole:
-        raise errors.ResultTooLarge(f"the body has more than {limit} bytes, which is the limit")
+        raise errors.ResultTooLarge(
+            f"the body has more than {BODY_LIMIT} bytes, which is the limit"
+        )
     result: dict[str, object] = {"status": answer.status, "contentType": answer.content_type}
     return result | body_field(answer.body)
 
