@@ -37,9 +37,15 @@ def prepared(kubectl: Kubectl, namespace: str) -> str:
 
 
 @pytest.fixture
-async def services(kubeconfig: Path, prepared: str) -> AsyncIterator[wiring.Services]:
+async def services(
+    kubeconfig: Path, prepared: str, tmp_path: Path
+) -> AsyncIterator[wiring.Services]:
     configured = settings.Settings(
-        insecure=True, namespace=prepared, secrets_namespace=prepared, token_file=None
+        insecure=True,
+        namespace=prepared,
+        secrets_namespace=prepared,
+        token_file=None,
+        data_directory=tmp_path,
     )
     async with (
         KubernetesTransport.connect(kubeconfig=kubeconfig) as transport,

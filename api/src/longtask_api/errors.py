@@ -13,6 +13,7 @@ ApiError
  +- TooManyRequests     429  Kubernetes is busy
  +- NotKept             501  a result that this version cannot read
  +- Unavailable         503  what it takes is away for now
+     +- DatabaseAway    503  the database does not answer, and what does not need it goes on
 
 What Kubernetes says is not among them: `http.problems` has the table that makes these of it.
 """
@@ -140,6 +141,10 @@ class Unavailable(ApiError):
     status = 503
     kind = "unavailable"
     retry_after = 5
+
+
+class DatabaseAway(Unavailable):
+    """The database does not answer."""
 
 
 def finding(pointer: str, detail: str) -> models.ProblemError:

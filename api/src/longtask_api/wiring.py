@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
@@ -9,8 +10,10 @@ from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
+from longtask_api import errors
 from longtask_api.auth import credentials
 from longtask_api.cluster import Cluster
+from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
     callback_keys,
@@ -26,6 +29,8 @@ from longtask_api.settings import Settings
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import queueing
+
+_logger = logging.getLogger(__name__)
 
 #: A request each: more than one replica has under way while the API server answers in time.
 _WRITES_AT_ONCE = 100
@@ -45,7 +50,20 @@ class Services:
     reporters: reporters.Reporters
     progress: progress.ProgressWriter
     resources: Resources
+    database: Database
     metrics: Metrics
+
+
+@contextlib.asynccontextmanager
+async def _database(url: str) -> AsyncIterator[Database]:
+    """Open the database, and bring its tables to this version if it is there."""
+    async with contextlib.aclosing(Database.at(url)) as database:
+        try:
+            await database.prepare()
+        except errors.DatabaseAway as error:
+            cause = repr(error.__cause__)
+            _logger.warning("Starting without the database", extra={"cause": cause})
+        yield database
 
 
 @contextlib.asynccontextmanager
@@ -82,6 +100,7 @@ async def running(
         clock=clock,
     )
     async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(settings.database()))
         written = progress.ProgressWriter(resources, metrics, clock=clock)
         stack.push_async_callback(written.close)
         supervisor = await stack.enter_async_context(Supervisor())
@@ -106,5 +125,6 @@ async def running(
             reporters=reporters.Reporters(resources, cluster, namespace=settings.namespace),
             progress=written,
             resources=resources,
+            database=database,
             metrics=metrics,
         )
