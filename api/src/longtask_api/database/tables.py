@@ -56,12 +56,13 @@ BLOBS: Final = sa.Table(
     sa.Column("sha256", sa.String(64)),
     sa.Column("created_at", Moment, nullable=False),
 )
-#: Of each kind an attempt has one blob that is whole.
+#: What comes again is stored once. Others of the same attempt and kind go when one is chosen.
 sa.Index(
     "uq_blobs_whole",
     BLOBS.c.task_uid,
     BLOBS.c.kind,
     BLOBS.c.attempt,
+    BLOBS.c.sha256,
     unique=True,
     sqlite_where=BLOBS.c.sha256.is_not(None),
     postgresql_where=BLOBS.c.sha256.is_not(None),

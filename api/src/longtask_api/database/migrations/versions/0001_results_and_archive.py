@@ -67,7 +67,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_blobs_whole",
         "blobs",
-        ["task_uid", "kind", "attempt"],
+        ["task_uid", "kind", "attempt", "sha256"],
         unique=True,
         sqlite_where=sa.text("sha256 IS NOT NULL"),
         postgresql_where=sa.text("sha256 IS NOT NULL"),
