@@ -21,9 +21,6 @@ class Settings(CommonSettings):
     insecure: bool = False
     """Let everybody in. Nothing else switches the token off."""
 
-    public_url: str = ""
-    """Where users reach the API. Its path is the prefix of all links."""
-
     host: str = "0.0.0.0"
     """The address to listen on."""
 
@@ -35,6 +32,12 @@ class Settings(CommonSettings):
 
     metrics_port: int = 9090
     """The port for metrics."""
+
+    operator_account: str = "system:serviceaccount:longtask:longtask-operator"
+    """Who may read every result at the runner port: the operator, to send it."""
+
+    result_limit: int = Field(default=32 * 1024 * 1024, ge=0)
+    """How many bytes a result may have."""
 
     database_url: str = ""
     """Where the database is: `postgresql://…` or `sqlite:///path`."""

@@ -21,11 +21,13 @@ from longtask_api.services import (
     progress,
     queues,
     reporters,
+    results,
     task_logs,
     tasks,
     types,
 )
 from longtask_api.settings import Settings
+from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import queueing
@@ -49,6 +51,7 @@ class Services:
     keys: callback_keys.CallbackKeys
     reporters: reporters.Reporters
     progress: progress.ProgressWriter
+    results: results.ResultService
     resources: Resources
     database: Database
     metrics: Metrics
@@ -101,6 +104,12 @@ async def running(
     )
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings.database()))
+        reporting = reporters.Reporters(
+            resources,
+            cluster,
+            namespace=settings.namespace,
+            operator_account=settings.operator_account,
+        )
         written = progress.ProgressWriter(resources, metrics, clock=clock)
         stack.push_async_callback(written.close)
         supervisor = await stack.enter_async_context(Supervisor())
@@ -122,8 +131,11 @@ async def running(
             keys=callback_keys.CallbackKeys(
                 cluster, namespace=settings.secrets_namespace, clock=clock
             ),
-            reporters=reporters.Reporters(resources, cluster, namespace=settings.namespace),
+            reporters=reporting,
             progress=written,
+            results=results.ResultService(
+                resources, reporting, Blobs(database, clock=clock), limit=settings.result_limit
+            ),
             resources=resources,
             database=database,
             metrics=metrics,

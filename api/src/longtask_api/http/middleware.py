@@ -1,6 +1,7 @@
 """What stands before every endpoint: size, headers, and a last resort for the unforeseen."""
 
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -17,20 +18,25 @@ BODY_LIMIT = 256 * 1024
 _NOTHING = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
-def harden(app: FastAPI) -> None:
-    """Put before the application what every port needs; what is added last comes first."""
+def harden(app: FastAPI, *, limits: Mapping[str, int] | None = None) -> None:
+    """Put before the application what every port needs; what is added last comes first.
+
+    Args:
+        app: The application.
+        limits: How many bytes a body may have at paths where it may have more than elsewhere.
+    """
     problems.install(app)
     app.add_middleware(LastResort)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, limits=limits or {})
     app.add_middleware(SecurityHeaders)
 
 
 class BodyLimit:
     """Counts the body's bytes as they come, announced or chunked, before anything reads them."""
 
-    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int]) -> None:
         self._app = app
-        self._limit = limit
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and stop it where it grows too large."""
@@ -38,9 +44,10 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
+        limit = self._limits.get(path, BODY_LIMIT)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._limit:
-            await problems.response(self._error(), path)(scope, receive, send)
+        if announced.isdigit() and int(announced) > limit:
+            await problems.response(_too_large(limit), path)(scope, receive, send)
             return
         seen = 0
 
@@ -48,14 +55,15 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise self._error()
+            if seen > limit:
+                raise _too_large(limit)
             return message
 
         await self._app(scope, counted, send)
 
-    def _error(self) -> errors.TooLarge:
-        return errors.TooLarge(f"The body may have {self._limit} bytes.")
+
+def _too_large(limit: int) -> errors.TooLarge:
+    return errors.TooLarge(f"The body may have {limit} bytes.")
 
 
 class SecurityHeaders:

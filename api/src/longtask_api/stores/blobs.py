@@ -74,19 +74,25 @@ class Blobs:
         return upload
 
     async def find(
-        self, task_uid: str, kind: Kind, attempt: int, *, sha256: str | None = None
+        self,
+        task_uid: str,
+        kind: Kind,
+        *,
+        attempt: int | None = None,
+        sha256: str | None = None,
     ) -> Blob | None:
-        """Return what an attempt has of a kind, the newest of it; None if nothing.
+        """Return what a task has of a kind, the newest of it; None if nothing.
 
         Args:
             task_uid: The task's.
             kind: What it is.
-            attempt: The number of the attempt.
-            sha256: Only if it has this sum.
+            attempt: Only what this attempt has.
+            sha256: Only what has this sum.
         """
-        wanted = _of_attempt(task_uid, kind, attempt) & BLOBS.c.sha256.is_not(None)
-        if sha256 is not None:
-            wanted &= BLOBS.c.sha256 == sha256
+        wanted = (BLOBS.c.task_uid == task_uid) & (BLOBS.c.kind == kind)
+        wanted &= BLOBS.c.sha256.is_not(None) if sha256 is None else BLOBS.c.sha256 == sha256
+        if attempt is not None:
+            wanted &= BLOBS.c.attempt == attempt
         newest = sa.select(BLOBS).where(wanted).order_by(BLOBS.c.created_at.desc()).limit(1)
         async with self._database.reading() as connection:
             row = (await connection.execute(newest)).mappings().first()
