@@ -11,8 +11,8 @@ How a program's end is read:
 
 * The exit code decides (`classify_exit`), whatever was reported before.
 * Exit code 0: the output file is the result, `INLINE_RESULT_LIMIT` bytes at most: JSON, or text
-  that is none. If it is empty, what was sent to `RESULT_PATH` before is, or null. The kubelet keeps only
-  the last `TERMINATION_MESSAGE_LIMIT` bytes, and cut digits are valid JSON still, so a message
+  that is none. If it is empty, what was sent to `RESULT_PATH` before is, or null. The kubelet keeps
+  only the last `TERMINATION_MESSAGE_LIMIT` bytes, and cut digits are valid JSON still, so a message
   of that length (`is_cut`) is no result.
 * Any other exit code: the output file is a message for people, `MESSAGE_LIMIT` bytes at most. If it
   begins with a `RunnerReason` and a colon, that is the reason (`reason_from_message`). If it is
