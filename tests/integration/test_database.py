@@ -103,7 +103,7 @@ async def test_a_newer_database_is_refused_and_left_alone(
     async with contextlib.aclosing(Database.at(database_url)) as older:
         with pytest.raises(migrations.NewerDatabase, match=r"revision 9999.* newest is 0001"):
             await older.prepare()
-        with pytest.raises(migrations.NewerDatabase):
+        with pytest.raises(errors.DatabaseAway):
             async with older.reading():
                 raise AssertionError("nothing is read from it")
     assert await differences(database) == []

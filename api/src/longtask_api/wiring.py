@@ -1,5 +1,6 @@
 """Everything behind the endpoints: made once, started, and ended in the right order."""
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -34,6 +35,8 @@ from longtask_crds import queueing
 
 _logger = logging.getLogger(__name__)
 
+#: The database is waited for so long: the kubelet would end what does not serve.
+_PREPARATION_SECONDS = 10.0
 #: A request each: more than one replica has under way while the API server answers in time.
 _WRITES_AT_ONCE = 100
 
@@ -62,9 +65,10 @@ async def _database(url: str) -> AsyncIterator[Database]:
     """Open the database, and bring its tables to this version if it is there."""
     async with contextlib.aclosing(Database.at(url)) as database:
         try:
-            await database.prepare()
-        except errors.DatabaseAway as error:
-            cause = repr(error.__cause__)
+            async with asyncio.timeout(_PREPARATION_SECONDS):
+                await database.prepare()
+        except (errors.DatabaseAway, TimeoutError) as error:
+            cause = repr(error.__cause__ or error)
             _logger.warning("Starting without the database", extra={"cause": cause})
         yield database
 

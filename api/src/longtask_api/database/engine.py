@@ -7,6 +7,7 @@ logs and what is archived, and for nothing that tasks need to run.
 import asyncio
 import contextlib
 import functools
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
@@ -18,6 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from longtask_api import errors
 from longtask_api.database import migrations
+
+_logger = logging.getLogger(__name__)
 
 _CONNECTIONS: Final = 10
 #: How long one waits for a free connection, for the server to take a new one, for SQLite's only
@@ -70,7 +73,7 @@ class Database:
         Raises:
             DatabaseAway: The database does not answer.
         """
-        await self.prepare()
+        await self._prepared()
         with _told_apart():
             async with (
                 asyncio.timeout(self._transaction_seconds),
@@ -87,7 +90,7 @@ class Database:
         Raises:
             DatabaseAway: The database does not answer. What was done may be kept all the same.
         """
-        await self.prepare()
+        await self._prepared()
         async with self.transaction(within=self._transaction_seconds) as connection:
             yield connection
 
@@ -107,8 +110,18 @@ class Database:
             await asyncio.gather(self._preparation, return_exceptions=True)
         await self._engine.dispose()
 
+    async def _prepared(self) -> None:
+        """Wait until it is prepared, but not for ever: to change large tables takes its time."""
+        try:
+            with _told_apart():
+                async with asyncio.timeout(self._transaction_seconds):
+                    await self.prepare()
+        except migrations.NewerDatabase as error:
+            # It came, or was changed, after our start, which would have told.
+            _logger.error("The database is of no use", extra={"cause": str(error)})
+            raise errors.DatabaseAway from error
+
     async def _prepare(self) -> None:
-        # To change a large table takes its time.
         async with self.transaction(within=None) as connection:
             await connection.run_sync(migrations.upgrade)
         self._is_prepared = True
