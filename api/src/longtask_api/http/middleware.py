@@ -1,5 +1,7 @@
 """What stands before every endpoint: size, headers, and a last resort for the unforeseen."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 
@@ -13,6 +15,10 @@ from longtask_api.http import problems
 _logger = logging.getLogger(__name__)
 
 BODY_LIMIT = 256 * 1024
+
+#: So much is let go by of a body that is too large, or twice what would be taken.
+_PATIENCE_BYTES = 4 * 1024 * 1024
+_PATIENCE_SECONDS = 30.0
 
 #: For answers that are no pages; `/docs` sets its own.
 _NOTHING = "default-src 'none'; frame-ancestors 'none'; sandbox"
@@ -45,8 +51,12 @@ class BodyLimit:
             return
         path = scope["path"]
         limit = self._limits.get(path, BODY_LIMIT)
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
+            # Who waits to be asked for the body sends none.
+            if b"expect" not in headers:
+                await _let_go_by(receive, most=2 * limit)
             await problems.response(_too_large(limit), path)(scope, receive, send)
             return
         seen = 0
@@ -56,10 +66,27 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
+                if message.get("more_body", False):
+                    await _let_go_by(receive, most=limit)
                 raise _too_large(limit)
             return message
 
         await self._app(scope, counted, send)
+
+
+async def _let_go_by(receive: Receive, *, most: int) -> None:
+    """Read what is too large to its end, if that is near.
+
+    A client that still sends would find its connection reset, and not the answer that says why.
+    """
+    seen = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while seen <= max(most, _PATIENCE_BYTES):
+                message = await receive()
+                seen += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _too_large(limit: int) -> errors.TooLarge:
