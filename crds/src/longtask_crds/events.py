@@ -225,23 +225,25 @@ def _event_of(
     if after.phase is None or after.phase.is_terminal:
         return None
     before = task.status
-    if _has_started(after) and not (before.attempt == after.attempt and _has_started(before)):
-        return TaskEvent.STARTED
-    if after.phase is Phase.RETRYING and before.phase is not Phase.RETRYING:
+    if after.phase is Phase.RETRYING and not _last_of(before).finished_at:
         return TaskEvent.RETRYING
+    known, last = _last_of(before), _last_of(after)
+    is_known = known.number == last.number and known.started_at is not None
+    if after.phase is Phase.RUNNING and last.started_at is not None and not is_known:
+        return TaskEvent.STARTED
     if before.queued_at is None and after.queued_at is not None:
         return TaskEvent.QUEUED
     due = progress_due_at(task, after)
     return TaskEvent.PROGRESS if due is not None and now >= due else None
 
 
-def _has_started(status: v1alpha1.LongTaskStatus) -> bool:
-    """Tell whether the program of the last attempt runs, or did."""
-    return bool(status.attempts) and (status.attempts or [])[-1].started_at is not None
+def _last_of(status: v1alpha1.LongTaskStatus) -> v1alpha1.Attempt:
+    """Return the last attempt; before the first, one that nothing is known of."""
+    return status.attempts[-1] if status.attempts else v1alpha1.Attempt(number=1, job_name="")
 
 
 def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> v1alpha1.EventFacts:
-    attempt = status.attempts[-1] if status.attempts else None
+    attempt = _last_of(status)
     progress = status.progress or v1alpha1.Progress()
     match event:
         case TaskEvent.QUEUED:
@@ -250,8 +252,8 @@ def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> 
         case TaskEvent.RETRYING:
             told: dict[str, object] = {
                 "at": now,
-                "reason": attempt.reason if attempt else None,
-                "message": attempt.message if attempt else None,
+                "reason": attempt.reason,
+                "message": attempt.message,
             }
         case TaskEvent.PROGRESS:
             told = {
@@ -261,8 +263,7 @@ def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> 
                 "message": progress.message,
             }
         case _:
-            at = attempt.started_at if attempt and attempt.started_at else now
-            told = {"at": at, "percent": progress.percent, "reason": Reason.RUNNING}
+            told = {"at": attempt.started_at, "percent": progress.percent, "reason": Reason.RUNNING}
     number = status.attempt or 0
     return v1alpha1.EventFacts(attempt=number, started_at=status.started_at, **told)
 

@@ -176,6 +176,7 @@ def an_attempt_of(number: int = 1, **values: Any) -> dict[str, Any]:
 
 QUEUED = {"phase": "Queued", "queuedAt": "2026-01-01T11:00:00Z"}
 STARTED = RUNNING | {"attempts": [an_attempt_of(started_at=NOW)]}
+AGAIN = {"phase": "Retrying", "attempts": [an_attempt_of(started_at=NOW, finished_at=NOW)]}
 
 
 def test_joining_a_queue_is_told_once_also_where_there_is_a_place_at_once() -> None:
@@ -210,6 +211,7 @@ def test_a_program_that_runs_is_told_once_for_each_attempt() -> None:
 def test_a_further_attempt_is_told_with_why_the_one_before_failed() -> None:
     failed = an_attempt_of(reason="ProgramFailed", message="exit code 3", finished_at=NOW)
     task = becoming(on_its_way(**STARTED), phase="Retrying", attempts=[failed])
+    assert becoming(task, phase="Queued").status.callback == task.status.callback
     data = told(task)["data"]
     assert told(task)["type"] == "longtask.retrying"
     assert (data["phase"], data["attempt"]) == ("Retrying", 1)
@@ -271,7 +273,7 @@ def test_progress_is_told_of_a_program_that_runs(phase: str) -> None:
         pytest.param(becoming(on_its_way(), **QUEUED), id="queued"),
         pytest.param(becoming(on_its_way(**QUEUED), **STARTED), id="started"),
         pytest.param(at_percent(43), id="progress"),
-        pytest.param(becoming(on_its_way(**STARTED), phase="Retrying"), id="retrying"),
+        pytest.param(becoming(on_its_way(**STARTED), **AGAIN), id="retrying"),
     ],
 )
 def test_the_bytes_stay_while_the_task_goes_on(task: v1alpha1.LongTask) -> None:
@@ -296,7 +298,7 @@ def test_nobody_is_told_what_they_did_not_ask_for(wanted: str) -> None:
     for event, before, after in (
         ("queued", {}, QUEUED),
         ("started", QUEUED, STARTED),
-        ("retrying", STARTED, {"phase": "Retrying"}),
+        ("retrying", STARTED, AGAIN),
         ("progress", STARTED, {"progress": {"percent": 50}}),
     ):
         task = becoming(on_its_way(wanted, **before), **after)
