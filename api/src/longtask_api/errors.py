@@ -10,7 +10,7 @@ ApiError
  +- TooLarge            413  more bytes than are taken
  +- UnsupportedMedia    415  the body is not JSON
  +- Invalid             422  fields or parameters are wrong; `errors` says which
- +- TooManyRequests     429  Kubernetes is busy
+ +- TooManyRequests     429  Kubernetes is busy, or the caller asks for too much at once
  +- NotKept             501  a result that this version cannot read
  +- Unavailable         503  what it takes is away for now
 
@@ -120,7 +120,7 @@ class Invalid(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """Kubernetes is busy."""
+    """Too much is asked for at once."""
 
     status = 429
     kind = "too-many-requests"

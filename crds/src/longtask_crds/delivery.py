@@ -45,6 +45,11 @@ class Try:
     seconds: float = 0.0  #: how long it took
     jitter: float = 0.0  #: -1 to 1: where in the spread of the next pause this one lies
 
+    @property
+    def is_delivered(self) -> bool:
+        """Tell whether the receiver has taken it."""
+        return self.code is not None and 200 <= self.code < 300
+
 
 def after(
     entry: v1alpha1.CallbackStatus, made: Try, *, schedule: Sequence[int]
@@ -66,7 +71,7 @@ def after(
             "deliveries": [*(entry.deliveries or ()), _logged(entry.event, made)][-_LOGGED:],
         }
     )
-    if made.code is not None and 200 <= made.code < 300:
+    if made.is_delivered:
         done = {"state": v1alpha1.CallbackState.DELIVERED, "delivered_at": made.at}
         return told.model_copy(update=done), Reason.DELIVERED
     final = _final(made)
