@@ -13,6 +13,7 @@ from longtask_crds.names import ObjectKey
 from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_queue, a_task, an_attempt
 from longtask_operator import election, health, metrics, resync, wiring
 from longtask_operator.rules import decisions, pod_spec, pods
+from longtask_operator.tasks import courier
 
 INSTALLATION = effective.Installation(
     "runner:1", v1alpha1.Resources(), {"cpu": "8", "memory": "8Gi"}
@@ -98,6 +99,7 @@ class Operator:
         *answers: delivery.Try,
         kubernetes: MemoryKubernetes | None = None,
         sender: MemorySender | None = None,
+        launch: courier.Launch = at_once,
     ) -> None:
         if kubernetes is None:
             kubernetes = MemoryKubernetes()
@@ -107,6 +109,7 @@ class Operator:
         self.kubernetes = kubernetes
         self.sender = sender or MemorySender(*answers, clock=lambda: self.kubernetes.now)
         self.woken: list[str] = []
+        self._launch = launch
         self.restart()
 
     def restart(self) -> None:
@@ -128,7 +131,7 @@ class Operator:
             may_admit=self.admission.may_admit,
             counted=self.metrics,
             clock=lambda: self.kubernetes.now,
-            launch=at_once,
+            launch=self._launch,
         )
         self.mirror, self.applier = parts.mirror, parts.applier
         self.callbacks = parts.callbacks

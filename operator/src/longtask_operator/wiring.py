@@ -133,6 +133,7 @@ class Operator:
                 counted=counted,
                 clock=_now,
             )
+            counted.callbacks_under_way.set_function(parts.callbacks.under_way)
             self._queue = work_queue.WorkQueue(parts.reconciler.reconcile, parts.mirror.lane_of)
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)

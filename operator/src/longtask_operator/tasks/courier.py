@@ -75,9 +75,11 @@ class Courier:
         tasks.on_change(self._task_changed)
 
     def is_sending(self, task: v1alpha1.LongTask) -> bool:
-        """Tell whether what the task has to deliver is under way."""
-        errand = self._under_way.get(task.metadata.uid)
-        return errand is not None and errand.entry == task.status.callback
+        """Tell whether what the task has to deliver is under way, or will not be any more."""
+        uid = task.metadata.uid
+        errand = self._under_way.get(uid)
+        is_under_way = errand is not None and errand.entry == task.status.callback
+        return is_under_way or (self._closed and uid not in self._unwritten)
 
     def deliver(
         self, task: v1alpha1.LongTask, entry: v1alpha1.CallbackStatus
@@ -91,13 +93,17 @@ class Courier:
             ClusterError: The keys could not be read: that uses up no try.
         """
         outcome = self._outcome(task, entry)
-        if outcome is None and not self._closed and not self.is_sending(task):
+        if outcome is None and not self.is_sending(task):
             uid = task.metadata.uid
             self._give_up(uid)
             errand = self._under_way[uid] = _Errand(entry)
             errand.cancel = self._launch(self._run(task, errand))
             outcome = self._outcome(task, entry)  # it may have come to its end at once
         return outcome
+
+    def under_way(self) -> int:
+        """Return how many are being sent, or wait for their turn."""
+        return len(self._under_way)
 
     async def close(self) -> None:
         """Begin nothing more; what waits for nothing but its answer may still get it recorded."""
