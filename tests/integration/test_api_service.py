@@ -1,7 +1,10 @@
 """The whole API on a real cluster: what it accepts is there, and tokens are judged there."""
 
+import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -185,3 +188,43 @@ async def test_only_the_attempts_own_pod_may_report(
         )
         assert task.status.progress.percent == 40
         assert (await client.get(f"/api/v1/tasks/{name}")).json()["percent"] == 40
+
+
+async def test_another_delivery_is_asked_for_on_the_task(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> None:
+    name = (await client.post("/api/v1/tasks", json=ORDER)).json()["id"]
+    path = f"/api/v1/tasks/{name}/callbacks"
+    assert (await client.post(f"{path}:redeliver")).status_code == 409
+    entry = {
+        "id": "msg_1",
+        "event": "succeeded",
+        "state": "Exhausted",
+        "deliveries": [{"at": "2026-01-02T03:04:05Z", "event": "succeeded", "seconds": 0.5}],
+    }
+    patch = json.dumps({"status": {"callback": entry}})
+    kubectl(
+        *("-n", prepared, "patch", "longtask", name, "--subresource=status"),
+        *("--type=merge", "-p", patch),
+    )
+    # Until the watch has told of it.
+    async with asyncio.timeout(20):
+        while (await client.post(f"{path}:redeliver")).status_code != 202:
+            await asyncio.sleep(0.1)
+    stored = json.loads(kubectl("-n", prepared, "get", "longtask", name, "-o", "json"))
+    assert stored["metadata"]["annotations"][names.REDELIVER_ANNOTATION]
+    assert (await client.get(path)).json()["items"][0]["seconds"] == 0.5
+
+
+async def test_keys_are_rotated_in_the_secret(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> None:
+    before = (await client.get("/api/v1/me/callback-key")).json()["key"]
+    made = (await client.post("/api/v1/me/callback-key:rotate")).json()
+    secret = json.loads(
+        kubectl("-n", prepared, "get", "secret", signing_keys.KEYS_SECRET, "-o", "json")
+    )
+    text = base64.b64decode(secret["data"][signing_keys.DEFAULT_OWNER]).decode()
+    keys = signing_keys.OwnerKeys.parse(text)
+    assert keys.active(datetime.now(UTC)) == [made["key"], before]
+    assert made["previousUntil"] is not None

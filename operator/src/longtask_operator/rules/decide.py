@@ -387,7 +387,7 @@ def _meanwhile(world: World, step: Wait, now: datetime) -> Decision:
     for told in (_progress_step(world, now), _callback_step(world, now)):
         if not isinstance(told, Wait):
             return told
-        step = Wait(until=_earliest(step.until, told.until))
+        step = Wait(until=timeouts.earliest(step.until, told.until))
     return step
 
 
