@@ -1,6 +1,5 @@
 """The whole API on a real cluster: what it accepts is there, and tokens are judged there."""
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -191,7 +190,7 @@ async def test_only_the_attempts_own_pod_may_report(
 
 
 async def test_another_delivery_is_asked_for_on_the_task(
-    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+    client: httpx.AsyncClient, services: wiring.Services, kubectl: Kubectl, prepared: str
 ) -> None:
     name = (await client.post("/api/v1/tasks", json=ORDER)).json()["id"]
     path = f"/api/v1/tasks/{name}/callbacks"
@@ -207,10 +206,13 @@ async def test_another_delivery_is_asked_for_on_the_task(
         *("-n", prepared, "patch", "longtask", name, "--subresource=status"),
         *("--type=merge", "-p", patch),
     )
-    # Until the watch has told of it.
-    async with asyncio.timeout(20):
-        while (await client.post(f"{path}:redeliver")).status_code != 202:
-            await asyncio.sleep(0.1)
+    resources = services.resources
+    await resources.wait_for(
+        resources.key(name),
+        lambda task: task is not None and task.status.callback is not None,
+        within=20,
+    )
+    assert (await client.post(f"{path}:redeliver")).status_code == 202
     stored = json.loads(kubectl("-n", prepared, "get", "longtask", name, "-o", "json"))
     assert stored["metadata"]["annotations"][names.REDELIVER_ANNOTATION]
     assert (await client.get(path)).json()["items"][0]["seconds"] == 0.5
