@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from typing import Any
 
 from longtask_adapters import webhooks
+from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import Cache, key_of
 from longtask_crds import delivery, events, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
@@ -14,9 +16,9 @@ from longtask_operator import keys
 from longtask_operator.rules import status
 
 #: For how long a try that is under way may still be answered when the process ends.
-_ANSWERING_SECONDS = 15.0
+_ANSWERING_SECONDS = 5.0
 #: And for how long the answer may then be recorded.
-_RECORDING_SECONDS = 5.0
+_RECORDING_SECONDS = 2.0
 
 #: Has a coroutine run to its end, sooner or later; returns what cancels it.
 Launch = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
@@ -27,13 +29,15 @@ def beside(errand: Coroutine[Any, Any, None]) -> Callable[[], object]:
     return asyncio.create_task(errand).cancel
 
 
+@dataclasses.dataclass(eq=False)
 class _Errand:
-    """A try that is under way."""
+    """A try that is under way. The task itself is not kept: thousands may wait for their turn."""
 
-    def __init__(self, entry: v1alpha1.CallbackStatus) -> None:
-        self.entry = entry
-        self.cancel: Callable[[], object] | None = None  #: there once the pass has gone on
-        self.is_written = False  #: it waits for nothing any more but its answer
+    key: ObjectKey  #: the task's
+    uid: str
+    entry: v1alpha1.CallbackStatus
+    cancel: Callable[[], object] | None = None  #: there once the pass has gone on
+    is_written: bool = False  #: it waits for nothing any more but its answer
 
 
 class Courier:
@@ -96,8 +100,8 @@ class Courier:
         if outcome is None and not self.is_sending(task):
             uid = task.metadata.uid
             self._give_up(uid)
-            errand = self._under_way[uid] = _Errand(entry)
-            errand.cancel = self._launch(self._run(task, errand))
+            errand = self._under_way[uid] = _Errand(key_of(task), uid, entry)
+            errand.cancel = self._launch(self._run(errand, _callback_of(task), _owner_of(task)))
             outcome = self._outcome(task, entry)  # it may have come to its end at once
         return outcome
 
@@ -128,37 +132,32 @@ class Courier:
         )
         return known if is_of_it else None
 
-    async def _run(self, task: v1alpha1.LongTask, errand: _Errand) -> None:
-        uid = task.metadata.uid
+    async def _run(self, errand: _Errand, to: v1alpha1.Callback, owner: str) -> None:
         try:
-            delivered = await self._send(task, errand)
-            if self._is_there(task):
-                self._unwritten[uid] = delivered
+            delivered = await self._send(errand, to, owner)
+            if self._task_of(errand) is not None:
+                self._unwritten[errand.uid] = delivered
         except Exception as error:
             # The next pass raises it, and the work queue has that tried again, ever more slowly.
-            if self._is_there(task):
-                self._failed[uid] = error
+            if self._task_of(errand) is not None:
+                self._failed[errand.uid] = error
         finally:
-            if self._under_way.get(uid) is errand:
-                del self._under_way[uid]
+            if self._under_way.get(errand.uid) is errand:
+                del self._under_way[errand.uid]
             self._news.set()
         if errand.cancel is not None:
-            self._wake([key_of(task)])
+            self._wake([errand.key])
 
-    async def _send(self, task: v1alpha1.LongTask, errand: _Errand) -> status.Delivered:
-        entry, to = errand.entry, task.spec.callback
-        if to is None:
-            raise ValueError("an outbox entry without a callback")
-
+    async def _send(self, errand: _Errand, to: v1alpha1.Callback, owner: str) -> status.Delivered:
         async def write() -> webhooks.Letter:
-            signing = await self._keys.keys_for(task, now=self._clock())
             errand.is_written = True
-            return webhooks.Letter(events.body(task, entry.event), signing)
+            return await self._write(errand)
 
+        entry = errand.entry
         try:
             made = await self._sender.send(
                 to.url,
-                owner=signing_keys.owner_of(task.metadata.labels),
+                owner=owner,
                 webhook_id=entry.id,
                 headers=to.headers or {},
                 write=write,
@@ -170,6 +169,16 @@ class Courier:
             return status.Delivered(after, v1alpha1.Reason.SECRET_UNUSABLE, str(unusable))
         after, reason = delivery.after(entry, made, schedule=self._schedule)
         return status.Delivered(after, reason)
+
+    async def _write(self, errand: _Errand) -> webhooks.Letter:
+        task = self._task_of(errand)
+        if task is None:
+            raise errors.NotFound(f"{errand.key} was deleted")
+        # It may have gone on: what was handed over is told, not what came after it.
+        known = task.status.model_copy(update={"callback": errand.entry})
+        task = task.model_copy(update={"status": known})
+        signing = await self._keys.keys_for(task, now=self._clock())
+        return webhooks.Letter(events.body(task, errand.entry.event), signing)
 
     def _task_changed(
         self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
@@ -190,10 +199,10 @@ class Courier:
         if errand is not None and errand.cancel is not None:
             errand.cancel()
 
-    def _is_there(self, task: v1alpha1.LongTask) -> bool:
-        """Tell whether it was not deleted meanwhile: nobody would tell us so again."""
-        known = self._tasks.get(key_of(task))
-        return known is not None and known.metadata.uid == task.metadata.uid
+    def _task_of(self, errand: _Errand) -> v1alpha1.LongTask | None:
+        """Return the task, unless it was deleted meanwhile: nobody would tell us so again."""
+        task = self._tasks.get(errand.key)
+        return task if task is not None and task.metadata.uid == errand.uid else None
 
     async def _until(self, is_so: Callable[[], bool], *, within: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -201,3 +210,13 @@ class Courier:
                 while not is_so():
                     self._news.clear()
                     await self._news.wait()
+
+
+def _callback_of(task: v1alpha1.LongTask) -> v1alpha1.Callback:
+    if task.spec.callback is None:
+        raise ValueError("an outbox entry without a callback")
+    return task.spec.callback
+
+
+def _owner_of(task: v1alpha1.LongTask) -> str:
+    return signing_keys.owner_of(task.metadata.labels)
