@@ -1,9 +1,9 @@
 """What really goes over the wire to a receiver, and that refused addresses get no socket."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from longtask_adapters import webhooks
 from longtask_crds import address_guard, delivery, signing_keys
+from longtask_crds.testing import NOW
 from webhook_support import BODY, KEY, post
 
 OLD_KEY = signing_keys.new_key()
@@ -89,6 +90,21 @@ async def test_old_and_new_key_both_verify(receiver: Receiver) -> None:
         standardwebhooks.Webhook(signing_keys.new_key()).verify(body, dict(headers))
 
 
+async def test_for_a_day_after_a_rotation_both_keys_verify(receiver: Receiver) -> None:
+    before = signing_keys.OwnerKeys.parse(OLD_KEY)
+    rotated = signing_keys.OwnerKeys.parse(before.rotated(KEY, NOW).render())
+    for hours, verifying in ((0, [KEY, OLD_KEY]), (23, [KEY, OLD_KEY]), (24, [KEY])):
+        receiver.requests.clear()
+        await send_with(LOOPBACK, receiver.url, keys=rotated.active(NOW + timedelta(hours=hours)))
+        ((_, headers, body),) = receiver.requests
+        for key in (KEY, OLD_KEY):
+            verifies: Any = contextlib.nullcontext()
+            if key not in verifying:
+                verifies = pytest.raises(standardwebhooks.WebhookVerificationError)
+            with verifies:
+                standardwebhooks.Webhook(key).verify(body, dict(headers))
+
+
 async def test_nobody_signs_in_our_place(receiver: Receiver) -> None:
     forged = {"webhook-signature": "v1,forged", "webhook-id": "msg_2", "Content-Type": "text/plain"}
     await send_with(LOOPBACK, receiver.url, headers=forged)
@@ -144,7 +160,7 @@ async def test_a_huge_answer_is_not_read(receiver: Receiver) -> None:
         nonlocal written
         answer = web.StreamResponse()
         await answer.prepare(request)
-        with suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):
             while written < 200_000_000:
                 await answer.write(b"x" * 65_536)
                 written += 65_536
@@ -253,7 +269,7 @@ async def speaks() -> AsyncIterator[Callable[[bytes | None], Awaitable[str]]]:
                 await reader.read()
             else:
                 writer.write(words)
-                with suppress(ConnectionError):
+                with contextlib.suppress(ConnectionError):
                     await writer.drain()
             writer.close()
 
