@@ -254,3 +254,17 @@ async def test_nothing_is_written_before_it_can_be_sent() -> None:
         with pytest.raises(LookupError):
             await sending_it
     assert written == 1
+
+
+async def test_the_systems_resolver_finds_this_machine() -> None:
+    finder = lookups.Lookups()
+    found = await finder.find("localhost", 8443, owner="somebody")
+    await finder.close()
+    assert ("127.0.0.1", 8443) in [(one["host"], one["port"]) for one in found]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+async def test_an_address_is_not_looked_up(host: str) -> None:
+    names = Names()
+    assert await lookups.Lookups(names).find(host, 443, owner="somebody") == ()
+    assert names.asked == []
