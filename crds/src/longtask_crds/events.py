@@ -133,7 +133,8 @@ def outbox(
     event = terminal_event(phase)
     if task.spec.callback is None or not is_wanted(task.spec.callback, event):
         return None
-    return _entry(task, event, webhook_id(task.metadata.uid, event, attempt), now=now)
+    made = webhook_id(task.metadata.uid, event, attempt)
+    return _entry(task, event, made, before=task.status.callback, now=now)
 
 
 def on_the_way(
@@ -158,7 +159,7 @@ def on_the_way(
     facts = _facts(event, after, now)
     uid, percent = task.metadata.uid, facts.percent if event is TaskEvent.PROGRESS else None
     made = webhook_id(uid, event, facts.attempt, percent=percent)
-    return _entry(task, event, made, now=now, facts=facts)
+    return _entry(task, event, made, before=after.callback, now=now, facts=facts)
 
 
 def progress_due_at(task: v1alpha1.LongTask, status: v1alpha1.LongTaskStatus) -> datetime | None:
@@ -182,9 +183,13 @@ def progress_due_at(task: v1alpha1.LongTask, status: v1alpha1.LongTaskStatus) ->
 
 def body(task: v1alpha1.LongTask, event: TaskEvent) -> bytes:
     """Return the bytes to send: the same on every try."""
-    facts = task.status.callback.facts if task.status.callback is not None else None
-    data = _ended(task, event) if event in _TERMINAL.values() else _under_way(task, event, facts)
-    at = task.status.finished_at if facts is None else facts.at
+    if event in _TERMINAL.values():
+        at, data = task.status.finished_at, _ended(task, event)
+    else:
+        facts = task.status.callback.facts if task.status.callback is not None else None
+        if facts is None:
+            raise ValueError("an event that is no end is kept with what it tells")
+        at, data = facts.at, _under_way(task, event, facts)
     told = CallbackBody(type=f"longtask.{event}", timestamp=at, data=data)
     # Only a success has a result, and null is one: the field is there as soon as it is set.
     document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
@@ -202,10 +207,10 @@ def _entry(
     event: TaskEvent,
     made: str,
     *,
+    before: v1alpha1.CallbackStatus | None,
     now: datetime,
     facts: v1alpha1.EventFacts | None = None,
 ) -> v1alpha1.CallbackStatus:
-    before = task.status.callback
     return v1alpha1.CallbackStatus(
         id=made,
         event=event,
@@ -298,10 +303,8 @@ def _ended(task: v1alpha1.LongTask, event: TaskEvent) -> CallbackData:
 
 
 def _under_way(
-    task: v1alpha1.LongTask, event: TaskEvent, facts: v1alpha1.EventFacts | None
+    task: v1alpha1.LongTask, event: TaskEvent, facts: v1alpha1.EventFacts
 ) -> CallbackData:
-    if facts is None:
-        raise ValueError("an event that is no end is kept with what it tells")
     meta = task.metadata
     return CallbackData(
         id=meta.name,

@@ -328,3 +328,19 @@ def test_an_end_comes_after_all_else_and_keeps_the_log_of_what_was_told_before()
     assert (after.deliveries, after.facts, after.redelivery) == ([made], None, "long ago")
     ended = testing.with_status(ended, callback=after)
     assert told(ended)["data"]["sequence"] > progress
+
+
+def test_a_try_that_is_recorded_with_the_next_event_stays_in_the_log() -> None:
+    task = at_percent(15)
+    entry = task.status.callback
+    assert entry is not None
+    made = v1alpha1.Delivery(at=NOW, event=TaskEvent.PROGRESS, code=200)
+    after = task.status.model_copy(
+        update={
+            "progress": v1alpha1.Progress(percent=40),
+            "callback": entry.model_copy(update={"deliveries": [made]}),
+        }
+    )
+    following = events.on_the_way(task, after, now=NOW + timedelta(seconds=10))
+    assert following is not None
+    assert (following.facts and following.facts.percent, following.deliveries) == (40, [made])
