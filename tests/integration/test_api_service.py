@@ -1,7 +1,9 @@
 """The whole API on a real cluster: what it accepts is there, and tokens are judged there."""
 
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -229,3 +231,46 @@ async def test_a_large_result_of_the_attempts_own_pod_is_kept(
 
         assert (await get(token())).status_code == 401
         assert (await get(token(audience="longtask-operator"))).content == content
+
+
+async def test_another_delivery_is_asked_for_on_the_task(
+    client: httpx.AsyncClient, services: wiring.Services, kubectl: Kubectl, prepared: str
+) -> None:
+    name = (await client.post("/api/v1/tasks", json=ORDER)).json()["id"]
+    path = f"/api/v1/tasks/{name}/callbacks"
+    assert (await client.post(f"{path}:redeliver")).status_code == 409
+    entry = {
+        "id": "msg_1",
+        "event": "succeeded",
+        "state": "Exhausted",
+        "deliveries": [{"at": "2026-01-02T03:04:05Z", "event": "succeeded", "seconds": 0.5}],
+    }
+    patch = json.dumps({"status": {"callback": entry}})
+    kubectl(
+        *("-n", prepared, "patch", "longtask", name, "--subresource=status"),
+        *("--type=merge", "-p", patch),
+    )
+    resources = services.resources
+    await resources.wait_for(
+        resources.key(name),
+        lambda task: task is not None and task.status.callback is not None,
+        within=20,
+    )
+    assert (await client.post(f"{path}:redeliver")).status_code == 202
+    stored = json.loads(kubectl("-n", prepared, "get", "longtask", name, "-o", "json"))
+    assert stored["metadata"]["annotations"][names.REDELIVER_ANNOTATION]
+    assert (await client.get(path)).json()["items"][0]["seconds"] == 0.5
+
+
+async def test_keys_are_rotated_in_the_secret(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> None:
+    before = (await client.get("/api/v1/me/callback-key")).json()["key"]
+    made = (await client.post("/api/v1/me/callback-key:rotate")).json()
+    secret = json.loads(
+        kubectl("-n", prepared, "get", "secret", signing_keys.KEYS_SECRET, "-o", "json")
+    )
+    text = base64.b64decode(secret["data"][signing_keys.DEFAULT_OWNER]).decode()
+    keys = signing_keys.OwnerKeys.parse(text)
+    assert keys.active(datetime.now(UTC)) == [made["key"], before]
+    assert made["previousUntil"] is not None

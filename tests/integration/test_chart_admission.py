@@ -89,6 +89,12 @@ def test_the_policy_has_no_warnings() -> None:
     assert policy["status"]["typeChecking"] == {}
 
 
+@pytest.mark.parametrize("account", [None, API])
+def test_another_delivery_may_be_asked_for(waiting: str, account: str | None) -> None:
+    change = {"metadata": {"annotations": {"longtask.dev/redeliver": "now"}}}
+    assert patch(waiting, change, account).returncode == 0
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -403,3 +403,29 @@ def test_an_image_by_digest() -> None:
     pod = one(objects, "Deployment", "longtask-api")["spec"]["template"]["spec"]
     expected = f"registry:5000/longtask/longtask-api@sha256:{'0' * 64}"
     assert pod["containers"][0]["image"] == expected
+
+
+def test_the_api_reaches_the_receivers_that_the_operator_reaches() -> None:
+    objects = render("callbacks.allow={192.168.7.9:8080,10.1.0.0/16,hooks.example}")
+
+    def egress(component: str) -> list[str]:
+        policy = one(objects, "NetworkPolicy", f"longtask-{component}")
+        return [json.dumps(rule, sort_keys=True) for rule in policy["spec"]["egress"]]
+
+    of_api, of_operator = set(egress("api")), set(egress("operator"))
+    assert of_api < of_operator
+    told = " ".join(of_api)
+    assert "192.168.7.9/32" in told
+    assert "10.1.0.0/16" in told
+    assert "0.0.0.0/0" in told
+    # All else that the operator reaches is the API itself, for results.
+    assert len(of_operator - of_api) == 1
+
+
+def test_either_may_reach_more() -> None:
+    rule = {"to": [{"ipBlock": {"cidr": "10.9.0.0/16"}}]}
+    for component in ("api", "operator"):
+        objects = render(values={"networkPolicy": {f"{component}ExtraEgress": [rule]}})
+        for policy in ("api", "operator"):
+            rules = one(objects, "NetworkPolicy", f"longtask-{policy}")["spec"]["egress"]
+            assert (rule in rules) == (policy == component)

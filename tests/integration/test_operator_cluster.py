@@ -16,7 +16,7 @@ from longtask_adapters.kube import errors, informer, kinds, secrets
 from longtask_adapters.kube.cache import Cache
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import KubernetesTransport
-from longtask_crds import effective, names, v1alpha1
+from longtask_crds import delivery, effective, names, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.testing import FINISHED
 from longtask_crds.v1alpha1 import EventReason, Reason
@@ -156,6 +156,32 @@ async def test_a_finished_status_is_frozen(door: cluster.Cluster, key: ObjectKey
     )
     told = await door.write_status(finished, claimed(finished, callback=entry))
     assert told.status.callback == entry
+
+
+async def test_a_finished_task_is_opened_for_another_delivery(
+    door: cluster.Cluster, run: Kubectl, key: ObjectKey
+) -> None:
+    task = await door.get_task(key)
+    made = v1alpha1.Delivery(
+        at=now(), event=v1alpha1.TaskEvent.STARTED, seconds=0.125, error="Timeout"
+    )
+    entry = v1alpha1.CallbackStatus(
+        id="msg_1",
+        event=v1alpha1.TaskEvent.STARTED,
+        state=v1alpha1.CallbackState.EXHAUSTED,
+        facts=v1alpha1.EventFacts(at=now(), attempt=1, percent=3, message="m", started_at=now()),
+        deliveries=[made],
+    )
+    told = await door.write_status(task, claimed(task, conditions=[FINISHED], callback=entry))
+    assert told.status.callback == entry
+    run("annotate", "longtask", key.name, "longtask.dev/redeliver=now")
+    asked = await door.get_task(key)
+    request = delivery.asked_again(asked)
+    assert request == "now"
+    after = status.next_status(asked, decisions.Redeliver(request), queue="default", now=now())
+    opened = await door.write_status(asked, after)
+    assert opened.status.callback == delivery.reopened(entry, "now", now=now())
+    assert delivery.asked_again(opened) is None
 
 
 async def test_a_whole_story_is_taken_by_the_server(door: cluster.Cluster, key: ObjectKey) -> None:

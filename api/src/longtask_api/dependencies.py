@@ -11,12 +11,14 @@ from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
 from longtask_api.services import (
     callback_keys,
+    deliveries,
     health,
     progress,
     queues,
     results,
     task_logs,
     tasks,
+    trials,
     types,
 )
 from longtask_crds import v1alpha1
@@ -124,6 +126,7 @@ RunnerTokenDep = Annotated[str, Depends(get_runner_token)]
 JsonBodyDep = Annotated[Any, _json_body("application/json")]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
+DeliveriesDep = Annotated[deliveries.DeliveryService, _of(lambda services: services.deliveries)]
 HealthDep = Annotated[health.Health, _of(lambda services: services.health)]
 KeysDep = Annotated[callback_keys.CallbackKeys, _of(lambda services: services.keys)]
 LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
@@ -131,4 +134,5 @@ QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
 ResultsDep = Annotated[results.ResultService, _of(lambda services: services.results)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
+TrialsDep = Annotated[trials.Trials, _of(lambda services: services.trials)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

@@ -11,7 +11,7 @@ ApiError
  +- UnsupportedMedia    415  the body is not JSON
  +- NoSuchRange         416  the resource has no such bytes
  +- Invalid             422  fields or parameters are wrong; `errors` says which
- +- TooManyRequests     429  Kubernetes is busy
+ +- TooManyRequests     429  Kubernetes is busy, or the caller asks for too much at once
  +- Unavailable         503  what it takes is away for now
      +- DatabaseAway    503  the database does not answer, and what does not need it goes on
 
@@ -128,7 +128,7 @@ class Invalid(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """Kubernetes is busy."""
+    """Too much is asked for at once."""
 
     status = 429
     kind = "too-many-requests"

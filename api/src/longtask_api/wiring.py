@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
+from longtask_adapters import webhooks
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
@@ -18,6 +19,7 @@ from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
     callback_keys,
+    deliveries,
     health,
     progress,
     queues,
@@ -25,13 +27,14 @@ from longtask_api.services import (
     results,
     task_logs,
     tasks,
+    trials,
     types,
 )
 from longtask_api.settings import Settings
 from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.supervisor import Supervisor
-from longtask_crds import queueing
+from longtask_crds import address_guard, queueing
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class Services:
     types: types.TypeService
     logs: task_logs.LogService
     keys: callback_keys.CallbackKeys
+    deliveries: deliveries.DeliveryService
+    trials: trials.Trials
     reporters: reporters.Reporters
     progress: progress.ProgressWriter
     results: results.ResultService
@@ -80,6 +85,7 @@ async def running(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     start_patience: float = task_logs.START_PATIENCE,
+    sender: webhooks.Sender | None = None,
 ) -> AsyncIterator[Services]:
     """Make the services and keep their caches fresh; at the end write what is still to be written.
 
@@ -87,6 +93,7 @@ async def running(
         transport: Carries requests to the API server.
         settings: What the installation says.
         clock: Returns the time.
+        sender: Sends to the receivers that are tried; over HTTP when absent.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
     bearers = credentials.Credentials(settings.token())
@@ -116,6 +123,18 @@ async def running(
         )
         written = progress.ProgressWriter(resources, metrics, clock=clock)
         stack.push_async_callback(written.close)
+        if sender is None:
+            # One trial after the other may fail: it is made to see why.
+            sender = await stack.enter_async_context(_sending(settings.guard))
+        keys = callback_keys.CallbackKeys(
+            cluster, namespace=settings.secrets_namespace, clock=clock
+        )
+        of_tasks = tasks.TaskService(
+            resources,
+            rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+            clock=clock,
+            path_prefix=settings.path_prefix,
+        )
         supervisor = await stack.enter_async_context(Supervisor())
         for informer in informers:
             supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
@@ -123,18 +142,13 @@ async def running(
         yield Services(
             credentials=bearers,
             health=health.Health(informers, ended=supervisor.ended),
-            tasks=tasks.TaskService(
-                resources,
-                rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
-                clock=clock,
-                path_prefix=settings.path_prefix,
-            ),
+            tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
             types=types.TypeService(resources),
             logs=task_logs.LogService(resources, cluster, start_patience=start_patience),
-            keys=callback_keys.CallbackKeys(
-                cluster, namespace=settings.secrets_namespace, clock=clock
-            ),
+            keys=keys,
+            deliveries=deliveries.DeliveryService(resources, of_tasks, clock=clock),
+            trials=trials.Trials(sender, settings.guard, keys, clock=clock),
             reporters=reporting,
             progress=written,
             results=results.ResultService(
@@ -144,3 +158,12 @@ async def running(
             database=database,
             metrics=metrics,
         )
+
+
+@contextlib.asynccontextmanager
+async def _sending(guard: address_guard.Guard) -> AsyncIterator[webhooks.Sender]:
+    sender = webhooks.HttpSender(guard, pause=0)
+    try:
+        yield sender
+    finally:
+        await sender.close()

@@ -182,6 +182,28 @@ v6: ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]
         except: {{ toJson $v6 }}
 {{- end -}}
 
+{{- /* Where callbacks may go: public addresses, allowed networks and addresses; allowed host names
+       cannot be said here. */ -}}
+{{- define "longtask.callbackEgress" -}}
+{{- include "longtask.internetEgress" . }}
+{{- range .Values.callbacks.allow }}
+{{- if regexMatch "^[0-9.]+(/[0-9]+)?(:[0-9]+)?$" . }}
+{{- $parts := splitList ":" . }}
+- to:
+    - ipBlock:
+        cidr: {{ ternary (first $parts) (printf "%s/32" (first $parts)) (contains "/" (first $parts)) }}
+  {{- if gt (len $parts) 1 }}
+  ports:
+    - {protocol: TCP, port: {{ last $parts }}}
+  {{- end }}
+{{- else if regexMatch "^[0-9a-fA-F]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*(/[0-9]+)?$" . }}
+- to:
+    - ipBlock:
+        cidr: {{ ternary . (printf "%s/128" .) (contains "/" .) | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "longtask.dnsEgress" -}}
 - to:
     - namespaceSelector: {}

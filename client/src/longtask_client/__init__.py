@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     )
     from longtask_client.models import (
         CallbackKey,
+        CallbackLog,
+        CallbackTrial,
+        CallbackTrialOrder,
         EstimatedStart,
         Problem,
         ProblemError,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
         QueuedTask,
         QueueList,
         QueueView,
+        Redelivery,
+        RedeliveryOrder,
         SortOrder,
         TaskChange,
         TaskFilter,
@@ -46,6 +51,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "CallbackKey",
+    "CallbackLog",
+    "CallbackTrial",
+    "CallbackTrialOrder",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -60,6 +68,8 @@ __all__ = [
     "QueueList",
     "QueueView",
     "QueuedTask",
+    "Redelivery",
+    "RedeliveryOrder",
     "ServerUnavailable",
     "SortOrder",
     "TaskChange",

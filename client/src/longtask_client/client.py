@@ -10,6 +10,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
@@ -333,6 +334,63 @@ class Client:
         # Never again: a second answer of "not found" would say nothing.
         self._send("DELETE", _task(task_id), patience=0)
 
+    # Callbacks
+
+    def callbacks(self, task_id: str) -> models.CallbackLog:
+        """Return how a task's last event is delivered, and each try.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        return _parsed(self._send("GET", _task(task_id, "/callbacks")), models.CallbackLog)
+
+    def redeliver(self, task_id: str) -> models.CallbackLog:
+        """Have a task's last callback delivered again: the same id and body.
+
+        Raises:
+            NotFound: There is no such task.
+            Conflict: There was no callback of it yet.
+        """
+        path = _task(task_id, "/callbacks:redeliver")
+        return _parsed(self._send("POST", path), models.CallbackLog)
+
+    def redeliver_all(
+        self,
+        since: datetime | str,
+        until: datetime | str,
+        *,
+        state: v1alpha1.CallbackState | None = None,
+    ) -> Iterator[str]:
+        """Have callbacks delivered again that report what happened in a range of time.
+
+        Yield the ids of their tasks, page by page.
+
+        Args:
+            since: From this time on, as RFC 3339 writes it or with its zone,
+            until: to before this one.
+            state: Only those that stand like this; Delivered and Exhausted when absent.
+        """
+        order = {"from": _time(since), "to": _time(until), "state": state, "cursor": None}
+        while True:
+            body = {key: value for key, value in order.items() if value is not None}
+            answer = self._send("POST", "/api/v1/callbacks:redeliver", body=body)
+            done = _parsed(answer, models.Redelivery)
+            yield from done.items
+            if done.next_cursor is None:
+                return
+            order["cursor"] = done.next_cursor
+
+    def test_callback(self, url: str) -> models.CallbackTrial:
+        """Have a signed `longtask.test` sent to a receiver; return what became of it.
+
+        Raises:
+            InvalidRequest: The URL may not be called.
+        """
+        path, body = "/api/v1/callbacks:test", {"url": url}
+        # Once is what was asked for. A receiver has fifteen seconds, and its name some more.
+        answer = self._send("POST", path, body=body, patience=0, timeout=60.0)
+        return _parsed(answer, models.CallbackTrial)
+
     # Queues
 
     def queues(self) -> list[models.QueueView]:
@@ -380,6 +438,16 @@ class Client:
     def callback_key(self) -> str:
         """Return the key that signs one's callbacks."""
         return _parsed(self._send("GET", "/api/v1/me/callback-key"), models.CallbackKey).key
+
+    def rotate_callback_key(self) -> models.CallbackKey:
+        """Make a new key that signs one's callbacks; for a day the one before signs as well.
+
+        Raises:
+            Conflict: As many keys sign already as may.
+        """
+        # Never again: each makes one more.
+        path = "/api/v1/me/callback-key:rotate"
+        return _parsed(self._send("POST", path, patience=0), models.CallbackKey)
 
     def version(self) -> str:
         """Return the server's version."""
@@ -433,6 +501,10 @@ class Client:
             pause = max(pause, wanted_pause) * random.uniform(1.0, 1.2)
             self._sleep(min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _time(at: datetime | str) -> str:
+    return at if isinstance(at, str) else at.isoformat()
 
 
 def _task(task_id: str, rest: str = "") -> str:

@@ -1,36 +1,51 @@
 """What happened to a task, and how a receiver is told: the event, its id, its body.
 
-The bytes are derived from the stored resource alone, so that no restart can change them.
+The bytes are derived from the stored resource alone, so that no restart can change them. An end is
+told from the status, which is frozen by then; of an event before that the outbox keeps what it says
+(`EventFacts`), for the task goes on while it is delivered.
 """
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
-from longtask_crds import json_values, v1alpha1
-from longtask_crds.v1alpha1 import MediaType, TaskEvent, conditions
+from longtask_crds import delivery, json_values, v1alpha1
+from longtask_crds.v1alpha1 import MediaType, Phase, Reason, TaskEvent, conditions
 
 #: Results of more bytes are told by where they are.
 INLINE_LIMIT = 64 * 1024
 
 _TERMINAL = {
-    v1alpha1.Phase.SUCCEEDED: TaskEvent.SUCCEEDED,
-    v1alpha1.Phase.FAILED: TaskEvent.FAILED,
-    v1alpha1.Phase.CANCELLED: TaskEvent.CANCELLED,
+    Phase.SUCCEEDED: TaskEvent.SUCCEEDED,
+    Phase.FAILED: TaskEvent.FAILED,
+    Phase.CANCELLED: TaskEvent.CANCELLED,
 }
+#: Where a task stands when an event before its end tells of it.
+_PHASES = {
+    TaskEvent.QUEUED: Phase.QUEUED,
+    TaskEvent.STARTED: Phase.RUNNING,
+    TaskEvent.PROGRESS: Phase.RUNNING,
+    TaskEvent.RETRYING: Phase.RETRYING,
+}
+#: A thousand numbers for each attempt, and in them the order in which events can come.
+_SEQUENCE_OF_ATTEMPT = 1000
 _SEQUENCE = {
     TaskEvent.QUEUED: 1,
     TaskEvent.STARTED: 2,
-    TaskEvent.PROGRESS: 3,
-    TaskEvent.SUCCEEDED: 4,
-    TaskEvent.FAILED: 4,
-    TaskEvent.CANCELLED: 4,
+    TaskEvent.PROGRESS: 100,  #: and the percent
+    TaskEvent.RETRYING: 300,
+    TaskEvent.SUCCEEDED: 900,
+    TaskEvent.FAILED: 900,
+    TaskEvent.CANCELLED: 900,
 }
+#: Progress is told when another tenth of the work is done, and not more often than this.
+_PROGRESS_TENTH = 10
+_PROGRESS_PAUSE = timedelta(seconds=10)
 
 
 class CallbackData(v1alpha1.Model):
-    """The task that ended."""
+    """The task that something happened to."""
 
     id: str
     """The task's id."""
@@ -47,14 +62,17 @@ class CallbackData(v1alpha1.Model):
     phase: v1alpha1.Phase
     """Where it stands."""
 
+    percent: int | None
+    """How much of the work is done."""
+
     reason: str | None
-    """Why, as one word."""
+    """Why, as one word; of a further attempt, why the one before failed."""
 
     message: str | None
-    """Why, for people."""
+    """Why, for people, or what the program is doing."""
 
     attempt: int
-    """The number of the last attempt."""
+    """The number of the last attempt; 0 before the first."""
 
     queued_at: v1alpha1.Time | None
     """When it entered its queue."""
@@ -66,7 +84,8 @@ class CallbackData(v1alpha1.Model):
     """When it ended."""
 
     sequence: int
-    """The rank of the event: callbacks come in any order."""
+    """What sorts the events of a task, for callbacks come in any order: a later one has a higher
+    number."""
 
     result: v1alpha1.Json = None
     """What the program brought, if it succeeded: JSON, or text that is none as a string. Null if it
@@ -80,7 +99,8 @@ class CallbackBody(v1alpha1.Model):
     """What is sent to `callback.url`."""
 
     type: str = Field(examples=["longtask.succeeded"])
-    """The event: longtask.succeeded, longtask.failed or longtask.cancelled."""
+    """The event: `longtask.` and queued, started, progress, retrying, succeeded, failed or
+    cancelled; longtask.test is no task's."""
 
     timestamp: v1alpha1.Time | None
     """When it happened."""
@@ -100,9 +120,10 @@ def is_wanted(callback: v1alpha1.Callback, event: TaskEvent) -> bool:
     return event in (_TERMINAL.values() if wanted is None else wanted)
 
 
-def webhook_id(task_uid: str, event: TaskEvent, attempt: int) -> str:
+def webhook_id(task_uid: str, event: TaskEvent, attempt: int, *, percent: int | None = None) -> str:
     """Return the delivery's id: the same for the same facts, whoever computes it, whenever."""
-    return f"msg_{uuid.uuid5(uuid.UUID(task_uid), f'{event}/{attempt}')}"
+    facts = f"{event}/{attempt}" if percent is None else f"{event}/{attempt}/{percent}"
+    return f"msg_{uuid.uuid5(uuid.UUID(task_uid), facts)}"
 
 
 def outbox(
@@ -119,12 +140,52 @@ def outbox(
     event = terminal_event(phase)
     if task.spec.callback is None or not is_wanted(task.spec.callback, event):
         return None
-    return v1alpha1.CallbackStatus(
-        id=webhook_id(task.metadata.uid, event, attempt),
-        event=event,
-        state=v1alpha1.CallbackState.PENDING,
-        next_try_at=now,
-    )
+    made = webhook_id(task.metadata.uid, event, attempt)
+    return _entry(task, event, made, before=task.status.callback, now=now)
+
+
+def on_the_way(
+    task: v1alpha1.LongTask, after: v1alpha1.LongTaskStatus, *, now: datetime
+) -> v1alpha1.CallbackStatus | None:
+    """Return the delivery of what a new status tells before the task's end.
+
+    It takes the place of one before it that is not delivered yet.
+
+    Args:
+        task: The task as it was.
+        after: Its new status.
+        now: When the delivery is due.
+
+    Returns:
+        None if nothing of it is news, or nobody asked for it.
+    """
+    callback = task.spec.callback
+    event = None if callback is None else _event_of(task, after, now)
+    if callback is None or event is None or not is_wanted(callback, event):
+        return None
+    facts = _facts(event, after, now)
+    uid, percent = task.metadata.uid, facts.percent if event is TaskEvent.PROGRESS else None
+    made = webhook_id(uid, event, facts.attempt, percent=percent)
+    return _entry(task, event, made, before=after.callback, now=now, facts=facts)
+
+
+def progress_due_at(task: v1alpha1.LongTask, status: v1alpha1.LongTaskStatus) -> datetime | None:
+    """Return from when on the progress of a program that runs is worth an event; None if it is not.
+
+    Args:
+        task: The task.
+        status: Its status, or the one that it gets now.
+    """
+    wanted = task.spec.callback is not None and is_wanted(task.spec.callback, TaskEvent.PROGRESS)
+    progress = status.progress
+    if not wanted or status.phase is not Phase.RUNNING or progress is None:
+        return None
+    tenths = (progress.percent or 0) // _PROGRESS_TENTH
+    entry = status.callback
+    last = entry.facts if entry is not None and entry.event is TaskEvent.PROGRESS else None
+    if last is None or last.attempt != status.attempt:
+        return task.metadata.created_at if tenths else None
+    return last.at + _PROGRESS_PAUSE if tenths > (last.percent or 0) // _PROGRESS_TENTH else None
 
 
 def result_path(name: str) -> str:
@@ -156,6 +217,107 @@ def body(
         public_url: Where users reach the API.
         result: What `fetched` asked for; None if it asked for nothing, or if that is gone.
     """
+    if event in _TERMINAL.values():
+        at, data = task.status.finished_at, _ended(task, event, public_url, result)
+    else:
+        facts = task.status.callback.facts if task.status.callback is not None else None
+        if facts is None:
+            raise ValueError("an event that is no end is kept with what it tells")
+        at, data = facts.at, _under_way(task, event, facts)
+    told = CallbackBody(type=f"longtask.{event}", timestamp=at, data=data)
+    # Only a success has a result, and null is one: the field is there as soon as it is set.
+    document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    text = json_values.compact(document).encode()
+    if event is TaskEvent.SUCCEEDED and result is not None:
+        return text.removesuffix(b"null}}") + _as_json(task, result) + b"}}"
+    return text
+
+
+def trial_body(now: datetime) -> bytes:
+    """Return the bytes of an event that tells of no task: a receiver is tried with them."""
+    at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json_values.compact({"type": "longtask.test", "timestamp": at, "data": {}}).encode()
+
+
+def _entry(
+    task: v1alpha1.LongTask,
+    event: TaskEvent,
+    made: str,
+    *,
+    before: v1alpha1.CallbackStatus | None,
+    now: datetime,
+    facts: v1alpha1.EventFacts | None = None,
+) -> v1alpha1.CallbackStatus:
+    return v1alpha1.CallbackStatus(
+        id=made,
+        event=event,
+        state=v1alpha1.CallbackState.PENDING,
+        next_try_at=now,
+        facts=facts,
+        # What was asked for before is no request to deliver this one again.
+        redelivery=delivery.request_of(task),
+        deliveries=before.deliveries if before is not None else None,
+    )
+
+
+def _event_of(
+    task: v1alpha1.LongTask, after: v1alpha1.LongTaskStatus, now: datetime
+) -> TaskEvent | None:
+    """Return what a new status tells before the task's end, if it is news."""
+    if after.phase is None or after.phase.is_terminal:
+        return None
+    before = task.status
+    if after.phase is Phase.RETRYING and not _last_of(before).finished_at:
+        return TaskEvent.RETRYING
+    known, last = _last_of(before), _last_of(after)
+    is_known = known.number == last.number and known.started_at is not None
+    if after.phase is Phase.RUNNING and last.started_at is not None and not is_known:
+        return TaskEvent.STARTED
+    if before.queued_at is None and after.queued_at is not None:
+        return TaskEvent.QUEUED
+    due = progress_due_at(task, after)
+    return TaskEvent.PROGRESS if due is not None and now >= due else None
+
+
+def _last_of(status: v1alpha1.LongTaskStatus) -> v1alpha1.Attempt:
+    """Return the last attempt; before the first, one that nothing is known of."""
+    return status.attempts[-1] if status.attempts else v1alpha1.Attempt(number=1, job_name="")
+
+
+def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> v1alpha1.EventFacts:
+    attempt = _last_of(status)
+    progress = status.progress or v1alpha1.Progress()
+    match event:
+        case TaskEvent.QUEUED:
+            at = status.queued_at or now
+            return v1alpha1.EventFacts(at=at, attempt=0, reason=Reason.QUEUED)
+        case TaskEvent.RETRYING:
+            told: dict[str, object] = {
+                "at": now,
+                "reason": attempt.reason,
+                "message": attempt.message,
+            }
+        case TaskEvent.PROGRESS:
+            told = {
+                "at": now,
+                "percent": progress.percent,
+                "reason": Reason.RUNNING,
+                "message": progress.message,
+            }
+        case _:
+            told = {"at": attempt.started_at, "percent": progress.percent, "reason": Reason.RUNNING}
+    number = status.attempt or 0
+    return v1alpha1.EventFacts(attempt=number, started_at=status.started_at, **told)
+
+
+def _sequence(event: TaskEvent, attempt: int, percent: int | None) -> int:
+    of_percent = percent or 0 if event is TaskEvent.PROGRESS else 0
+    return attempt * _SEQUENCE_OF_ATTEMPT + _SEQUENCE[event] + of_percent
+
+
+def _ended(
+    task: v1alpha1.LongTask, event: TaskEvent, public_url: str, result: bytes | None
+) -> CallbackData:
     status, meta = task.status, task.metadata
     succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
     data = CallbackData(
@@ -163,24 +325,19 @@ def body(
         name=meta.name,
         namespace=meta.namespace,
         type=task.spec.type,
-        phase=status.phase or v1alpha1.Phase.PENDING,
+        phase=status.phase or Phase.PENDING,
+        percent=status.progress.percent if status.progress else None,
         reason=succeeded.reason if succeeded else None,
         message=succeeded.message if succeeded else None,
         attempt=status.attempt or 0,
         queued_at=status.queued_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
-        sequence=_SEQUENCE[event],
+        sequence=_sequence(event, status.attempt or 0, None),
     )
     if event is TaskEvent.SUCCEEDED:
         data = data.model_copy(update=_result_fields(task, public_url, result))
-    told = CallbackBody(type=f"longtask.{event}", timestamp=status.finished_at, data=data)
-    # Only a success has a result, and null is one: the field is there as soon as it is set.
-    document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    text = json_values.compact(document).encode()
-    if event is TaskEvent.SUCCEEDED and result is not None:
-        return text.removesuffix(b"null}}") + _as_json(task, result) + b"}}"
-    return text
+    return data
 
 
 def _result_fields(
@@ -202,3 +359,24 @@ def _as_json(task: v1alpha1.LongTask, content: bytes) -> bytes:
     if ref is not None and ref.media_type is MediaType.TEXT:
         return json_values.compact(content.decode()).encode()
     return content
+
+
+def _under_way(
+    task: v1alpha1.LongTask, event: TaskEvent, facts: v1alpha1.EventFacts
+) -> CallbackData:
+    meta = task.metadata
+    return CallbackData(
+        id=meta.name,
+        name=meta.name,
+        namespace=meta.namespace,
+        type=task.spec.type,
+        phase=_PHASES[event],
+        percent=facts.percent,
+        reason=facts.reason,
+        message=facts.message,
+        attempt=facts.attempt,
+        queued_at=task.status.queued_at,
+        started_at=facts.started_at,
+        finished_at=None,
+        sequence=_sequence(event, facts.attempt, facts.percent),
+    )

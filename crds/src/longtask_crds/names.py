@@ -28,6 +28,9 @@ ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that a p
 #: Where the API keeps the hash of the request that made a task, to tell a retry from a clash.
 REQUEST_HASH_ANNOTATION: Final = f"{GROUP}/request-hash"
 
+#: Any new value, by custom the time, asks for the last callback to be delivered again.
+REDELIVER_ANNOTATION: Final = f"{GROUP}/redeliver"
+
 #: The runner's container in a task's pod. Only its end is the attempt's end.
 RUNNER_CONTAINER: Final = "runner"
 

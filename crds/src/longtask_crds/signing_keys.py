@@ -16,6 +16,8 @@ DEFAULT_OWNER: Final = "default"
 KEY_PREFIX: Final = "whsec_"
 #: How long the key before the last still signs after a rotation.
 KEY_OVERLAP: Final = timedelta(days=1)
+#: How many keys sign at most: each is a signature in a header.
+MOST_KEYS: Final = 5
 
 
 class KeyUnusable(ValueError):
@@ -58,6 +60,10 @@ class OwnerKeys:
     def active(self, now: datetime) -> list[str]:
         """Return the keys that sign now, the newest first; each of them can."""
         return [key for key, expiry in self.lines if expiry is None or expiry > now]
+
+    def previous_until(self, now: datetime) -> datetime | None:
+        """Return until when a key before the newest one signs as well; None if none does."""
+        return max((at for _, at in self.lines[1:] if at is not None and at > now), default=None)
 
     def rotated(self, new: str, now: datetime) -> "OwnerKeys":
         """Return them with a new key in front; the one before signs for another day."""

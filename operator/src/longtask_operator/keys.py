@@ -9,8 +9,8 @@ from longtask_adapters.kube.connection import Connection
 from longtask_crds import names, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
 
-#: A rotated key signs for another day, so a picture of this age harms nobody.
-_KEEP_SECONDS = 60.0
+#: A key signs for another day once it was rotated, but whoever rotates it waits for the new one.
+_KEEP_SECONDS = 5.0
 
 
 class KeyUnavailable(Exception):

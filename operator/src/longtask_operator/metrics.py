@@ -37,6 +37,17 @@ class Metrics:
         self.callback_tries = Counter(
             "longtask_callback_tries_total", "Callbacks sent", ["outcome"], registry=registry
         )
+        self.callbacks_exhausted = Counter(
+            "longtask_callbacks_exhausted_total",
+            "Callbacks that were given up",
+            ["reason"],
+            registry=registry,
+        )
+        self.callbacks_under_way = Gauge(
+            "longtask_callbacks_under_way",
+            "Callbacks that are being sent, or wait for their turn",
+            registry=registry,
+        )
         self.resyncs = Counter(
             "longtask_operator_resyncs_total", "Complete listings", ["outcome"], registry=registry
         )

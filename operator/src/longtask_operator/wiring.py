@@ -27,7 +27,7 @@ from longtask_operator import (
 )
 from longtask_operator.rules import pod_spec
 from longtask_operator.settings import Settings
-from longtask_operator.tasks import announce, apply, bodies, observe, reconcile
+from longtask_operator.tasks import announce, apply, bodies, courier, observe, reconcile
 
 
 @dataclasses.dataclass
@@ -35,6 +35,7 @@ class Parts:
     """What works on tasks: no loop, no clock of its own."""
 
     mirror: mirror.Mirror
+    callbacks: courier.Courier
     applier: apply.Applier
     reconciler: reconcile.Reconciler
     recorder: queues.Recorder
@@ -55,6 +56,7 @@ def assemble(
     may_admit: Callable[[], bool],
     counted: metrics.Metrics,
     clock: Callable[[], datetime],
+    launch: courier.Launch = courier.beside,
 ) -> Parts:
     """Put the parts together that work on tasks.
 
@@ -72,24 +74,32 @@ def assemble(
         may_admit: Tells whether tasks may be claimed now.
         counted: The numbers.
         clock: Tells the time, in UTC.
+        launch: Has the try of a callback run.
     """
     kubernetes = cluster.Cluster(connection)
     seen = mirror.Mirror(wake)
     ring = keys.KeyRing(connection, secrets_namespace)
-    written = bodies.Bodies(kept, public_url)
-    applier = apply.Applier(
-        seen, connection, kubernetes, sender, ring, surroundings, schedule, written
+    callbacks = courier.Courier(
+        sender,
+        ring,
+        bodies.Bodies(kept, public_url),
+        seen.tasks,
+        schedule=schedule,
+        wake=wake,
+        launch=launch,
+        clock=clock,
     )
+    applier = apply.Applier(seen, connection, kubernetes, callbacks, surroundings)
     reconciler = reconcile.Reconciler(
         seen,
         kubernetes,
-        observe.Observer(seen, kubernetes, installation, guard, may_admit),
+        observe.Observer(seen, kubernetes, installation, guard, may_admit, callbacks),
         applier,
         announce.Announcer(kubernetes, counted),
         counted,
         clock,
     )
-    return Parts(seen, applier, reconciler, queues.Recorder(seen, kubernetes, may_admit))
+    return Parts(seen, callbacks, applier, reconciler, queues.Recorder(seen, kubernetes, may_admit))
 
 
 class Operator:
@@ -139,13 +149,15 @@ class Operator:
                 counted=counted,
                 clock=_now,
             )
+            counted.callbacks_under_way.set_function(parts.callbacks.under_way)
             self._queue = work_queue.WorkQueue(parts.reconciler.reconcile, parts.mirror.lane_of)
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)
-            # In this order at the end: nothing is claimed, what is on its way comes to its end,
-            # and another operator may go on.
+            # In this order at the end: nothing is claimed, what is on its way comes to its end and
+            # is recorded, and another operator may go on.
             stack.push_async_callback(candidate.let_go)
             stack.push_async_callback(self._queue.close)
+            stack.push_async_callback(parts.callbacks.close)
             stack.callback(admission.give_up)
             lister = resync.Resync(
                 parts.mirror,

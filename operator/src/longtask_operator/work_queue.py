@@ -21,10 +21,10 @@ _LANE_WIDTH = 8
 class WorkQueue(Generic[Key]):
     """Runs `work(key)` for each key that is added; what fails is tried again, ever more slowly.
 
-    There is no limit to how many keys are worked on at once: a slow receiver of callbacks must not
-    hold up other tasks. Only keys that come by the thousand share a lane, a few at a time, so that
-    they hold up nobody but each other. Passes begin in small groups: the event loop never stands
-    still for long, however many are due.
+    There is no limit to how many keys are worked on at once: a slow answer of the API server must
+    not hold up other tasks. Only keys that come by the thousand share a lane, a few at a time, so
+    that they hold up nobody but each other. Passes begin in small groups: the event loop never
+    stands still for long, however many are due.
 
     Args:
         work: Does what there is to do for a key; returns after how many seconds to look at it

@@ -12,10 +12,9 @@ import pytest
 from aiohttp import web
 
 from longtask_adapters import webhooks
-from longtask_crds import address_guard, delivery, signing_keys
+from longtask_crds import address_guard, delivery
 from longtask_crds.delivery import Problem
-
-KEY = signing_keys.new_key()
+from webhook_support import post
 
 
 class Receiver:
@@ -67,12 +66,7 @@ async def send(
 ) -> list[delivery.Try]:
     sender = webhooks.HttpSender(guard, resolver=resolver)
     try:
-        return [
-            await sender.send(
-                url, webhook_id="msg_1", body=b"{}", keys=[KEY], headers=headers or {}
-            )
-            for url in urls
-        ]
+        return [await post(sender, url, headers=headers) for url in urls]
     finally:
         await sender.close()
 

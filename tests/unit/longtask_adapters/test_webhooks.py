@@ -1,9 +1,9 @@
 """What really goes over the wire to a receiver, and that refused addresses get no socket."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +15,10 @@ from aiohttp import web
 
 from longtask_adapters import webhooks
 from longtask_crds import address_guard, delivery, signing_keys
+from longtask_crds.testing import NOW
+from webhook_support import BODY, KEY, post
 
-BODY = '{"type":"longtask.succeeded","data":{"result":"é"}}'.encode()
-KEY, OLD_KEY = signing_keys.new_key(), signing_keys.new_key()
+OLD_KEY = signing_keys.new_key()
 LOOPBACK = address_guard.Guard.from_lists(allow=["127.0.0.1", "127.0.0.0/8"])
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Send = Callable[..., Awaitable[delivery.Try]]
@@ -63,9 +64,7 @@ async def send_with(
 ) -> delivery.Try:
     sender = webhooks.HttpSender(guard)
     try:
-        return await sender.send(
-            url, webhook_id="msg_1", body=BODY, keys=keys, headers=headers or {}
-        )
+        return await post(sender, url, keys=keys, headers=headers)
     finally:
         await sender.close()
 
@@ -91,6 +90,21 @@ async def test_old_and_new_key_both_verify(receiver: Receiver) -> None:
         standardwebhooks.Webhook(signing_keys.new_key()).verify(body, dict(headers))
 
 
+async def test_for_a_day_after_a_rotation_both_keys_verify(receiver: Receiver) -> None:
+    before = signing_keys.OwnerKeys.parse(OLD_KEY)
+    rotated = signing_keys.OwnerKeys.parse(before.rotated(KEY, NOW).render())
+    for hours, verifying in ((0, [KEY, OLD_KEY]), (23, [KEY, OLD_KEY]), (24, [KEY])):
+        receiver.requests.clear()
+        await send_with(LOOPBACK, receiver.url, keys=rotated.active(NOW + timedelta(hours=hours)))
+        ((_, headers, body),) = receiver.requests
+        for key in (KEY, OLD_KEY):
+            verifies: Any = contextlib.nullcontext()
+            if key not in verifying:
+                verifies = pytest.raises(standardwebhooks.WebhookVerificationError)
+            with verifies:
+                standardwebhooks.Webhook(key).verify(body, dict(headers))
+
+
 async def test_nobody_signs_in_our_place(receiver: Receiver) -> None:
     forged = {"webhook-signature": "v1,forged", "webhook-id": "msg_2", "Content-Type": "text/plain"}
     await send_with(LOOPBACK, receiver.url, headers=forged)
@@ -102,7 +116,7 @@ async def test_nobody_signs_in_our_place(receiver: Receiver) -> None:
 async def test_no_cookie_comes_back(receiver: Receiver) -> None:
     sender = webhooks.HttpSender(LOOPBACK)
     for _ in range(2):
-        await sender.send(receiver.url, webhook_id="m", body=BODY, keys=[KEY], headers={})
+        await post(sender, receiver.url)
     await sender.close()
     assert all("Cookie" not in headers for _, headers, _ in receiver.requests)
 
@@ -146,7 +160,7 @@ async def test_a_huge_answer_is_not_read(receiver: Receiver) -> None:
         nonlocal written
         answer = web.StreamResponse()
         await answer.prepare(request)
-        with suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):
             while written < 200_000_000:
                 await answer.write(b"x" * 65_536)
                 written += 65_536
@@ -225,9 +239,7 @@ async def test_a_public_name_of_a_private_address_gets_no_socket(
     port = int(receiver.url.rsplit(":", 1)[1])
     guard = address_guard.Guard.from_lists(ports=[port])
     sender = webhooks.HttpSender(guard, resolver=Resolver(*addresses))
-    made = await sender.send(
-        f"https://rebound.example.com:{port}/", webhook_id="m", body=BODY, keys=[KEY], headers={}
-    )
+    made = await post(sender, f"https://rebound.example.com:{port}/")
     await sender.close()
     assert (made.code, made.problem) == (None, delivery.Problem.RESOLVED_ADDRESS_REFUSED)
     assert receiver.requests == []
@@ -237,9 +249,7 @@ async def test_an_allowed_name_may_lead_inside(receiver: Receiver) -> None:
     port = int(receiver.url.rsplit(":", 1)[1])
     guard = address_guard.Guard.from_lists(allow=[f"receiver.test:{port}"])
     sender = webhooks.HttpSender(guard, resolver=Resolver("127.0.0.1"))
-    made = await sender.send(
-        f"http://receiver.test:{port}/", webhook_id="m", body=BODY, keys=[KEY], headers={}
-    )
+    made = await post(sender, f"http://receiver.test:{port}/")
     await sender.close()
     assert made.code == 200
 
@@ -259,7 +269,7 @@ async def speaks() -> AsyncIterator[Callable[[bytes | None], Awaitable[str]]]:
                 await reader.read()
             else:
                 writer.write(words)
-                with suppress(ConnectionError):
+                with contextlib.suppress(ConnectionError):
                     await writer.drain()
             writer.close()
 
@@ -322,7 +332,7 @@ async def test_a_silent_receiver_is_a_timeout(
     speaks: Callable[[bytes | None], Awaitable[str]],
 ) -> None:
     sender = webhooks.HttpSender(LOOPBACK, timeout=aiohttp.ClientTimeout(total=0.05))
-    made = await sender.send(await speaks(None), webhook_id="m", body=BODY, keys=[KEY], headers={})
+    made = await post(sender, await speaks(None))
     await sender.close()
     assert made.problem is delivery.Problem.TIMEOUT
 
@@ -340,7 +350,7 @@ async def test_a_receiver_that_trickles_is_a_timeout(receiver: Receiver) -> None
 
     receiver.reply = trickle
     sender = webhooks.HttpSender(LOOPBACK, timeout=aiohttp.ClientTimeout(total=0.1))
-    made = await sender.send(receiver.url, webhook_id="m", body=BODY, keys=[KEY], headers={})
+    made = await post(sender, receiver.url)
     await sender.close()
     assert (made.code, made.problem) == (None, delivery.Problem.TIMEOUT)
 
@@ -351,9 +361,7 @@ async def test_a_name_that_leads_nowhere_is_a_problem() -> None:
             raise OSError("no such name")
 
     sender = webhooks.HttpSender(address_guard.Guard(), resolver=Nowhere())
-    made = await sender.send(
-        "https://no-such-name.example/", webhook_id="m", body=BODY, keys=[KEY], headers={}
-    )
+    made = await post(sender, "https://no-such-name.example/")
     await sender.close()
     assert made.problem is delivery.Problem.NAME_NOT_RESOLVED
 
@@ -384,7 +392,7 @@ async def test_a_slow_host_keeps_two_places_and_leaves_the_others(receiver: Rece
     sender = webhooks.HttpSender(address_guard.Guard.from_lists(allow=["127.0.0.0/8"]))
 
     async def send(url: str) -> delivery.Try:
-        return await sender.send(url, webhook_id="m", body=BODY, keys=[KEY], headers={})
+        return await post(sender, url)
 
     waiting = [asyncio.ensure_future(send(f"{receiver.url}/slow")) for _ in range(30)]
     await entered.wait()
@@ -404,7 +412,7 @@ async def test_each_try_is_counted_by_what_became_of_it(receiver: Receiver) -> N
     sender = webhooks.HttpSender(LOOPBACK, count=counted.append)
 
     async def send(url: str) -> None:
-        await sender.send(url, webhook_id="m", body=BODY, keys=[KEY], headers={})
+        await post(sender, url)
 
     await send(receiver.url)
     receiver.reply = busy

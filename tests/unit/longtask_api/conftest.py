@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from api_support import TOKEN
-from longtask_adapters.testing import MemoryKubernetes
+from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import app, settings, wiring
 from longtask_crds import names
 from longtask_crds.testing import NOW
@@ -43,11 +43,16 @@ def configured(tmp_path: Path) -> settings.Settings:
 
 
 @pytest.fixture
+def sender() -> MemorySender:
+    return MemorySender()
+
+
+@pytest.fixture
 async def services(
-    kubernetes: MemoryKubernetes, configured: settings.Settings
+    kubernetes: MemoryKubernetes, configured: settings.Settings, sender: MemorySender
 ) -> AsyncIterator[wiring.Services]:
     async with wiring.running(
-        kubernetes, configured, clock=lambda: NOW, start_patience=0.05
+        kubernetes, configured, clock=lambda: NOW, start_patience=0.05, sender=sender
     ) as made:
         await made.health.synced()
         kubernetes.requests.clear()

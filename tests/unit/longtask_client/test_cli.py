@@ -513,3 +513,98 @@ def test_get_tells_how_each_attempt_before_ended(run: Any, api: Any, a_task: Any
     told = run("get", "a").stdout
     assert re.search(r"^Attempt 1: +TryAgain: later$", told, re.M)
     assert re.search(r"^Attempt: +2$", told, re.M)
+
+
+# --- callbacks ---
+
+LOG = {
+    "id": "msg_1",
+    "event": "succeeded",
+    "state": "Exhausted",
+    "tries": 2,
+    "nextTryAt": None,
+    "deliveredAt": None,
+    "items": [
+        {"at": "2026-01-02T03:00:00Z", "event": "started", "code": 204, "seconds": 0.25},
+        {"at": "2026-01-02T03:01:00Z", "event": "succeeded", "error": "Timeout", "seconds": 15.0},
+    ],
+}
+
+
+def test_callbacks_shows_each_try(run: Any, api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/callbacks", LOG)
+    shown = run("callbacks", "a").stdout
+    assert "State:       Exhausted" in shown
+    assert [line.split()[2:] for line in shown.splitlines()[-2:]] == [
+        ["started", "204", "0.250", "-"],
+        ["succeeded", "-", "15.000", "Timeout"],
+    ]
+    assert json.loads(run("callbacks", "a", "-o", "json").stdout)["tries"] == 2
+    assert run("callbacks", "a", "-o", "name").stdout == "msg_1\n"
+
+
+def test_callbacks_of_a_task_without_one(run: Any, api: Any) -> None:
+    none = dict.fromkeys(LOG) | {"tries": 0, "items": []}
+    api.on("GET", f"{TASKS}/a/callbacks", none)
+    ended = run("callbacks", "a")
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert ended.stderr == "There was no callback of it yet.\n"
+
+
+def test_redeliver_one(run: Any, api: Any) -> None:
+    api.on("POST", f"{TASKS}/a/callbacks:redeliver", LOG, status=202)
+    assert run("redeliver", "a").stdout == "a\n"
+
+
+def test_redeliver_a_range(run: Any, api: Any) -> None:
+    api.on("POST", "/api/v1/callbacks:redeliver", {"items": ["a"], "nextCursor": None}, status=202)
+    words = ("--since", "2026-01-02T03:00:00Z", "--until", "2026-01-02T04:00:00Z")
+    assert run("redeliver", *words, "--state", "exhausted").stdout == "a\n"
+    assert api.body == {
+        "from": "2026-01-02T03:00:00Z",
+        "to": "2026-01-02T04:00:00Z",
+        "state": "Exhausted",
+    }
+    assert run("redeliver", "--since", "2h").exit_code == 0
+    begin, end = (datetime.fromisoformat(api.body[field]) for field in ("from", "to"))
+    assert (end - begin).total_seconds() == 7200
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["a", "--since", "2h"], id="one-and-a-range"),
+        pytest.param(["a", "--state", "pending"], id="one-and-a-state"),
+        pytest.param(["--until", "2h"], id="no-beginning"),
+        pytest.param(["--since", ""], id="an-empty-time"),
+        pytest.param(["--since", "2h", "--state", "lost"], id="no-state"),
+    ],
+)
+def test_redeliver_is_told_what(run: Any, words: list[str]) -> None:
+    assert run("redeliver", *words).exit_code == exit_codes.ExitCode.USAGE
+
+
+def test_a_new_callback_key(run: Any, api: Any) -> None:
+    rotated = {"key": "whsec_y", "previousUntil": "2026-01-03T12:00:00Z"}
+    api.on("POST", "/api/v1/me/callback-key:rotate", rotated)
+    ended = run("callback-key", "--rotate")
+    assert ended.stdout == "whsec_y\n"
+    assert "signs as well until 2026-01-0" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "told"),
+    [
+        ({"delivered": True, "code": 204}, 0, "delivered: answered with 204 after 0.100 s\n"),
+        ({"delivered": False, "code": 403}, 1, "refused: answered with 403 after 0.100 s\n"),
+        ({"delivered": False, "error": "Timeout"}, 1, "failed after 0.100 s: Timeout\n"),
+    ],
+)
+def test_a_receiver_is_tried(
+    run: Any, api: Any, made: dict[str, Any], code: int, told: str
+) -> None:
+    given = {"id": "msg_1", "code": None, "error": None, "seconds": 0.1}
+    api.on("POST", "/api/v1/callbacks:test", given | made)
+    ended = run("callback-test", "https://example.com/")
+    assert (ended.exit_code, ended.stdout) == (code, told)

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -393,3 +394,54 @@ def test_without_a_token_none_is_sent(api: Any) -> None:
     api.on("GET", "/version", {"version": "0.1.0"})
     api.connect(token=None).version()
     assert "Authorization" not in api.requests[0].headers
+
+
+LOG = {
+    "id": "msg_1",
+    "event": "succeeded",
+    "state": "Exhausted",
+    "tries": 1,
+    "nextTryAt": None,
+    "deliveredAt": None,
+    "items": [{"at": "2026-01-02T03:00:00Z", "event": "succeeded", "error": "Timeout"}],
+}
+TRIAL = {"id": "msg_2", "delivered": True, "code": 204, "error": None, "seconds": 0.1}
+
+
+def test_calls_about_callbacks(api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/callbacks", LOG)
+    api.on("POST", f"{TASKS}/a/callbacks:redeliver", LOG, status=202)
+    api.on("POST", "/api/v1/callbacks:test", TRIAL)
+    rotated = {"key": "whsec_y", "previousUntil": "2026-01-03T00:00:00Z"}
+    api.on("POST", "/api/v1/me/callback-key:rotate", rotated)
+    with api.connect() as connection:
+        assert connection.callbacks("a") == connection.redeliver("a")
+        assert connection.test_callback("https://example.com/").delivered
+        assert api.body == {"url": "https://example.com/"}
+        assert connection.rotate_callback_key().key == "whsec_y"
+
+
+def test_callbacks_of_a_range_are_delivered_again_to_the_last_page(api: Any) -> None:
+    pages = {"items": ["a", "b"], "nextCursor": "more"}, {"items": ["c"], "nextCursor": None}
+    api.on("POST", "/api/v1/callbacks:redeliver", *pages, status=202)
+    since = datetime(2026, 1, 2, 3, tzinfo=UTC)
+    done = api.connect().redeliver_all(
+        since, "2026-01-02T04:00:00Z", state=v1alpha1.CallbackState.EXHAUSTED
+    )
+    assert list(done) == ["a", "b", "c"]
+    assert api.body == {
+        "from": "2026-01-02T03:00:00+00:00",
+        "to": "2026-01-02T04:00:00Z",
+        "state": "Exhausted",
+        "cursor": "more",
+    }
+
+
+@pytest.mark.parametrize("call", ["rotate_callback_key", "test_callback"])
+def test_what_may_be_done_once_only_is_not_tried_again(api: Any, call: str) -> None:
+    for path in ("/api/v1/callbacks:test", "/api/v1/me/callback-key:rotate"):
+        api.on("POST", path, httpx.ConnectError("nobody answers"))
+    words = ["https://example.com/"] if call == "test_callback" else []
+    with pytest.raises(errors.ConnectionFailed):
+        getattr(api.connect(), call)(*words)
+    assert len(api.requests) == 1

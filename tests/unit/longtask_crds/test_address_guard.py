@@ -4,30 +4,11 @@ import ipaddress
 
 import pytest
 
+from address_corpus import REFUSED_ADDRESSES
 from longtask_crds import address_guard
 from longtask_crds.address_guard import Guard, Refusal, Refused
 
 GUARD = Guard()
-
-REFUSED_ADDRESSES = [
-    # IPv4, the first and last of each range where that is telling.
-    "0.0.0.0", "0.255.255.255", "10.0.0.0", "10.255.255.255", "100.64.0.1", "100.127.255.255",
-    "100.100.100.200", "127.0.0.1", "127.255.255.254", "169.254.0.1", "169.254.169.254",
-    "169.254.170.2", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.0.192", "192.0.2.1",
-    "192.88.99.1", "192.168.0.1", "192.168.255.255", "198.18.0.1", "198.19.255.255",
-    "198.51.100.7", "203.0.113.9", "224.0.0.1", "239.255.255.250", "240.0.0.1",
-    "255.255.255.255", "168.63.129.16",
-    # IPv6: unspecified, loopback, compatible, SIIT, local, multicast, documentation, tunnels.
-    "::", "::1", "::7f00:1", "::127.0.0.1", "::8.8.8.8", "::ffff:0:127.0.0.1",
-    "::ffff:0:8.8.8.8", "fc00::1", "fd00::1", "fd00:ec2::254", "fe80::1", "febf::1", "fec0::1",
-    "ff02::1", "ff0e::1", "2001:db8::1", "2001::1", "2001:0:7f00:1::", "2001:1ff::1",
-    "2002:a9fe:a9fe::", "2002:7f00:1::1", "2002:808:808::1", "3fff::1", "100::1",
-    "64:ff9b:1::1", "64:ff9b:1::808:808", "5f00::1", "4000::1",
-    # Private addresses inside mapped and NAT64 ones.
-    "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",
-    "::ffff:168.63.129.16", "64:ff9b::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-    "64:ff9b::10.0.0.1", "64:ff9b::192.168.1.1",
-]  # fmt: skip
 
 PUBLIC_ADDRESSES = [
     "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0",

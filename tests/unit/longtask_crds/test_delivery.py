@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtask_crds import delivery, v1alpha1
+from longtask_crds import delivery, names, v1alpha1
+from longtask_crds.testing import NOW, a_task, with_meta, with_status
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.testing import NOW
 
 SCHEDULE = (0, 5, 300, 1800)
 FIRST = v1alpha1.CallbackStatus(
@@ -131,3 +131,64 @@ def test_a_pause_is_never_shorter_than_it_should_be(
         assert after.next_try_at.microsecond == 0
         assert asked * 0.8 <= (after.next_try_at - at).total_seconds()
         assert (after.next_try_at - at).total_seconds() <= max(asked * 1.2, 3600) + 1
+
+
+# --- the log, and another delivery ---
+
+
+def test_each_try_is_logged_and_the_last_twenty_are_kept() -> None:
+    logged = FIRST
+    for code in range(400, 425):
+        made = delivery.Try(at=NOW, code=code, seconds=1.23456)
+        logged, _ = delivery.after(logged.model_copy(update={"tries": 0}), made, schedule=SCHEDULE)
+    assert logged.deliveries is not None
+    assert [one.code for one in logged.deliveries] == list(range(405, 425))
+    assert logged.deliveries[-1] == v1alpha1.Delivery(
+        at=NOW - timedelta(seconds=1.23456), event=FIRST.event, code=424, seconds=1.235
+    )
+
+
+def test_a_try_without_an_answer_is_logged_with_its_problem() -> None:
+    after, _ = delivery.after(FIRST, problem(delivery.Problem.TIMEOUT), schedule=SCHEDULE)
+    assert after.deliveries is not None
+    assert (after.deliveries[0].code, after.deliveries[0].error) == (None, "Timeout")
+
+
+def a_task_with(entry: v1alpha1.CallbackStatus | None, asked: str | None) -> v1alpha1.LongTask:
+    annotations = {} if asked is None else {names.REDELIVER_ANNOTATION: asked}
+    return with_meta(with_status(a_task(), callback=entry), annotations=annotations)
+
+
+DONE, _ = delivery.after(FIRST, answer(204), schedule=SCHEDULE)
+ASKED_BEFORE = DONE.model_copy(update={"redelivery": "once"})
+
+
+@pytest.mark.parametrize(
+    ("entry", "asked", "request_"),
+    [
+        pytest.param(DONE, None, None, id="nobody-asks"),
+        pytest.param(DONE, "once", "once", id="somebody-asks"),
+        pytest.param(ASKED_BEFORE, "once", None, id="it-was-done"),
+        pytest.param(ASKED_BEFORE, "twice", "twice", id="they-ask-again"),
+        pytest.param(ASKED_BEFORE, None, None, id="the-request-is-taken-away"),
+        pytest.param(DONE, "", None, id="an-empty-request-is-none"),
+        pytest.param(None, "once", None, id="there-is-nothing-to-deliver"),
+        pytest.param(DONE, "x" * 5000, "x" * 128, id="a-request-without-end"),
+    ],
+)
+def test_who_asks_for_another_delivery(
+    entry: v1alpha1.CallbackStatus | None, asked: str | None, request_: str | None
+) -> None:
+    task = a_task_with(entry, asked)
+    assert delivery.asked_again(task) == request_
+    assert delivery.is_open(task) == (request_ is not None)
+
+
+def test_another_delivery_begins_from_the_start_with_the_same_id_and_its_log() -> None:
+    given_up, _ = delivery.after(entry(3), answer(500), schedule=SCHEDULE)
+    again = delivery.reopened(given_up, "once", now=NOW)
+    assert (again.state, again.tries, again.next_try_at) == (PENDING, 0, NOW)
+    assert (again.id, again.event) == (FIRST.id, FIRST.event)
+    assert again.deliveries == given_up.deliveries
+    assert delivery.asked_again(a_task_with(again, "once")) is None
+    assert delivery.is_open(a_task_with(again, None))

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from longtask_crds import events, testing, v1alpha1
-from longtask_crds.testing import TASK_UID, a_condition
+from longtask_crds.testing import NOW, TASK_UID, a_condition
 from longtask_crds.v1alpha1 import ConditionStatus, ConditionType, Phase, Reason, TaskEvent
 
 DONE_WELL = a_condition(ConditionType.SUCCEEDED)
@@ -43,26 +44,31 @@ def test_another_event_or_attempt_has_another_id(event: TaskEvent, attempt: int)
 DONE = (
     b'{"type":"longtask.succeeded","timestamp":"2026-01-01T12:00:00Z","data":{"id":"report",'
     b'"name":"report","namespace":"longtasks","type":"fibonacci","phase":"Succeeded",'
-    b'"reason":"Completed","message":"","attempt":1,"queuedAt":"2026-01-01T11:00:00Z",'
-    b'"startedAt":"2026-01-01T11:30:00Z","finishedAt":"2026-01-01T12:00:00Z","sequence":4,'
+    b'"percent":100,"reason":"Completed","message":"","attempt":1,"queuedAt":"2026-01-01T11:00:00Z",'
+    b'"startedAt":"2026-01-01T11:30:00Z","finishedAt":"2026-01-01T12:00:00Z","sequence":1900,'
     b'"result":%b}}'
 )
 FAILED = (
     b'{"type":"longtask.failed","timestamp":"2026-01-01T12:00:00Z","data":{"id":"report",'
     b'"name":"report","namespace":"longtasks","type":"fibonacci","phase":"Failed",'
-    b'"reason":"ProgramFailed","message":"exit code 3","attempt":2,"queuedAt":null,'
-    b'"startedAt":null,"finishedAt":"2026-01-01T12:00:00Z","sequence":4}}'
+    b'"percent":30,"reason":"ProgramFailed","message":"exit code 3","attempt":2,"queuedAt":null,'
+    b'"startedAt":null,"finishedAt":"2026-01-01T12:00:00Z","sequence":2900}}'
 )
 CANCELLED = (
     b'{"type":"longtask.cancelled","timestamp":"2026-01-01T12:00:00Z","data":{"id":"report",'
     b'"name":"report","namespace":"longtasks","type":"fibonacci","phase":"Cancelled",'
-    b'"reason":null,"message":null,"attempt":0,"queuedAt":null,"startedAt":null,'
-    b'"finishedAt":"2026-01-01T12:00:00Z","sequence":4}}'
+    b'"percent":null,"reason":null,"message":null,"attempt":0,"queuedAt":null,"startedAt":null,'
+    b'"finishedAt":"2026-01-01T12:00:00Z","sequence":900}}'
 )
 
 
 def a_success(result: Any) -> v1alpha1.LongTask:
-    return a_task(queuedAt="2026-01-01T11:00:00Z", startedAt="2026-01-01T11:30:00Z", result=result)
+    return a_task(
+        queuedAt="2026-01-01T11:00:00Z",
+        startedAt="2026-01-01T11:30:00Z",
+        progress={"percent": 100},
+        result=result,
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,7 @@ def a_success(result: Any) -> v1alpha1.LongTask:
                 phase="Failed",
                 attempt=2,
                 conditions=[FAILED_BADLY],
+                progress={"percent": 30},
             ),
             TaskEvent.FAILED,
             FAILED,
@@ -175,7 +182,7 @@ def test_what_is_in_the_status_is_not_fetched() -> None:
 def test_a_fetched_result_is_told_digit_by_digit() -> None:
     content = b'{"n": ' + b"7" * 5000 + b', "x": 1.00000000000000000001}\n'
     body = events.body(a_task(result=a_ref(content)), TaskEvent.SUCCEEDED, result=content)
-    assert b'"sequence":4,"result":' + content + b"}}" in body
+    assert body.endswith(b',"result":' + content + b"}}")
     assert b"resultUrl" not in body
 
 
@@ -189,3 +196,208 @@ def test_what_is_not_fetched_is_told_by_its_place() -> None:
     told = told_of(a_ref(b"1" * 70_000), None)
     assert told["result"] is None
     assert told["resultUrl"] == "https://api.test/longtask/api/v1/tasks/report/result"
+
+
+# --- what is told before the end ---
+
+EVENTS = ["queued", "started", "progress", "retrying"]
+RUNNING = {"phase": "Running", "attempt": 1, "startedAt": "2026-01-01T11:30:00Z"}
+
+
+def on_its_way(*events_: str, **status: Any) -> v1alpha1.LongTask:
+    """Return a task that is not over, whose receiver asked for these events."""
+    spec = {"url": "https://example.com/", "events": list(events_) or EVENTS}
+    task = testing.a_task(type="fibonacci", callback=spec)
+    return task.model_copy(update={"status": v1alpha1.LongTaskStatus.model_validate(status)})
+
+
+def becoming(task: v1alpha1.LongTask, **status: Any) -> v1alpha1.LongTask:
+    """Return the task as a status makes it, with the delivery of what that tells."""
+    known = task.status.to_json()
+    after = v1alpha1.LongTaskStatus.model_validate(known | status)
+    entry = events.on_the_way(task, after, now=NOW)
+    update = {"callback": entry or task.status.callback}
+    return task.model_copy(update={"status": after.model_copy(update=update)})
+
+
+def told(task: v1alpha1.LongTask) -> dict[str, Any]:
+    """Return what its receiver is sent."""
+    assert task.status.callback is not None
+    sent: dict[str, Any] = json.loads(events.body(task, task.status.callback.event))
+    return sent
+
+
+def an_attempt_of(number: int = 1, **values: Any) -> dict[str, Any]:
+    return testing.an_attempt(number, **values).to_json()
+
+
+QUEUED = {"phase": "Queued", "queuedAt": "2026-01-01T11:00:00Z"}
+STARTED = RUNNING | {"attempts": [an_attempt_of(started_at=NOW)]}
+AGAIN = {"phase": "Retrying", "attempts": [an_attempt_of(started_at=NOW, finished_at=NOW)]}
+
+
+def test_joining_a_queue_is_told_once_also_where_there_is_a_place_at_once() -> None:
+    for status in (QUEUED, QUEUED | {"phase": "Starting", "attempts": [an_attempt_of()]}):
+        task = becoming(on_its_way(), **status)
+        assert told(task)["type"] == "longtask.queued"
+        assert told(task)["timestamp"] == "2026-01-01T11:00:00Z"
+        data = told(task)["data"]
+        assert (data["phase"], data["attempt"], data["sequence"]) == ("Queued", 0, 1)
+        assert becoming(task, phase="Queued").status.callback == task.status.callback
+
+
+def test_a_program_that_runs_is_told_once_for_each_attempt() -> None:
+    task = becoming(on_its_way(**QUEUED), **STARTED)
+    first = task.status.callback
+    data = told(task)["data"]
+    assert (told(task)["type"], data["phase"], data["attempt"]) == (
+        "longtask.started",
+        "Running",
+        1,
+    )
+    assert data["startedAt"] == "2026-01-01T11:30:00Z"
+    assert becoming(task, phase="Starting").status.callback == first
+    assert becoming(task, **STARTED).status.callback == first
+    again = becoming(task, attempt=2, attempts=[an_attempt_of(2, started_at=NOW)])
+    assert again.status.callback is not None
+    assert first is not None
+    assert again.status.callback.id != first.id
+    assert told(again)["data"]["sequence"] > data["sequence"]
+
+
+def test_a_further_attempt_is_told_with_why_the_one_before_failed() -> None:
+    failed = an_attempt_of(reason="ProgramFailed", message="exit code 3", finished_at=NOW)
+    task = becoming(on_its_way(**STARTED), phase="Retrying", attempts=[failed])
+    assert becoming(task, phase="Queued").status.callback == task.status.callback
+    data = told(task)["data"]
+    assert told(task)["type"] == "longtask.retrying"
+    assert (data["phase"], data["attempt"]) == ("Retrying", 1)
+    assert (data["reason"], data["message"]) == ("ProgramFailed", "exit code 3")
+    assert becoming(task, phase="Retrying").status.callback == task.status.callback
+
+
+def at_percent(percent: int, task: v1alpha1.LongTask | None = None) -> v1alpha1.LongTask:
+    progress = {"percent": percent, "message": "half of it", "updatedAt": NOW.isoformat()}
+    return becoming(task or on_its_way(**STARTED), progress=progress)
+
+
+def test_progress_is_told_with_percent_and_message() -> None:
+    task = at_percent(43)
+    data = told(task)["data"]
+    assert told(task)["type"] == "longtask.progress"
+    assert (data["phase"], data["percent"], data["message"]) == ("Running", 43, "half of it")
+    assert data["sequence"] == 1143
+    assert task.status.callback is not None
+    assert task.status.callback.id == events.webhook_id(TASK_UID, TaskEvent.PROGRESS, 1, percent=43)
+
+
+@pytest.mark.parametrize(
+    ("before", "percent", "seconds"),
+    [
+        pytest.param(None, 9, None, id="less-than-a-tenth-is-no-news"),
+        pytest.param(None, 10, 0, id="the-first-tenth-is"),
+        pytest.param(43, 49, None, id="within-a-tenth-nothing-is-told"),
+        pytest.param(43, 50, 10, id="the-next-tenth-is-but-not-at-once"),
+        pytest.param(43, 100, 10, id="as-is-the-whole"),
+    ],
+)
+def test_when_progress_is_told(before: int | None, percent: int, seconds: int | None) -> None:
+    task = on_its_way(**STARTED) if before is None else at_percent(before)
+    status = task.status.model_copy(update={"progress": v1alpha1.Progress(percent=percent)})
+    due = events.progress_due_at(task, status)
+    if seconds is None:
+        assert due is None
+    else:
+        assert due is not None
+        assert max(NOW, due) == NOW + timedelta(seconds=seconds)
+
+
+def test_what_was_told_of_another_attempt_does_not_count() -> None:
+    task = at_percent(90)
+    again = becoming(task, attempt=2, attempts=[an_attempt_of(2)], progress={"percent": 10})
+    assert (told(again)["data"]["attempt"], told(again)["data"]["percent"]) == (2, 10)
+
+
+@pytest.mark.parametrize("phase", ["Starting", "Retrying", "Succeeded"])
+def test_progress_is_told_of_a_program_that_runs(phase: str) -> None:
+    task = on_its_way(**STARTED | {"phase": phase, "progress": {"percent": 50}})
+    assert events.progress_due_at(task, task.status) is None
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(becoming(on_its_way(), **QUEUED), id="queued"),
+        pytest.param(becoming(on_its_way(**QUEUED), **STARTED), id="started"),
+        pytest.param(at_percent(43), id="progress"),
+        pytest.param(becoming(on_its_way(**STARTED), **AGAIN), id="retrying"),
+    ],
+)
+def test_the_bytes_stay_while_the_task_goes_on(task: v1alpha1.LongTask) -> None:
+    assert task.status.callback is not None
+    event, first = task.status.callback.event, events.body(task, task.status.callback.event)
+    gone_on = {
+        "phase": "Running",
+        "attempt": 3,
+        "startedAt": "2026-01-01T11:45:00Z",
+        "attempts": [an_attempt_of(3, started_at=NOW, message="x")],
+        "progress": {"percent": 99, "message": "nearly"},
+        "finishedAt": "2026-01-01T12:00:00Z",
+    }
+    known = task.status.to_json()
+    tried = known["callback"] | {"tries": 3, "lastCode": 500}
+    later = v1alpha1.LongTaskStatus.model_validate(known | gone_on | {"callback": tried})
+    assert events.body(task.model_copy(update={"status": later}), event) == first
+
+
+@pytest.mark.parametrize("wanted", EVENTS)
+def test_nobody_is_told_what_they_did_not_ask_for(wanted: str) -> None:
+    for event, before, after in (
+        ("queued", {}, QUEUED),
+        ("started", QUEUED, STARTED),
+        ("retrying", STARTED, AGAIN),
+        ("progress", STARTED, {"progress": {"percent": 50}}),
+    ):
+        task = becoming(on_its_way(wanted, **before), **after)
+        assert (task.status.callback is not None) == (event == wanted)
+    nobody = testing.a_task(type="fibonacci")
+    assert becoming(nobody, **QUEUED).status.callback is None
+
+
+def test_an_end_comes_after_all_else_and_keeps_the_log_of_what_was_told_before() -> None:
+    made = v1alpha1.Delivery(at=NOW, event=TaskEvent.PROGRESS, code=200)
+    spec = {"url": "https://example.com/"}
+    task = at_percent(100)
+    entry = task.status.callback
+    assert entry is not None
+    progress = told(task)["data"]["sequence"]
+    ended = testing.with_status(
+        testing.with_meta(
+            testing.a_task(callback=spec),
+            annotations={"longtask.dev/redeliver": "long ago"},
+        ),
+        callback=entry.model_copy(update={"deliveries": [made]}),
+        phase=Phase.SUCCEEDED,
+        attempt=1,
+    )
+    after = events.outbox(ended, Phase.SUCCEEDED, 1, now=NOW)
+    assert after is not None
+    assert (after.deliveries, after.facts, after.redelivery) == ([made], None, "long ago")
+    ended = testing.with_status(ended, callback=after)
+    assert told(ended)["data"]["sequence"] > progress
+
+
+def test_a_try_that_is_recorded_with_the_next_event_stays_in_the_log() -> None:
+    task = at_percent(15)
+    entry = task.status.callback
+    assert entry is not None
+    made = v1alpha1.Delivery(at=NOW, event=TaskEvent.PROGRESS, code=200)
+    after = task.status.model_copy(
+        update={
+            "progress": v1alpha1.Progress(percent=40),
+            "callback": entry.model_copy(update={"deliveries": [made]}),
+        }
+    )
+    following = events.on_the_way(task, after, now=NOW + timedelta(seconds=10))
+    assert following is not None
+    assert (following.facts and following.facts.percent, following.deliveries) == (40, [made])

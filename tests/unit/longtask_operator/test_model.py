@@ -133,7 +133,8 @@ class Universe:
         """One pass, as the work queue starts it."""
         applier, sender = self.operator.applier, self.operator.sender
         believed = self.operator.mirror.tasks.get(REPORT)
-        applier._unwritten = dict(self.unwritten)
+        callbacks = self.operator.callbacks
+        callbacks._unwritten = dict(self.unwritten)
         applier._claims.clear()
         if self.claim_seen and believed is not None:
             applier.note_claim(believed)
@@ -149,7 +150,7 @@ class Universe:
             # A deaf operator may still call back for a task that was deleted just now.
             self.sent += tuple(i for i in ids if self.uid == TASK_UID or i not in OF_FIRST)
             self.claim_seen |= not claimed and "attempt" in self.status
-            self.unwritten = dict(applier._unwritten)
+            self.unwritten = dict(callbacks._unwritten)
 
     # --- what is the case
 

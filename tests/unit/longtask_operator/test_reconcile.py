@@ -782,9 +782,10 @@ class DeletingSender(twins.MemorySender):
     operator: Operator
 
     async def send(self, *words: Any, **named: Any) -> delivery.Try:
+        made = await super().send(*words, **named)
         self.operator.kubernetes.remove_task("report")
         self.operator.mirror.tasks.remove(REPORT, TASK_UID)
-        return await super().send(*words, **named)
+        return made
 
 
 async def test_a_task_deleted_while_its_callback_is_sent_leaves_nothing_behind() -> None:

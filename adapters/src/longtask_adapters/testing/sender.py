@@ -1,9 +1,10 @@
 """A sender of webhooks in memory."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
+from longtask_adapters import webhooks
 from longtask_crds import delivery
 from longtask_crds.testing import NOW
 
@@ -17,6 +18,7 @@ class Sent:
     body: bytes
     keys: tuple[str, ...]
     headers: dict[str, str]
+    owner: str = ""
 
 
 class MemorySender:
@@ -31,11 +33,12 @@ class MemorySender:
         self,
         url: str,
         *,
+        owner: str,
         webhook_id: str,
-        body: bytes,
-        keys: Sequence[str],
         headers: dict[str, str],
+        write: webhooks.Writer,
     ) -> delivery.Try:
-        """Keep one callback."""
-        self.sent.append(Sent(url, webhook_id, body, tuple(keys), headers))
+        """Keep one webhook."""
+        body, keys = await write()
+        self.sent.append(Sent(url, webhook_id, body, tuple(keys), headers, owner))
         return self.answers.pop(0) if self.answers else delivery.Try(at=self._clock(), code=200)

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from longtask_api.http import problems as problem_details
 from longtask_client import models
-from longtask_crds import events
+from longtask_crds import events, v1alpha1
 
 _REF = "#/components/schemas/{model}"
 
@@ -47,6 +47,13 @@ CHANGE_BODY: dict[str, Any] = {
         "content": {"application/merge-patch+json": _CHANGE, "application/json": _CHANGE},
     }
 }
+
+
+def json_body(model: type[v1alpha1.Model], example: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a body that is read raw; `describe` knows its model."""
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _link(operation: str, description: str) -> dict[str, Any]:
@@ -106,7 +113,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
         _, definitions = models_json_schema(
             [
                 (model, "validation")
-                for model in (models.TaskOrder, models.TaskChange, models.Problem)
+                for model in (
+                    models.TaskOrder,
+                    models.TaskChange,
+                    models.RedeliveryOrder,
+                    models.CallbackTrialOrder,
+                    models.Problem,
+                )
             ],
             ref_template=_REF,
         )

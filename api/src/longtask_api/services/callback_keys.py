@@ -1,4 +1,4 @@
-"""The keys that sign callbacks: made on first use, kept in one Secret."""
+"""The keys that sign callbacks: made on first use, rotated on request, kept in one Secret."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -7,6 +7,7 @@ from longtask_adapters.kube import errors as kube
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
+from longtask_client import models
 from longtask_crds import names, signing_keys
 
 
@@ -19,12 +20,39 @@ class CallbackKeys:
         self._secret = names.ObjectKey(namespace, signing_keys.KEYS_SECRET)
         self._clock = clock
 
-    async def current(self, caller: callers.Caller) -> str:
+    async def current(self, caller: callers.Caller) -> models.CallbackKey:
         """Return the caller's newest key, and make it if there is none.
 
         Raises:
             Unavailable: There is no Secret for it, or what somebody wrote there cannot sign.
         """
+        return self._shown(await self._stored(caller))
+
+    async def active(self, caller: callers.Caller) -> list[str]:
+        """Return the caller's keys that sign now, the newest first; as `current`."""
+        return (await self._stored(caller)).active(self._clock())
+
+    async def rotate(self, caller: callers.Caller) -> models.CallbackKey:
+        """Make the caller a new key; the one before signs as well for another day.
+
+        Raises:
+            Unavailable: There is no Secret for it.
+            Clash: As many keys sign as may.
+        """
+        now = self._clock()
+
+        def make(text: str) -> str:
+            keys = signing_keys.OwnerKeys.parse(text)
+            if len(keys.active(now)) >= signing_keys.MOST_KEYS:
+                raise errors.Clash(
+                    f"{signing_keys.MOST_KEYS} keys sign already: each for a day after the next one"
+                    " was made."
+                )
+            return keys.rotated(signing_keys.new_key(), now).render()
+
+        return self._shown(await self._made(caller, make))
+
+    async def _stored(self, caller: callers.Caller) -> signing_keys.OwnerKeys:
         now = self._clock()
 
         def make(text: str) -> str | None:
@@ -36,9 +64,18 @@ class CallbackKeys:
                 raise errors.Unavailable(f"No callback key is usable: {'; '.join(keys.ignored)}.")
             return keys.rotated(signing_keys.new_key(), now).render()
 
+        return await self._made(caller, make)
+
+    async def _made(
+        self, caller: callers.Caller, make: Callable[[str], str | None]
+    ) -> signing_keys.OwnerKeys:
         owner = caller.subject or signing_keys.DEFAULT_OWNER
         try:
             text = await self._cluster.ensure_in_secret(self._secret, owner, make)
         except kube.NotFound as error:
             raise errors.Unavailable(f"The Secret {self._secret.name} is missing.") from error
-        return signing_keys.OwnerKeys.parse(text).active(now)[0]
+        return signing_keys.OwnerKeys.parse(text)
+
+    def _shown(self, keys: signing_keys.OwnerKeys) -> models.CallbackKey:
+        now = self._clock()
+        return models.CallbackKey(key=keys.active(now)[0], previous_until=keys.previous_until(now))

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from longtask_api import errors
+from longtask_api.services import bodies
 from longtask_client import models
 from longtask_crds import acceptance, address_guard, effective, json_values, names, v1alpha1
 from longtask_crds.json_values import pointer
@@ -46,10 +47,7 @@ def change(document: Any) -> models.TaskChange:
     Raises:
         Invalid: It is none; each wrong field is named.
     """
-    try:
-        return models.TaskChange.model_validate(document, by_alias=True, by_name=False)
-    except ValidationError as error:
-        raise errors.Invalid(errors=errors.findings(error)) from error
+    return bodies.read(models.TaskChange, document)
 
 
 def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:

@@ -186,6 +186,21 @@ class TaskService:
 
         return await self._on_what_is_there(caller, name, change)
 
+    async def redeliver(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
+        """Ask for another delivery of the task's last callback: the operator opens it again.
+
+        Raises:
+            Missing: There is none of that name.
+            Clash: There was nothing to deliver yet.
+        """
+
+        async def redeliver(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
+            if task.status.callback is None:
+                raise errors.Clash("There was no callback of this task yet.")
+            return await self._resources.redeliver(task, at=self._clock())
+
+        return await self._on_what_is_there(caller, name, redeliver)
+
     async def delete(self, caller: callers.Caller, name: str) -> None:
         """Delete the task, and whatever of it still runs.
 

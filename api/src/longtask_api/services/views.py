@@ -59,7 +59,8 @@ def task_view(
         steps=list(status.steps or []),
         result=status.result,
         result_url=f"{prefix}{events.result_path(meta.name)}" if _is_elsewhere(task) else None,
-        callback=status.callback,
+        # Each try is shown with the others, at `callbacks`.
+        callback=status.callback and status.callback.model_copy(update={"deliveries": None}),
         owner=meta.labels.get(names.OWNER_LABEL),
         labels=meta.labels,
         created_at=meta.created_at,
@@ -93,8 +94,23 @@ def links(name: str, prefix: str) -> dict[str, str]:
         "state": f"{own}/state",
         "result": f"{own}/result",
         "logs": f"{own}/logs",
+        "callbacks": f"{own}/callbacks",
         "cancel": f"{own}:cancel",
     }
+
+
+def callback_log(task: v1alpha1.LongTask) -> models.CallbackLog:
+    """Return how the task's last event is delivered, and each try."""
+    entry = task.status.callback
+    return models.CallbackLog(
+        id=entry.id if entry else None,
+        event=entry.event if entry else None,
+        state=entry.state if entry else None,
+        tries=entry.tries if entry else 0,
+        next_try_at=entry.next_try_at if entry else None,
+        delivered_at=entry.delivered_at if entry else None,
+        items=list(entry.deliveries or ()) if entry else [],
+    )
 
 
 def type_view(task_type: v1alpha1.LongTaskType) -> models.TypeView:

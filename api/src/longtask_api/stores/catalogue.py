@@ -3,6 +3,7 @@
 import dataclasses
 import heapq
 from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from sortedcontainers import SortedList
@@ -28,11 +29,14 @@ class Record:
     queue: str | None  #: that it names itself
     priority: int | None  #: that it names itself
     came_through: str | None  #: the queue on record
+    callback: v1alpha1.CallbackState | None = None  #: where the delivery of its last event stands
+    told_at: datetime | None = None  #: when that event happened
 
     @classmethod
     def of(cls, task: v1alpha1.LongTask) -> "Record":
         """Return the task's record."""
-        labels = task.metadata.labels
+        labels, entry = task.metadata.labels, task.status.callback
+        told_at = entry.facts.at if entry and entry.facts else task.status.finished_at
         return cls(
             key=key_of(task),
             created=int(task.metadata.created_at.timestamp()),
@@ -43,6 +47,8 @@ class Record:
             queue=task.spec.queue,
             priority=task.spec.priority,
             came_through=task.status.queue,
+            callback=entry.state if entry else None,
+            told_at=told_at if entry else None,
         )
 
     @property

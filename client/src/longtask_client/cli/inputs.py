@@ -84,12 +84,28 @@ def start(at: str | None, delay: str | None, *, now: datetime) -> datetime | str
     parts = _DELAY.fullmatch(delay)
     if parts is None or not delay:
         raise BadWord(f"--in {delay!r}: write it as 90s, 5m, 1h30m or 2d")
-    return now + timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
+    return now + _delay(parts)
+
+
+def moment(text: str, *, option: str, now: datetime) -> datetime | str:
+    """Return the time that an option names: as it is written, or so long ago.
+
+    Raises:
+        BadWord: It is empty.
+    """
+    if not text:
+        raise BadWord(f"{option}: write it as 2026-01-02T03:04:05Z, or as 90s, 5m, 1h30m or 2d ago")
+    parts = _DELAY.fullmatch(text)
+    return text if parts is None else now - _delay(parts)
 
 
 def strict_json(text: str) -> Any:
     """Parse JSON as it is defined: Python would take NaN and Infinity too."""
     return json.loads(text, parse_constant=_refuse)
+
+
+def _delay(parts: re.Match[str]) -> timedelta:
+    return timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
 
 
 def _parsed(text: str, source: str) -> Any:

@@ -80,3 +80,18 @@ def phases(words: Sequence[str]) -> tuple[v1alpha1.Phase, ...]:
     except KeyError as error:
         every = ", ".join(v1alpha1.Phase)
         raise inputs.BadWord(f"there is no phase {error.args[0]!r}; there are {every}") from error
+
+
+def callback_state(word: str | None) -> v1alpha1.CallbackState | None:
+    """Return the state of a callback of this name, in upper or lower case; None is any.
+
+    Raises:
+        BadWord: There is no such state.
+    """
+    if word is None:
+        return None
+    try:
+        return v1alpha1.CallbackState(word.capitalize())
+    except ValueError as error:
+        every = ", ".join(v1alpha1.CallbackState)
+        raise inputs.BadWord(f"there is no state {word!r}; there are {every}") from error

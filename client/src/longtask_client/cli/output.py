@@ -74,6 +74,40 @@ def queued_row(task: models.QueuedTask, now: datetime) -> tuple[str, ...]:
     )
 
 
+TRY_HEAD = ("TIME", "EVENT", "CODE", "SECONDS", "ERROR")
+
+
+def try_row(made: v1alpha1.Delivery) -> tuple[str, ...]:
+    """Return one line of the log of a callback."""
+    return (
+        f"{made.at.astimezone():%Y-%m-%d %H:%M:%S}",
+        made.event,
+        "-" if made.code is None else str(made.code),
+        f"{made.seconds:.3f}",
+        made.error or "-",
+    )
+
+
+def callback_details(log: models.CallbackLog, now: datetime) -> str:
+    """Return how a callback stands."""
+    return _facts(
+        ("Webhook id", log.id),
+        ("Event", log.event),
+        ("State", log.state),
+        ("Tries", str(log.tries)),
+        ("Next try", _until(log.next_try_at, now)),
+        ("Delivered", _moment(log.delivered_at, now)),
+    )
+
+
+def trial(made: models.CallbackTrial) -> str:
+    """Return what became of a trial, in one sentence."""
+    if made.code is None:
+        return f"failed after {made.seconds:.3f} s: {made.error}"
+    done = "delivered" if made.delivered else "refused"
+    return f"{done}: answered with {made.code} after {made.seconds:.3f} s"
+
+
 def queue_details(queue: models.QueueView, now: datetime) -> str:
     """Return all about one queue that a person wants to know."""
     share = queue.max_running_per_owner
@@ -199,6 +233,13 @@ def _moment(moment: datetime | None, now: datetime) -> str | None:
         return None
     ago = span((now - moment).total_seconds())
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({ago} ago)"
+
+
+def _until(moment: datetime | None, now: datetime) -> str | None:
+    if moment is None:
+        return None
+    seconds = (moment - now).total_seconds()
+    return f"in {span(seconds)}" if seconds > 0 else "now"
 
 
 def _delivery(task: models.TaskView) -> str | None:

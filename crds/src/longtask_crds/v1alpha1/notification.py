@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from longtask_crds.v1alpha1.fields import Count, Model, Time, Word
+from longtask_crds.v1alpha1.fields import Count, Message, Model, Percent, Time, Word
 from longtask_crds.v1alpha1.workload import SecretKeyRef
 
 
@@ -15,6 +15,7 @@ class TaskEvent(enum.StrEnum):
     QUEUED = "queued"
     STARTED = "started"
     PROGRESS = "progress"
+    RETRYING = "retrying"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -36,11 +37,10 @@ class Callback(Model):
     Secret must carry the label longtask.dev/callback: "true"."""
 
     events: (
-        Annotated[list[TaskEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
+        Annotated[list[TaskEvent], Field(max_length=7, json_schema_extra={"uniqueItems": True})]
         | None
     ) = None
-    """What to report; succeeded, failed and cancelled when absent. The events queued, started and
-    progress are not yet acted upon."""
+    """What to report; succeeded, failed and cancelled when absent."""
 
     headers: (
         Annotated[
@@ -59,7 +59,7 @@ class Notify(Model):
     """The address."""
 
     events: (
-        Annotated[list[TaskEvent], Field(max_length=6, json_schema_extra={"uniqueItems": True})]
+        Annotated[list[TaskEvent], Field(max_length=7, json_schema_extra={"uniqueItems": True})]
         | None
     ) = None
     """What to report; succeeded, failed and cancelled when absent."""
@@ -71,6 +71,47 @@ class CallbackState(enum.StrEnum):
     PENDING = "Pending"
     DELIVERED = "Delivered"
     EXHAUSTED = "Exhausted"
+
+
+class EventFacts(Model):
+    """What an event tells that is no end: the task goes on while it is delivered."""
+
+    at: Time
+    """When it happened."""
+
+    attempt: Count
+    """The number of the attempt that it speaks of; 0 before the first."""
+
+    percent: Percent | None = None
+    """How much of the work was done."""
+
+    reason: Word | None = None
+    """Why, as one word."""
+
+    message: Message | None = None
+    """What the program did, or how the attempt ended."""
+
+    started_at: Time | None = None
+    """When the first attempt's container had started, if it had."""
+
+
+class Delivery(Model):
+    """One try to deliver an event."""
+
+    at: Time
+    """When it began."""
+
+    event: TaskEvent
+    """What was reported."""
+
+    code: int | None = None
+    """The status code of the answer."""
+
+    seconds: Annotated[float, Field(ge=0)] = 0
+    """How long it took."""
+
+    error: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """What went wrong, if no answer came."""
 
 
 class CallbackStatus(Model):
@@ -99,3 +140,13 @@ class CallbackStatus(Model):
 
     delivered_at: Time | None = None
     """When it was accepted."""
+
+    facts: EventFacts | None = None
+    """What is told, of an event that is no end: the same on every try."""
+
+    redelivery: Word | None = None
+    """The request to deliver again, by the annotation longtask.dev/redeliver, that was acted upon
+    last."""
+
+    deliveries: Annotated[list[Delivery], Field(max_length=20)] | None = None
+    """The last twenty tries, of this event and of those before it."""

@@ -9,7 +9,7 @@ import dataclasses
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from longtask_crds import effective, names, queueing, runner_contract, v1alpha1
+from longtask_crds import delivery, effective, events, names, queueing, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome, pods, retry, timeouts, troubles
 from longtask_operator.rules.decisions import (
@@ -26,9 +26,11 @@ from longtask_operator.rules.decisions import (
     Explain,
     Finish,
     MarkRunning,
+    Redeliver,
     ReleaseJob,
     SendCallback,
     StopPod,
+    TellProgress,
     TryAgain,
     Wait,
     World,
@@ -57,6 +59,8 @@ def decide(world: World, *, now: datetime) -> Decision:
     if world.task.metadata.deletion_timestamp is not None:
         return Wait()  # garbage collection takes the Job and its pod along
     step = _next_step(world, now)
+    if isinstance(step, Wait):
+        step = _meanwhile(world, step, now)
     return Acknowledge() if isinstance(step, Wait) and is_unseen(world.task) else step
 
 
@@ -154,9 +158,10 @@ def is_settled(
         return queueing.standing(task) is queueing.Standing.OUT
     if is_unseen(task):
         return False
+    if delivery.is_open(task):
+        return False
     if task.is_finished:
-        entry = task.status.callback
-        return entry is None or entry.state is not v1alpha1.CallbackState.PENDING
+        return True
     if queueing.standing(task) is not queueing.Standing.WAITING or queue is None:
         return False
     # The Job of an attempt before is looked at while it is there, the others when it is time.
@@ -370,12 +375,36 @@ def _after_the_end(world: World, now: datetime) -> Decision:
     tidied = _tidy_up(world, attempts[-1]) if attempts else None
     if isinstance(tidied, DeleteJob):
         return tidied
+    told = _callback_step(world, now)
+    return tidied if tidied is not None and isinstance(told, Wait) else told
+
+
+def _meanwhile(world: World, step: Wait, now: datetime) -> Decision:
+    """Return what there is to tell while the task itself waits for something."""
+    if world.task.is_finished:
+        return step
+    # News first: they take the place of what is not delivered yet.
+    for told in (_progress_step(world, now), _callback_step(world, now)):
+        if not isinstance(told, Wait):
+            return told
+        step = Wait(until=timeouts.earliest(step.until, told.until))
+    return step
+
+
+def _progress_step(world: World, now: datetime) -> TellProgress | Wait:
+    due = events.progress_due_at(world.task, world.task.status)
+    return TellProgress() if due is not None and now >= due else Wait(until=due)
+
+
+def _callback_step(world: World, now: datetime) -> Redeliver | SendCallback | Wait:
+    request = delivery.asked_again(world.task)
+    if request is not None:
+        return Redeliver(request)
     entry = world.task.status.callback
-    pending = entry is not None and entry.state is v1alpha1.CallbackState.PENDING
-    due = entry.next_try_at if pending and entry is not None else None
-    if pending and entry is not None and (due is None or now >= due):
-        return SendCallback(entry)
-    return tidied or Wait(until=due)
+    if entry is None or entry.state is not v1alpha1.CallbackState.PENDING or world.is_sending:
+        return Wait()
+    due = entry.next_try_at
+    return SendCallback(entry) if due is None or now >= due else Wait(until=due)
 
 
 def _tidy_up(world: World, attempt: v1alpha1.Attempt) -> DeleteJob | ReleaseJob | None:

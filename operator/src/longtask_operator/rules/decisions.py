@@ -25,6 +25,7 @@ class World:
     queue_exists: bool = True
     job: pods.Job | None = None  #: None: not known
     pod: pods.Pod | None = None
+    is_sending: bool = False  #: what it has to deliver is under way
 
     @property
     def is_attempting(self) -> bool:
@@ -123,6 +124,18 @@ class Finish:
     pod: pods.Pod | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class TellProgress:
+    """Record the event that tells how far the program is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Redeliver:
+    """Record that the last callback is to be delivered again, as somebody asked for."""
+
+    request: str
+
+
 # --- effects ---
 
 
@@ -170,12 +183,24 @@ class ReleaseJob:
 
 @dataclasses.dataclass(frozen=True)
 class SendCallback:
-    """Send the callback once, then record what became of it."""
+    """Have the callback sent once, and once it was sent, record what became of it."""
 
     entry: v1alpha1.CallbackStatus
 
 
-Write = Acknowledge | Defer | Enqueue | Claim | Explain | MarkRunning | Condemn | TryAgain | Finish
+Write = (
+    Acknowledge
+    | Defer
+    | Enqueue
+    | Claim
+    | Explain
+    | MarkRunning
+    | Condemn
+    | TryAgain
+    | Finish
+    | TellProgress
+    | Redeliver
+)
 Effect = CreateJob | CheckJob | CheckPod | StopPod | DeleteJob | ReleaseJob | SendCallback
 Decision = Wait | Write | Effect
 

@@ -4,7 +4,7 @@ import dataclasses
 from datetime import datetime
 from typing import assert_never
 
-from longtask_crds import events, names, queueing, v1alpha1
+from longtask_crds import delivery, events, names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import ConditionType, Reason
 from longtask_crds.v1alpha1.conditions import Change, changed
 from longtask_operator.rules import decisions, outcome, pods, retry
@@ -37,7 +37,7 @@ def next_status(
         queue: The name of the queue that the task goes through.
         now: The time that transitions get.
     """
-    after = _after(task, news, queue, now)
+    after = _with_event(task, _after(task, news, queue, now), now)
     if after == task.status and not isinstance(news, decisions.Acknowledge):
         return task.status
     return after.model_copy(update={"observed_generation": task.metadata.generation})
@@ -47,7 +47,7 @@ def _after(
     task: v1alpha1.LongTask, news: decisions.Write | Delivered, queue: str, now: datetime
 ) -> v1alpha1.LongTaskStatus:
     match news:
-        case decisions.Acknowledge():
+        case decisions.Acknowledge() | decisions.TellProgress():
             return task.status
         case decisions.Defer(waiting):
             visited = _visited(task, queue, now)
@@ -83,10 +83,28 @@ def _after(
             if pod is not None:
                 status = _with_pod(status, pod)
             return _finished(task, status, ended, now)
+        case decisions.Redeliver(request):
+            return _reopened(task.status, request, now)
         case Delivered():
             return _told(task.status, news, now)
         case unexpected:
             assert_never(unexpected)
+
+
+def _with_event(
+    task: v1alpha1.LongTask, after: v1alpha1.LongTaskStatus, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    """Return the new status with the delivery of what it tells, if somebody wants to know."""
+    entry = events.on_the_way(task, after, now=now)
+    return after if entry is None else _delivering(after, entry, now)
+
+
+def _delivering(
+    status: v1alpha1.LongTaskStatus, entry: v1alpha1.CallbackStatus, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    due = Change(ConditionType.CALLBACK_DELIVERED, _Status.FALSE, Reason.DELIVERING)
+    conditions = changed(status.conditions, due, now=now)
+    return status.model_copy(update={"callback": entry, "conditions": conditions})
 
 
 def _visited(task: v1alpha1.LongTask, queue: str, now: datetime) -> v1alpha1.LongTaskStatus:
@@ -192,20 +210,15 @@ def _finished(
         else Change(ConditionType.ACCEPTED, _Status.TRUE, Reason.VALID)
     )
     verdict = _Status.TRUE if succeeded else _Status.FALSE
-    delivery = events.outbox(task, ended.phase, status.attempt or 0, now=now)
+    entry = events.outbox(task, ended.phase, status.attempt or 0, now=now)
     changes = [
         accepted,
         Change(ConditionType.FINISHED, _Status.TRUE, ended.reason),
         Change(ConditionType.SUCCEEDED, verdict, ended.reason, message),
         Change(ConditionType.STALLED, _Status.FALSE, Reason.AS_EXPECTED),
     ]
-    if task.spec.callback is not None:
-        due = (
-            Change(ConditionType.CALLBACK_DELIVERED, _Status.FALSE, Reason.DELIVERING)
-            if delivery
-            else Change(ConditionType.CALLBACK_DELIVERED, _Status.UNKNOWN, Reason.NOT_DUE)
-        )
-        changes.append(due)
+    if task.spec.callback is not None and entry is None and status.callback is None:
+        changes.append(Change(ConditionType.CALLBACK_DELIVERED, _Status.UNKNOWN, Reason.NOT_DUE))
     update: dict[str, object] = {
         "phase": ended.phase,
         "finished_at": now,
@@ -214,14 +227,22 @@ def _finished(
         "result": _result(status.result, ended.result),
         "conditions": changed(status.conditions, *changes, now=now),
     }
-    if delivery is not None:
-        update["callback"] = delivery
     if succeeded:
         before = status.progress or v1alpha1.Progress()
         update["progress"] = before.model_copy(update={"percent": 100, "updated_at": now})
     if status.attempts and status.attempts[-1].finished_at is None:
         status = _with_end(status, ended, now)
-    return status.model_copy(update=update)
+    status = status.model_copy(update=update)
+    return status if entry is None else _delivering(status, entry, now)
+
+
+def _reopened(
+    status: v1alpha1.LongTaskStatus, request: str, now: datetime
+) -> v1alpha1.LongTaskStatus:
+    entry = status.callback
+    if entry is None:
+        raise ValueError("what was never sent is not sent again")
+    return _delivering(status, delivery.reopened(entry, request, now=now), now)
 
 
 def _result(

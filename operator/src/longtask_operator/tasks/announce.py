@@ -42,6 +42,9 @@ class Announcer:
             last = (after.status.attempts or [])[-1]
             self._metrics.retries.labels(str(last.reason)).inc()
             await self._warn(after, v1alpha1.EventReason.RETRYING, waiting, now)
+        if _is_given_up(after) and not _is_given_up(before):
+            told = conditions.find(after.status.conditions, ConditionType.CALLBACK_DELIVERED)
+            self._metrics.callbacks_exhausted.labels(told.reason if told else "").inc()
         for kind, bad, reason in _NEEDS:
             old = conditions.find(before.status.conditions, kind)
             new = conditions.find(after.status.conditions, kind)
@@ -64,3 +67,8 @@ def _ended(task: v1alpha1.LongTask) -> int:
     """Return the number of the last attempt that has ended."""
     last = task.status.attempts[-1] if task.status.attempts else None
     return last.number if last is not None and last.finished_at is not None else 0
+
+
+def _is_given_up(task: v1alpha1.LongTask) -> bool:
+    entry = task.status.callback
+    return entry is not None and entry.state is v1alpha1.CallbackState.EXHAUSTED

@@ -6,15 +6,14 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
-from longtask_adapters import webhooks
 from longtask_adapters.kube import errors, secrets
 from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import delivery, names, queueing, v1alpha1
+from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
-from longtask_operator import cluster, keys, mirror
+from longtask_operator import cluster, mirror
 from longtask_operator.rules import decisions, job_manifest, pod_spec, pods, status
-from longtask_operator.tasks import bodies
+from longtask_operator.tasks import courier
 
 #: A Job is made only this soon after its claim was seen live, or the claim is read again.
 _CLAIM_FRESH_SECONDS = 30.0
@@ -35,22 +34,15 @@ class Applier:
         seen: mirror.Mirror,
         connection: Connection,
         kubernetes: cluster.Cluster,
-        sender: webhooks.Sender,
-        key_ring: keys.KeyRing,
+        callbacks: courier.Courier,
         surroundings: pod_spec.Surroundings,
-        schedule: tuple[int, ...],
-        written: bodies.Bodies,
     ) -> None:
         self._mirror = seen
         self._connection = connection
         self._cluster = kubernetes
-        self._sender = sender
-        self._keys = key_ring
+        self._callbacks = callbacks
         self._surroundings = surroundings
-        self._schedule = schedule
-        self._bodies = written
         self._claims: dict[str, _Claim] = {}  #: by the task's uid: what still needs its Job
-        self._unwritten: dict[str, status.Delivered] = {}  #: likewise: sent, and not yet recorded
         seen.tasks.on_change(self._task_changed)
 
     def _task_changed(
@@ -62,8 +54,6 @@ class Applier:
         same = after if after is not None and after.metadata.uid == uid else None
         if same is None or not _needs_its_job(same):
             self._claims.pop(uid, None)
-        if same is None or _tries(same) != _tries(before):
-            self._unwritten.pop(uid, None)
 
     def note_claim(self, task: v1alpha1.LongTask) -> None:
         """Remember that the task's claim was just seen live; the task is whole."""
@@ -73,7 +63,7 @@ class Applier:
     async def apply(
         self, world: decisions.World, effect: decisions.Effect, *, now: datetime
     ) -> status.Delivered | None:
-        """Carry out an effect; return what became of a callback, if it sent one."""
+        """Carry out an effect; return what became of a callback, if one was sent by now."""
         match effect:
             case decisions.CreateJob(attempt):
                 await self._create_job(world, attempt, now)
@@ -94,7 +84,7 @@ class Applier:
                 released = dataclasses.replace(job, is_released=True)
                 await self._settle(self._cluster.release_job(job), released, now)
             case decisions.SendCallback(entry):
-                return await self._send_once(world.task, entry, now)
+                return self._callbacks.deliver(world.task, entry)
             case unexpected:
                 assert_never(unexpected)
         return None
@@ -169,50 +159,10 @@ class Applier:
             job = dataclasses.replace(job, refusal=await self._cluster.why_no_pod(job))
         self._mirror.put_job(job)
 
-    async def _send_once(
-        self, task: v1alpha1.LongTask, entry: v1alpha1.CallbackStatus, now: datetime
-    ) -> status.Delivered:
-        """Send, unless this very try was sent before and could only not be recorded."""
-        known = self._unwritten.get(task.metadata.uid)
-        if known is not None and (known.entry.id, known.entry.tries) == (entry.id, entry.tries + 1):
-            return known
-        delivered = await self._send(task, entry, now)
-        if self._is_there(task):
-            self._unwritten[task.metadata.uid] = delivered
-        return delivered
-
-    async def _send(
-        self, task: v1alpha1.LongTask, entry: v1alpha1.CallbackStatus, now: datetime
-    ) -> status.Delivered:
-        to = task.spec.callback
-        if to is None:
-            raise ValueError("an outbox entry without a callback")
-        try:
-            signing = await self._keys.keys_for(task, now=now)
-        except keys.KeyUnavailable as unusable:
-            made = delivery.Try(at=now, problem=delivery.Problem.SECRET_UNUSABLE)
-            after, _ = delivery.after(entry, made, schedule=self._schedule)
-            # People can help, and are told at once, not after the last try.
-            return status.Delivered(after, v1alpha1.Reason.SECRET_UNUSABLE, str(unusable))
-        made = await self._sender.send(
-            to.url,
-            webhook_id=entry.id,
-            body=await self._bodies.write(task, entry.event),
-            keys=signing,
-            headers=to.headers or {},
-        )
-        after, reason = delivery.after(entry, made, schedule=self._schedule)
-        return status.Delivered(after, reason)
-
     def _is_there(self, task: v1alpha1.LongTask) -> bool:
         """Tell whether it was not deleted meanwhile: nobody would tell us so again."""
         known = self._mirror.tasks.get(key_of(task))
         return known is not None and known.metadata.uid == task.metadata.uid
-
-
-def _tries(task: v1alpha1.LongTask) -> int:
-    """Return how many tries of its callback are recorded."""
-    return task.status.callback.tries if task.status.callback is not None else 0
 
 
 def _needs_its_job(task: v1alpha1.LongTask) -> bool:

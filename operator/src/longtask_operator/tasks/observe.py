@@ -7,6 +7,7 @@ from longtask_adapters.kube.cache import key_of
 from longtask_crds import address_guard, effective, names, queueing, v1alpha1
 from longtask_operator import cluster, mirror
 from longtask_operator.rules import decisions, refusal
+from longtask_operator.tasks import courier
 
 
 class Observer:
@@ -19,12 +20,14 @@ class Observer:
         installation: effective.Installation,
         guard: address_guard.Guard,
         may_admit: Callable[[], bool],
+        callbacks: courier.Courier,
     ) -> None:
         self._mirror = seen
         self._cluster = kubernetes
         self._installation = installation
         self._guard = guard
         self._may_admit = may_admit
+        self._callbacks = callbacks
 
     async def observe(self, task: v1alpha1.LongTask, *, is_live: bool = False) -> decisions.World:
         """Return all that is known of a task.
@@ -61,6 +64,7 @@ class Observer:
             queue_exists=self._mirror.queues.get(queue) is not None,
             job=self._mirror.job(key.sibling(job_name)),
             pod=self._mirror.pod_of(task),
+            is_sending=self._callbacks.is_sending(task),
         )
 
     async def _type_of(self, task: v1alpha1.LongTask) -> v1alpha1.LongTaskTypeSpec | None:

@@ -1,0 +1,122 @@
+"""The callbacks of tasks: how each try went, and another delivery on request."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from longtask_adapters.kube import errors as kube
+from longtask_api import errors
+from longtask_api.auth import callers
+from longtask_api.services import bodies, cursors, listing, tasks, views
+from longtask_api.stores.catalogue import Record
+from longtask_api.stores.resources import Resources
+from longtask_client import models
+from longtask_crds import v1alpha1
+from longtask_crds.names import ObjectKey
+
+_logger = logging.getLogger(__name__)
+
+#: How many callbacks one request has delivered again, and how many are asked for at once.
+_MOST = 200
+_AT_ONCE = 10
+#: Those that nothing happens to any more.
+_SETTLED = (v1alpha1.CallbackState.DELIVERED, v1alpha1.CallbackState.EXHAUSTED)
+
+
+class DeliveryService:
+    """Shows deliveries, and has them made again. The operator makes them."""
+
+    def __init__(
+        self, resources: Resources, of_tasks: tasks.TaskService, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._resources = resources
+        self._tasks = of_tasks
+        self._clock = clock
+
+    async def log(self, caller: callers.Caller, name: str) -> models.CallbackLog:
+        """Return how the task's last event is delivered, and each try.
+
+        Raises:
+            Missing: There is none of that name.
+        """
+        return views.callback_log(await self._tasks.get(caller, name))
+
+    async def redeliver(self, caller: callers.Caller, name: str) -> models.CallbackLog:
+        """Have the task's last callback delivered again: the same id, the same bytes.
+
+        Raises:
+            Missing: There is none of that name.
+            Clash: There was nothing to deliver yet.
+        """
+        task = await self._tasks.redeliver(caller, name)
+        _logger.info("Asked for another delivery", extra={"task": name})
+        return views.callback_log(task)
+
+    async def redeliver_all(self, caller: callers.Caller, document: Any) -> models.Redelivery:
+        """Have the callbacks delivered again that report what happened in a range of time.
+
+        It looks at `listing.MOST_LOOKS` tasks at most, the newest first, and may do nothing yet
+        and have a cursor all the same.
+
+        Raises:
+            Invalid: The document is no such order.
+            Malformed: The cursor is none of ours, or of another order.
+        """
+        order = bodies.read(models.RedeliveryOrder, document)
+        if order.to <= order.from_:
+            raise errors.Invalid(errors=[errors.finding("/to", "not later than from")])
+        mark = cursors.mark_of("callbacks", order.from_, order.to, order.state)
+        last = cursors.decode(order.cursor, mark, _is_age) if order.cursor else None
+        found: list[ObjectKey] = []
+        more = None
+        for looks, record in enumerate(self._made_before(caller, order.to, last)):
+            fits = caller.may_see(record.owner) and _fits(record, order)
+            if looks == listing.MOST_LOOKS or (fits and len(found) == _MOST):
+                assert last is not None
+                more = cursors.encode(last, mark)
+                break
+            if fits:
+                found.append(record.key)
+            last = (record.created, *record.key)
+        done = await self._redeliver(found)
+        _logger.info("Asked for other deliveries", extra={"tasks": len(done)})
+        return models.Redelivery(items=done, next_cursor=more)
+
+    def _made_before(
+        self, caller: callers.Caller, end: datetime, last: cursors.Key | None
+    ) -> Iterator[Record]:
+        """Yield tasks from the newest on that can have anything to tell of before that time."""
+        if last is None:
+            after = (int(end.timestamp()) + 1, ObjectKey("", ""))
+        else:
+            after = (last[0], ObjectKey(last[1], last[2]))
+        owner = None if caller.is_admin else caller.subject
+        return self._resources.catalogue.by_age(owner=owner, after=after, newest_first=True)
+
+    async def _redeliver(self, keys: list[ObjectKey]) -> list[str]:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def redeliver(key: ObjectKey) -> str | None:
+            async with places:
+                task = self._resources.cached_task(key)
+                if task is None:
+                    return None
+                try:
+                    await self._resources.redeliver(task, at=self._clock())
+                except (kube.NotFound, kube.Conflict):
+                    return None  # it went meanwhile
+                return key.name
+
+        return [name for name in await asyncio.gather(*map(redeliver, keys)) if name is not None]
+
+
+def _fits(record: Record, order: models.RedeliveryOrder) -> bool:
+    wanted = _SETTLED if order.state is None else (order.state,)
+    at = record.told_at
+    return record.callback in wanted and at is not None and order.from_ <= at < order.to
+
+
+def _is_age(key: cursors.Key) -> bool:
+    return [type(part) for part in key] == [int, str, str]

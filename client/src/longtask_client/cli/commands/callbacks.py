@@ -1,0 +1,93 @@
+"""Commands about callbacks."""
+
+from typing import Annotated
+
+import typer
+
+from longtask_client.cli import exit_codes, inputs, options, orders, output, session, terminal
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def callbacks(
+    context: typer.Context, task_id: options.TaskId, form: options.Output = options.Format.TABLE
+) -> None:
+    """Show how a task's callback is delivered, and each try."""
+    with session.of(context).open() as connection:
+        found = connection.callbacks(task_id)
+    if form is options.Format.JSON:
+        terminal.show(output.as_json(found))
+    elif form is options.Format.NAME:
+        if found.id is not None:
+            terminal.show(found.id)
+    elif found.id is None:
+        terminal.say("There was no callback of it yet.")
+    else:
+        terminal.show(output.callback_details(found, output.now()))
+        if found.items:
+            rows = map(output.try_row, found.items)
+            terminal.show("\n" + output.columns(output.TRY_HEAD, rows))
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  longtask redeliver nightly-report
+  longtask redeliver --since 2h --state exhausted
+"""
+)
+def redeliver(
+    context: typer.Context,
+    task_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The task's id.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Of what happened since 2026-01-02T03:04:05Z, or for 2h."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="And before that; now when absent.")
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only those that are delivered, exhausted or pending.")
+    ] = None,
+) -> None:
+    """Have a callback delivered again, or all of a range of time.
+
+    It has the same id and body as before.
+    """
+    if (task_id is None) == (since is None) or (since is None and (until or state)):
+        raise inputs.BadWord("give an ID, or --since and what else it needs")
+    with session.of(context).open() as connection:
+        if since is None:
+            connection.redeliver(str(task_id))
+            terminal.show(str(task_id))
+            return
+        now = output.now()
+        begin = inputs.moment(since, option="--since", now=now)
+        end = now if until is None else inputs.moment(until, option="--until", now=now)
+        found = connection.redeliver_all(begin, end, state=orders.callback_state(state))
+        for done in found:
+            terminal.show(done)
+
+
+@app.command("callback-test")
+def callback_test(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where it is.", show_default=False)],
+    form: options.Output = options.Format.TABLE,
+) -> None:
+    """Send a receiver a signed test; see what it answers."""
+    with session.of(context).open() as connection:
+        made = connection.test_callback(url)
+    if form is options.Format.JSON:
+        terminal.show(output.as_json(made))
+    elif form is options.Format.NAME:
+        terminal.show(made.id)
+    else:
+        terminal.show(output.trial(made))
+    if not made.delivered:
+        raise typer.Exit(exit_codes.ExitCode.FAILED)
