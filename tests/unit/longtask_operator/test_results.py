@@ -81,10 +81,19 @@ async def test_other_bytes_are_never_taken_for_the_result(api: Api, results: Api
         await results.fetch("a-uid", REF)
 
 
-async def test_an_api_that_is_not_there_is_away(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    async with contextlib.aclosing(ApiResults("http://127.0.0.1:9", token)) as results:
-        for _ in ("no token", "no api"):
-            with pytest.raises(errors.Unavailable):
+@pytest.mark.parametrize("token", [None, "t"], ids=["no-token", "no-api"])
+async def test_an_api_that_is_not_there_is_left_alone_for_a_while(
+    tmp_path: Path, token: str | None
+) -> None:
+    file, now = tmp_path / "token", [0.0]
+    if token is not None:
+        file.write_text(token)
+    made = ApiResults("http://127.0.0.1:9", file, clock=lambda: now[0])
+    async with contextlib.aclosing(made) as results:
+        for now[0], cause in (
+            (0.0, "does not hand over"),
+            (9.9, "just now"),
+            (10.0, "does not hand over"),
+        ):
+            with pytest.raises(errors.Unavailable, match=cause):
                 await results.fetch("a-uid", REF)
-            token.write_text("t")
