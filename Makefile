@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	images context format lint typecheck imports bench bench-waiting pods-check
+	postgresql images context format lint typecheck imports bench bench-waiting pods-check
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,8 +51,16 @@ verify: generate-check lint typecheck imports unit ## Run all that needs no clus
 unit: $(READY) ## Run the unit tests
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/repo
 
-integration: $(READY) ## Run the integration tests against the real API server of `make up`
+integration: $(READY) postgresql ## Run the integration tests against the real API server of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/integration
+
+postgresql: # The server that the integration tests run; no server of the machine's own is started
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; \
+		apt-get install -y -qq --no-install-recommends postgresql-common; \
+		mkdir -p /etc/postgresql-common/createcluster.d; \
+		echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/longtask.conf; \
+		apt-get install -y -qq --no-install-recommends postgresql; }
 
 e2e: $(READY) ## Run the end-to-end tests against the product of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e

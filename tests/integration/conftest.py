@@ -1,4 +1,4 @@
-"""A namespace of its own on a real cluster, for each module that asks for one."""
+"""What is real here: a namespace of its own for each module that asks, and both databases."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import postgres_support
 
 Kubectl = Callable[..., str]
 
@@ -48,3 +50,19 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres_support.Server]:
+    """Run a server of PostgreSQL."""
+    with postgres_support.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Make an empty database of each kind, and return its URL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'longtask.db'}"
+    server: postgres_support.Server = request.getfixturevalue("postgresql")
+    return server.new_database()

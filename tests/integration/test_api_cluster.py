@@ -13,7 +13,7 @@ from longtask_adapters.kube.transport import KubernetesTransport, Transport
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api.cluster import Cluster
 from longtask_api.http import problems
-from longtask_crds import names
+from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
 
 Kubectl = Callable[..., str]
@@ -72,6 +72,22 @@ async def test_a_task_from_its_birth_to_its_end(cluster: Cluster, namespace: str
     assert await cluster.get(kinds.TASKS, key) == patched
     assert (patched.spec.input, patched.status.progress.percent) == (given, 6)
     assert await cluster.delete(kinds.TASKS, key, uid=uid)
+
+
+async def test_a_result_is_written_to_the_task_as_it_was_seen(
+    cluster: Cluster, namespace: str
+) -> None:
+    made = await cluster.create(kinds.TASKS, namespace, a_task("result"))
+    key, uid = ObjectKey(namespace, "result"), made.metadata.uid
+    reported = await cluster.write_progress(key, {"percent": 5}, uid=uid)
+    result = v1alpha1.Result(ref=v1alpha1.ResultRef(size=5, sha256="0" * 64))
+    with pytest.raises(errors.Conflict):
+        await cluster.write_result(made, result)
+    written = await cluster.write_result(reported, result)
+    assert written.status == reported.status.model_copy(update={"result": result})
+    other = v1alpha1.Result(ref=v1alpha1.ResultRef(size=6, sha256="1" * 64))
+    assert (await cluster.write_result(written, other)).status.result == other
+    await cluster.delete(kinds.TASKS, key, uid=uid)
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,16 @@ def prepared(kubectl: Kubectl, namespace: str) -> str:
 
 
 @pytest.fixture
-async def services(kubeconfig: Path, prepared: str) -> AsyncIterator[wiring.Services]:
+async def services(
+    kubeconfig: Path, prepared: str, tmp_path: Path
+) -> AsyncIterator[wiring.Services]:
     configured = settings.Settings(
-        insecure=True, namespace=prepared, secrets_namespace=prepared, token_file=None
+        insecure=True,
+        namespace=prepared,
+        secrets_namespace=prepared,
+        token_file=None,
+        data_directory=tmp_path,
+        operator_account=f"system:serviceaccount:{prepared}:default",
     )
     async with (
         KubernetesTransport.connect(kubeconfig=kubeconfig) as transport,
@@ -185,3 +192,40 @@ async def test_only_the_attempts_own_pod_may_report(
         )
         assert task.status.progress.percent == 40
         assert (await client.get(f"/api/v1/tasks/{name}")).json()["percent"] == 40
+
+
+async def test_a_large_result_of_the_attempts_own_pod_is_kept(
+    services: wiring.Services,
+    pod_token: tuple[str, Callable[..., str]],
+    kubectl: Kubectl,
+    prepared: str,
+) -> None:
+    name, token = pod_token
+    key = names.ObjectKey(prepared, name)
+    task = await services.resources.wait_for(
+        key, lambda t: bool(t and t.status.attempt == 1), within=10
+    )
+    assert task is not None
+    content = b"[" + b"1234567," * 200_000 + b"0]"
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app.for_tasks(services)), base_url="http://runner.test"
+    ) as runner:
+
+        async def put(bearer: str) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {bearer}"}
+            return await runner.put("/runner/v1/result", content=content, headers=headers)
+
+        assert (await put(token(bound=False))).status_code == 401
+        kept = await put(token())
+        assert kept.status_code == 200, kept.text
+        template = "jsonpath={.status.result.ref.sha256}"
+        sha256 = kubectl("-n", prepared, "get", "longtask", name, "-o", template)
+        assert sha256 == kept.json()["sha256"]
+
+        async def get(bearer: str) -> httpx.Response:
+            path = f"/runner/v1/tasks/{task.metadata.uid}/result"
+            headers = {"Authorization": f"Bearer {bearer}"}
+            return await runner.get(path, params={"sha256": sha256}, headers=headers)
+
+        assert (await get(token())).status_code == 401
+        assert (await get(token(audience="longtask-operator"))).content == content

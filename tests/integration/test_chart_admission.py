@@ -189,6 +189,11 @@ def test_other_labels_are_free(waiting: str) -> None:
         pytest.param(OPERATOR, {"result": {"value": 1}}, id="operator-result"),
         pytest.param(API, {"progress": {"percent": 5, "message": "…"}}, id="api-progress"),
         pytest.param(API, {"result": {"ref": {"size": 1, "sha256": "0" * 64}}}, id="api-ref"),
+        pytest.param(
+            API,
+            {"result": {"ref": {"size": 1, "sha256": "0" * 64, "mediaType": "text/plain"}}},
+            id="api-ref-of-text",
+        ),
     ],
 )
 def test_status_that_may_be_written(waiting: str, account: str, status: dict[str, Any]) -> None:
@@ -202,6 +207,9 @@ def test_status_that_may_be_written(waiting: str, account: str, status: dict[str
         pytest.param(API, {"phase": "Succeeded"}, "the API may change", id="api-phase"),
         pytest.param(API, {"attempt": 3}, "the API may change", id="api-attempt"),
         pytest.param(API, {"result": {"value": 1}}, "the API may change", id="api-result"),
+        pytest.param(
+            API, {"result": {"mediaType": "text/plain"}}, "the API may change", id="api-media-type"
+        ),
         pytest.param(
             API, {"progress": {"percent": 5}, "waiting": "x"}, "the API may change", id="api-both"
         ),

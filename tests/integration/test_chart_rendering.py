@@ -10,6 +10,7 @@ import yaml
 from chart_support import CHART, Object, helm, notes, one, render, template
 from longtask_adapters.settings import CommonSettings
 from longtask_api import server
+from longtask_crds import runner_contract
 
 
 def env(deployment: Object) -> dict[str, str]:
@@ -55,6 +56,9 @@ def test_lint_finds_nothing() -> None:
         ("httpRoute.enabled=true", "/httpRoute/parentRefs"),
         ("admission.statusWriters={a'b}", "/admission/statusWriters"),
         ("logLevel=loud", "/logLevel"),
+        ("persistence.size=large", "/persistence/size"),
+        ("results.maxBytes=32Mi", "/results/maxBytes"),
+        ("database.url=postgresql://x", "/database"),
     ],
 )
 def test_wrong_values_are_refused(setting: str, where: str) -> None:
@@ -115,6 +119,7 @@ def test_a_guarded_install_warns_of_nothing() -> None:
     ("setting", "words"),
     [
         ("api.insecure=true", "api.insecure is set"),
+        ("persistence.enabled=false", "persistence.enabled is off"),
         ("networkPolicy.enabled=false", "networkPolicy.enabled is off"),
         ("admission.enabled=false", "admission.enabled is off"),
         ("rbac.create=false", "rbac.create is off"),
@@ -232,6 +237,8 @@ def test_great_numbers_arrive_as_they_were_written() -> None:
         "defaultQueue": {"maxRunning": 2_000_000},
         "api": {"replicaCount": 1_000_000},
         "operator": {"replicaCount": 1_000_000},
+        "database": {"existingSecret": "postgresql"},
+        "results": {"maxBytes": 33_554_433},
         "tasks": {"resourceCap": {"memory": 16_000_000_000}},
     }
     objects = render(values=values)
@@ -242,6 +249,7 @@ def test_great_numbers_arrive_as_they_were_written() -> None:
         env(operator)["LONGTASK_RESOURCE_CAP"]
         == '{"cpu":"4","ephemeral-storage":"10Gi","memory":16000000000}'
     )
+    assert env(api)["LONGTASK_RESULT_LIMIT"] == "33554433"
     queue = one(objects, "LongTaskQueue", "default")
     replicas = [deployment["spec"]["replicas"] for deployment in (api, operator)]
     for number in (*replicas, queue["spec"]["maxRunning"]):
@@ -261,6 +269,96 @@ def test_extended_resources_are_capped_and_counted() -> None:
     assert (quota["requests.nvidia.com/gpu"], quota["count/jobs.batch"]) == (8, "10000")
     # It has no say in what a node's devices are.
     assert "nvidia" not in json.dumps(one(objects, "LimitRange", "longtask"))
+
+
+def volumes(deployment: Object) -> dict[str, Object]:
+    """Return where each volume of the pod comes from."""
+    return {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+
+
+def kinds(objects: list[Object]) -> set[str]:
+    return {document["kind"] for document in objects}
+
+
+def test_the_database_is_a_file_on_a_volume_that_stays() -> None:
+    objects = render()
+    api = one(objects, "Deployment", "longtask-api")
+    claim = one(objects, "PersistentVolumeClaim", "longtask-api-data")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+    mounted = volumes(api)["data"]["persistentVolumeClaim"]
+    assert mounted == {"claimName": "longtask-api-data"}
+    assert env(api)["LONGTASK_DATA_DIRECTORY"] == "/var/lib/longtask"
+    # Two pods would write to one file.
+    assert api["spec"]["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [("", None), ("fast", "fast"), ("-", "")],
+    ids=["the-default-class", "a-class", "no-class"],
+)
+def test_the_class_of_the_volume(said: str, named: str | None) -> None:
+    claim = one(
+        render(values={"persistence": {"storageClass": said}}),
+        "PersistentVolumeClaim",
+        "longtask-api-data",
+    )
+    assert claim["spec"].get("storageClassName") == named
+
+
+def test_a_claim_that_is_there_already_is_used() -> None:
+    objects = render("persistence.existingClaim=mine")
+    assert "PersistentVolumeClaim" not in kinds(objects)
+    data = volumes(one(objects, "Deployment", "longtask-api"))["data"]
+    assert data["persistentVolumeClaim"] == {"claimName": "mine"}
+
+
+def test_without_a_volume_the_file_goes_with_the_pod() -> None:
+    objects = render("persistence.enabled=false")
+    assert "PersistentVolumeClaim" not in kinds(objects)
+    assert volumes(one(objects, "Deployment", "longtask-api"))["data"]["emptyDir"] == {}
+
+
+def test_a_database_elsewhere_needs_no_volume_and_serves_many_replicas() -> None:
+    objects = render(
+        "database.existingSecret=pg",
+        "database.existingSecretKey=uri",
+        "api.replicaCount=3",
+        "networkPolicy.database.cidrs={10.0.0.7/32}",
+        "networkPolicy.database.ports={6432}",
+    )
+    assert "PersistentVolumeClaim" not in kinds(objects)
+    api = one(objects, "Deployment", "longtask-api")
+    assert "strategy" not in api["spec"]
+    secret = volumes(api)["database"]["secret"]
+    assert (secret["secretName"], secret["items"]) == ("pg", [{"key": "uri", "path": "url"}])
+    assert env(api)["LONGTASK_DATABASE_URL_FILE"] == "/var/run/longtask/database/url"
+    assert "LONGTASK_DATA_DIRECTORY" not in env(api)
+    egress = one(objects, "NetworkPolicy", "longtask-api")["spec"]["egress"]
+    assert egress[-1] == {
+        "ports": [{"protocol": "TCP", "port": 6432}],
+        "to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}],
+    }
+
+
+def test_more_replicas_than_sqlite_serves_are_refused() -> None:
+    out = template("--set", "api.replicaCount=2")
+    assert out.returncode != 0
+    assert "api.replicaCount: SQLite serves one replica" in out.stderr
+    assert "database.existingSecret" in out.stderr
+
+
+def test_the_operator_has_a_token_for_results_and_the_api_knows_whose_it_is() -> None:
+    objects = render("operator.serviceAccount.name=mine")
+    operator = one(objects, "Deployment", "longtask-operator")
+    (source,) = volumes(operator)["api-token"]["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == runner_contract.OPERATOR_AUDIENCE
+    api = one(objects, "Deployment", "longtask-api")
+    assert env(api)["LONGTASK_OPERATOR_ACCOUNT"] == "system:serviceaccount:longtask:mine"
 
 
 def test_an_upgrade_ends_no_operator_before_the_next_one_is_ready() -> None:

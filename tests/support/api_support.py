@@ -43,3 +43,19 @@ def put_pod(
         },
         status={"phase": phase},
     )
+
+
+def an_identity(
+    *,
+    pod: str = "a-pod",
+    username: str = "system:serviceaccount:longtasks:default",
+    audiences: tuple[str, ...] = ("longtask-report",),
+    bound: bool = True,
+) -> dict[str, Any]:
+    """Return what a TokenReview says of a token: by default of one that a pod reports with."""
+    extra = {
+        "authentication.kubernetes.io/pod-name": [pod],
+        "authentication.kubernetes.io/pod-uid": [f"uid-of-{pod}"],
+    }
+    user = {"username": username, "extra": extra if bound else {}}
+    return {"authenticated": True, "user": user, "audiences": list(audiences)}

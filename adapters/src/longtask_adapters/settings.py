@@ -61,6 +61,9 @@ class CommonSettings(BaseSettings):
     callback_deny: Entries = ()
     """Networks that callbacks may never reach."""
 
+    public_url: str = ""
+    """Where users reach the API. Its path is the prefix of all links."""
+
     log_level: str = "INFO"
     """The least severe record that is logged: DEBUG, INFO, WARNING or ERROR."""
 

@@ -9,6 +9,7 @@ from asgi_correlation_id import correlation_id
 
 from longtask_adapters import logs
 from longtask_api import server, settings
+from longtask_api.database.migrations import NewerDatabase
 from longtask_crds import names
 
 
@@ -18,7 +19,10 @@ def main() -> None:
     # Uvicorn's lines tell of sockets; what is served is told by `server`.
     logs.configure(configured.log_level, _add_request_id, quiet=["uvicorn"])
     sys.setrecursionlimit(names.RECURSION_LIMIT)
-    uvloop.run(server.serve(configured))
+    try:
+        uvloop.run(server.serve(configured))
+    except NewerDatabase as error:
+        sys.exit(str(error))
 
 
 def _add_request_id(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

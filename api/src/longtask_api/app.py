@@ -9,6 +9,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
 from longtask_api.routes import docs, me, queues, reports, service, tasks, types
+from longtask_crds import runner_contract
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
 see where it stands, and be told at a URL of yours when it is done."""
@@ -53,5 +54,5 @@ def for_tasks(services: wiring.Services) -> FastAPI:
     app = FastAPI(title="LongTask runner port", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = services
     app.include_router(reports.router)
-    middleware.harden(app)
+    middleware.harden(app, limits={runner_contract.RESULT_PATH: services.results.limit})
     return app

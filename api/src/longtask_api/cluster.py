@@ -69,6 +69,24 @@ class Cluster:
         path = kinds.TASKS.path(key, "status")
         return kinds.TASKS.read(await self._connection.patch(path, patch))
 
+    async def write_result(
+        self, task: v1alpha1.LongTask, result: v1alpha1.Result
+    ) -> v1alpha1.LongTask:
+        """Set the result of the task as it was looked at, and nothing else of its status.
+
+        Raises:
+            Conflict: It has changed since.
+            Rejected: It has its outcome, or another has its name.
+        """
+        meta = task.metadata
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": meta.uid},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
+            {"op": "add", "path": "/status/result", "value": result.to_json()},
+        ]
+        path = kinds.TASKS.path(names.ObjectKey(meta.namespace, meta.name), "status")
+        return kinds.TASKS.read(await self._connection.patch(path, patch))
+
     async def delete(self, kind: Kind[R], key: names.ObjectKey, *, uid: str) -> bool:
         """Delete a resource, and in the background what it owns; tell whether it is gone.
 

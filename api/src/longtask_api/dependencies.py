@@ -9,7 +9,16 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
-from longtask_api.services import callback_keys, health, progress, queues, task_logs, tasks, types
+from longtask_api.services import (
+    callback_keys,
+    health,
+    progress,
+    queues,
+    results,
+    task_logs,
+    tasks,
+    types,
+)
 from longtask_crds import v1alpha1
 
 _BODY_SECONDS = 60.0
@@ -53,10 +62,26 @@ async def get_reporting_task(services: _Services, token: _Token) -> v1alpha1.Lon
     Raises:
         Unauthenticated: There is no token, or not one of a task's pod.
     """
+    return await services.reporters.task_of(await get_runner_token(services, token))
+
+
+async def get_runner_token(services: _Services, token: _Token) -> str:
+    """Return the token of who comes to the runner port, before it is looked at.
+
+    Raises:
+        Unauthenticated: There is none.
+    """
     if token is None:
         raise errors.Unauthenticated
     services.health.check_synced()
-    return await services.reporters.task_of(token)
+    return token
+
+
+async def require_operator(services: _Services, token: _Token) -> None:
+    """Let the operator pass, and nobody else; raise Unauthenticated."""
+    if token is None:
+        raise errors.Unauthenticated
+    await services.reporters.check_operator(token)
 
 
 def _json_body(*media_types: str) -> Any:
@@ -95,6 +120,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingTaskDep = Annotated[v1alpha1.LongTask, Depends(get_reporting_task)]
+RunnerTokenDep = Annotated[str, Depends(get_runner_token)]
 JsonBodyDep = Annotated[Any, _json_body("application/json")]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
@@ -103,5 +129,6 @@ KeysDep = Annotated[callback_keys.CallbackKeys, _of(lambda services: services.ke
 LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
 QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)]
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
+ResultsDep = Annotated[results.ResultService, _of(lambda services: services.results)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

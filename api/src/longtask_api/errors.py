@@ -9,10 +9,11 @@ ApiError
  +- Clash               409  the task's state, its name or its key forbids it
  +- TooLarge            413  more bytes than are taken
  +- UnsupportedMedia    415  the body is not JSON
+ +- NoSuchRange         416  the resource has no such bytes
  +- Invalid             422  fields or parameters are wrong; `errors` says which
  +- TooManyRequests     429  Kubernetes is busy
- +- NotKept             501  a result that this version cannot read
  +- Unavailable         503  what it takes is away for now
+     +- DatabaseAway    503  the database does not answer, and what does not need it goes on
 
 What Kubernetes says is not among them: `http.problems` has the table that makes these of it.
 """
@@ -112,6 +113,13 @@ class UnsupportedMedia(ApiError):
     kind = "unsupported-media-type"
 
 
+class NoSuchRange(ApiError):
+    """There are no such bytes."""
+
+    status = 416
+    kind = "range-not-satisfiable"
+
+
 class Invalid(ApiError):
     """The request is not valid."""
 
@@ -127,19 +135,16 @@ class TooManyRequests(ApiError):
     retry_after = 1
 
 
-class NotKept(ApiError):
-    """This version cannot do that yet."""
-
-    status = 501
-    kind = "not-supported"
-
-
 class Unavailable(ApiError):
     """The service is not available for now."""
 
     status = 503
     kind = "unavailable"
     retry_after = 5
+
+
+class DatabaseAway(Unavailable):
+    """The database does not answer."""
 
 
 def finding(pointer: str, detail: str) -> models.ProblemError:

@@ -1,11 +1,15 @@
 """The one configuration object, read from the environment in `main` alone."""
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from longtask_adapters.settings import CommonSettings
+
+#: The databases that there are, by the beginning of their URLs.
+_DATABASES: Final = ("postgresql://", "postgres://", "sqlite:///")
 
 
 class Settings(CommonSettings):
@@ -16,9 +20,6 @@ class Settings(CommonSettings):
 
     insecure: bool = False
     """Let everybody in. Nothing else switches the token off."""
-
-    public_url: str = ""
-    """Where users reach the API. Its path is the prefix of all links."""
 
     host: str = "0.0.0.0"
     """The address to listen on."""
@@ -31,6 +32,21 @@ class Settings(CommonSettings):
 
     metrics_port: int = 9090
     """The port for metrics."""
+
+    operator_account: str = "system:serviceaccount:longtask:longtask-operator"
+    """Who may read every result at the runner port: the operator, to send it."""
+
+    result_limit: int = Field(default=32 * 1024 * 1024, ge=0)
+    """How many bytes a result may have."""
+
+    database_url: str = ""
+    """Where the database is: `postgresql://…` or `sqlite:///path`."""
+
+    database_url_file: Path | None = None
+    """The file that says so, in place of the variable: the URL may hold a password."""
+
+    data_directory: Path = Path("/var/lib/longtask")
+    """Where the database is a file if no URL is given."""
 
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""
@@ -53,6 +69,26 @@ class Settings(CommonSettings):
         if not token:
             raise ValueError(f"{self.token_file} holds no token")
         return token
+
+    def database(self) -> str:
+        """Read where the database is.
+
+        Raises:
+            ValueError: It is none that is known, or two are named.
+        """
+        if self.database_url and self.database_url_file:
+            raise ValueError("set LONGTASK_DATABASE_URL or LONGTASK_DATABASE_URL_FILE, not both")
+        url = self.database_url
+        if self.database_url_file is not None:
+            url = self.database_url_file.read_text().strip()
+        url = url or f"sqlite:///{self.data_directory / 'longtask.db'}"
+        if not url.startswith(_DATABASES):
+            # What follows the scheme may be a secret.
+            raise ValueError(
+                f"the database's URL must begin with {' or '.join(_DATABASES)},"
+                f" not with {url.partition(':')[0]}:"
+            )
+        return url
 
     @property
     def path_prefix(self) -> str:

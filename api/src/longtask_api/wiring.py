@@ -1,7 +1,9 @@
 """Everything behind the endpoints: made once, started, and ended in the right order."""
 
+import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
@@ -9,8 +11,10 @@ from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
+from longtask_api import errors
 from longtask_api.auth import credentials
 from longtask_api.cluster import Cluster
+from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
     callback_keys,
@@ -18,15 +22,21 @@ from longtask_api.services import (
     progress,
     queues,
     reporters,
+    results,
     task_logs,
     tasks,
     types,
 )
 from longtask_api.settings import Settings
+from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import queueing
 
+_logger = logging.getLogger(__name__)
+
+#: The database is waited for so long: the kubelet would end what does not serve.
+_PREPARATION_SECONDS = 10.0
 #: A request each: more than one replica has under way while the API server answers in time.
 _WRITES_AT_ONCE = 100
 
@@ -44,8 +54,23 @@ class Services:
     keys: callback_keys.CallbackKeys
     reporters: reporters.Reporters
     progress: progress.ProgressWriter
+    results: results.ResultService
     resources: Resources
+    database: Database
     metrics: Metrics
+
+
+@contextlib.asynccontextmanager
+async def _database(url: str) -> AsyncIterator[Database]:
+    """Open the database, and bring its tables to this version if it is there."""
+    async with contextlib.aclosing(Database.at(url)) as database:
+        try:
+            async with asyncio.timeout(_PREPARATION_SECONDS):
+                await database.prepare()
+        except (errors.DatabaseAway, TimeoutError) as error:
+            cause = repr(error.__cause__ or error)
+            _logger.warning("Starting without the database", extra={"cause": cause})
+        yield database
 
 
 @contextlib.asynccontextmanager
@@ -82,6 +107,13 @@ async def running(
         clock=clock,
     )
     async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(settings.database()))
+        reporting = reporters.Reporters(
+            resources,
+            cluster,
+            namespace=settings.namespace,
+            operator_account=settings.operator_account,
+        )
         written = progress.ProgressWriter(resources, metrics, clock=clock)
         stack.push_async_callback(written.close)
         supervisor = await stack.enter_async_context(Supervisor())
@@ -103,8 +135,12 @@ async def running(
             keys=callback_keys.CallbackKeys(
                 cluster, namespace=settings.secrets_namespace, clock=clock
             ),
-            reporters=reporters.Reporters(resources, cluster, namespace=settings.namespace),
+            reporters=reporting,
             progress=written,
+            results=results.ResultService(
+                resources, reporting, Blobs(database, clock=clock), limit=settings.result_limit
+            ),
             resources=resources,
+            database=database,
             metrics=metrics,
         )

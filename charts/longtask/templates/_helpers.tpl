@@ -65,6 +65,20 @@ app.kubernetes.io/component: {{ .component }}
 {{- .Values.api.existingTokenSecret | default (printf "%s-api-token" (include "longtask.fullname" .)) -}}
 {{- end -}}
 
+{{- /* The file of SQLite has one writer, and its volume mostly one node. */ -}}
+{{- define "longtask.usesSqlite" -}}
+{{- if not .Values.database.existingSecret -}}
+{{- if gt (int64 .Values.api.replicaCount) 1 -}}
+{{- fail "api.replicaCount: SQLite serves one replica of the API; for more set database.existingSecret to a Secret with the URL of a PostgreSQL database" -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "longtask.dataClaim" -}}
+{{- .Values.persistence.existingClaim | default (printf "%s-api-data" (include "longtask.fullname" .)) -}}
+{{- end -}}
+
 {{- /* These names are part of the contract with API and operator (`longtask_crds.callback`). */ -}}
 {{- define "longtask.keysSecret" -}}longtask-callback-keys{{- end -}}
 {{- define "longtask.taskAccount" -}}longtask-task{{- end -}}
@@ -105,6 +119,8 @@ app.kubernetes.io/component: {{ .component }}
   value: {{ toJson .Values.tasks.resources | quote }}
 - name: LONGTASK_RESOURCE_CAP
   value: {{ toJson .Values.tasks.resourceCap | quote }}
+- name: LONGTASK_PUBLIC_URL
+  value: {{ .Values.publicUrl | quote }}
 - name: LONGTASK_LOG_LEVEL
   value: {{ .Values.logLevel | quote }}
 {{- end -}}

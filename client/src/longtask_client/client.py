@@ -18,7 +18,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from longtask_client import errors, models
-from longtask_crds import names
+from longtask_crds import names, v1alpha1
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -34,6 +34,8 @@ _PROBLEM = "application/problem+json"
 #: Answers that say "not now"; proxies give them too, without a problem's body.
 _NOT_NOW = frozenset({429, 502, 503, 504})
 _LONGEST_PAUSE = 5.0
+#: Whatever a result is; compressed, its bytes would have other places.
+_AS_IT_IS = {"Accept": f"*/*, {_PROBLEM}", "Accept-Encoding": "identity"}
 _EVERY = models.TaskFilter()
 #: Before `wait` asks again after an answer that should have taken longer.
 _SHORTEST_WAIT = 0.25
@@ -230,18 +232,50 @@ class Client:
     def result(self, task_id: str) -> Any:
         """Return what a finished task brought; None if nothing, or if it failed.
 
-        Raises:
-            Conflict: The task is not finished.
-        """
-        return json.loads(self.result_text(task_id))
-
-    def result_text(self, task_id: str) -> str:
-        """Return the same as JSON, digit by digit as the API gives it.
+        It is the value of its JSON; of what is no JSON it is the text, or else the bytes. All of it
+        is in memory: `result_content` is for what is larger.
 
         Raises:
             Conflict: The task is not finished.
+            NotFound: There is no such task, or its result is not kept any more.
         """
-        return self._send("GET", _task(task_id, "/result")).text
+        answer = self._send("GET", _task(task_id, "/result"), headers=_AS_IT_IS)
+        match answer.headers.get("Content-Type", "").partition(";")[0]:
+            case v1alpha1.MediaType.TEXT:
+                return answer.content.decode()
+            case v1alpha1.MediaType.BYTES:
+                return answer.content
+        return json.loads(answer.content)
+
+    def result_content(self, task_id: str) -> Iterator[bytes]:
+        """Yield the same as the API has it, byte by byte, in pieces.
+
+        Where the connection breaks, another one goes on.
+
+        Raises:
+            Conflict: The task is not finished.
+            NotFound: There is no such task, or its result is not kept any more.
+        """
+        had, etag = 0, ""
+        while True:
+            rest = {"Range": f"bytes={had}-", "If-Range": etag} if had else {}
+            response = self._send(
+                "GET", _task(task_id, "/result"), headers=_AS_IT_IS | rest, stream=True
+            )
+            before = had
+            try:
+                if had and response.status_code != httpx.codes.PARTIAL_CONTENT:
+                    raise errors.UnexpectedAnswer("The result is another one by now: begin again.")
+                etag = response.headers.get("ETag", "")
+                for piece in response.iter_bytes():
+                    had += len(piece)
+                    yield piece
+                return
+            except httpx.HTTPError as error:
+                if had == before or not etag:
+                    raise _unreachable(error) from error
+            finally:
+                response.close()
 
     def logs(
         self, task_id: str, *, follow: bool = False, attempt: int | None = None
@@ -361,8 +395,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
         timeout: float | None = None,
+        stream: bool = False,
     ) -> httpx.Response:
-        """Send a request that may be sent twice; while it fails for now, send it again."""
+        """Send a request that may be sent twice; while it fails for now, send it again.
+
+        With `stream` the answer's body is not read yet, and the answer is to be closed.
+        """
         request = self._http.build_request(
             method,
             path,
@@ -377,7 +415,9 @@ class Client:
             failure: errors.LongTaskError
             wanted_pause = 0.0
             try:
-                response = self._http.send(request)
+                response = self._http.send(request, stream=stream)
+                if stream and not response.is_success:
+                    response.read()
             except httpx.HTTPError as error:
                 failure = _unreachable(error)
             else:

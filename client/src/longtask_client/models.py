@@ -113,7 +113,10 @@ class TaskView(v1alpha1.Model):
     """The steps of a pipeline."""
 
     result: v1alpha1.Result | None
-    """What the program brought."""
+    """What the program brought; of a large result its size and sum only, as `ref`."""
+
+    result_url: str | None
+    """Where a result is read that is not here; null if it is here, or if there is none."""
 
     callback: v1alpha1.CallbackStatus | None
     """The delivery of the last event."""

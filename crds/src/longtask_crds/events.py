@@ -9,7 +9,10 @@ from datetime import datetime
 from pydantic import Field
 
 from longtask_crds import json_values, v1alpha1
-from longtask_crds.v1alpha1 import TaskEvent, conditions
+from longtask_crds.v1alpha1 import MediaType, TaskEvent, conditions
+
+#: Results of more bytes are told by where they are.
+INLINE_LIMIT = 64 * 1024
 
 _TERMINAL = {
     v1alpha1.Phase.SUCCEEDED: TaskEvent.SUCCEEDED,
@@ -66,7 +69,11 @@ class CallbackData(v1alpha1.Model):
     """The rank of the event: callbacks come in any order."""
 
     result: v1alpha1.Json = None
-    """What the program brought, if it succeeded."""
+    """What the program brought, if it succeeded: JSON, or text that is none as a string. Null if it
+    is too large to be here, or is no text: then `resultUrl` is there."""
+
+    result_url: str | None = None
+    """Where the result is read if it is not here, with the API's token."""
 
 
 class CallbackBody(v1alpha1.Model):
@@ -120,8 +127,35 @@ def outbox(
     )
 
 
-def body(task: v1alpha1.LongTask, event: TaskEvent) -> bytes:
-    """Return the bytes to send: the same on every try."""
+def result_path(name: str) -> str:
+    """Return the path of a task's result below where users reach the API."""
+    return f"/api/v1/tasks/{name}/result"
+
+
+def fetched(task: v1alpha1.LongTask, event: TaskEvent) -> v1alpha1.ResultRef | None:
+    """Return what must be fetched before the event can be told; None if all of it is there."""
+    result = task.status.result
+    if event is not TaskEvent.SUCCEEDED or result is None or result.ref is None:
+        return None
+    is_small = result.ref.size <= INLINE_LIMIT
+    return result.ref if is_small and result.ref.media_type is not MediaType.BYTES else None
+
+
+def body(
+    task: v1alpha1.LongTask,
+    event: TaskEvent,
+    *,
+    public_url: str = "",
+    result: bytes | None = None,
+) -> bytes:
+    """Return the bytes to send: the same on every try.
+
+    Args:
+        task: The task.
+        event: What is told of it.
+        public_url: Where users reach the API.
+        result: What `fetched` asked for; None if it asked for nothing, or if that is gone.
+    """
     status, meta = task.status, task.metadata
     succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
     data = CallbackData(
@@ -139,9 +173,32 @@ def body(task: v1alpha1.LongTask, event: TaskEvent) -> bytes:
         sequence=_SEQUENCE[event],
     )
     if event is TaskEvent.SUCCEEDED:
-        result = status.result.value if status.result else None
-        data = data.model_copy(update={"result": result})
+        data = data.model_copy(update=_result_fields(task, public_url, result))
     told = CallbackBody(type=f"longtask.{event}", timestamp=status.finished_at, data=data)
     # Only a success has a result, and null is one: the field is there as soon as it is set.
     document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return json_values.compact(document).encode()
+    text = json_values.compact(document).encode()
+    if event is TaskEvent.SUCCEEDED and result is not None:
+        return text.removesuffix(b"null}}") + _as_json(task, result) + b"}}"
+    return text
+
+
+def _result_fields(
+    task: v1alpha1.LongTask, public_url: str, content: bytes | None
+) -> dict[str, object]:
+    """Return the fields that tell a result; null stands for what was fetched."""
+    result = task.status.result or v1alpha1.Result()
+    if result.ref is None or content is not None:
+        return {"result": result.value}
+    return {
+        "result": None,
+        "result_url": public_url.rstrip("/") + result_path(task.metadata.name),
+    }
+
+
+def _as_json(task: v1alpha1.LongTask, content: bytes) -> bytes:
+    """Return what was fetched as JSON: as it is, or its digits might not survive."""
+    ref = task.status.result.ref if task.status.result else None
+    if ref is not None and ref.media_type is MediaType.TEXT:
+        return json_values.compact(content.decode()).encode()
+    return content

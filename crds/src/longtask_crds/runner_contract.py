@@ -10,9 +10,10 @@ a third of a bare interpreter's start).
 How a program's end is read:
 
 * The exit code decides (`classify_exit`), whatever was reported before.
-* Exit code 0: the output file is the result, at most `INLINE_RESULT_LIMIT` bytes of JSON; an empty
-  one means null. The kubelet keeps only the last `TERMINATION_MESSAGE_LIMIT` bytes, and cut digits
-  are valid JSON still, so a message of that length (`is_cut`) is no result.
+* Exit code 0: the output file is the result, `INLINE_RESULT_LIMIT` bytes at most: JSON, or text
+  that is none. If it is empty, what was sent to `RESULT_PATH` before is, or null. The kubelet keeps
+  only the last `TERMINATION_MESSAGE_LIMIT` bytes, and cut digits are valid JSON still, so a message
+  of that length (`is_cut`) is no result.
 * Any other exit code: the output file is a message for people, `MESSAGE_LIMIT` bytes at most. If it
   begins with a `RunnerReason` and a colon, that is the reason (`reason_from_message`). If it is
   empty, Kubernetes puts the last lines of the log in its place (`FallbackToLogsOnError`).
@@ -45,6 +46,10 @@ HEARTBEAT_SECONDS = 60
 REPORT_AUDIENCE = "longtask-report"
 PROGRESS_PATH = "/runner/v1/progress"
 RESULT_PATH = "/runner/v1/result"
+
+# What the operator asks at the same port, with a token of its own.
+OPERATOR_AUDIENCE = "longtask-operator"
+KEPT_RESULT_PATH = "/runner/v1/tasks/{uid}/result"  # of that uid, with the sum `?sha256=`
 
 
 class Env:

@@ -117,7 +117,10 @@ def _cluster(choice: target.Choice, settings: Settings) -> target.Cluster:
 
 def _install(settings: Settings, cluster: target.Cluster) -> None:
     names = cluster.bring_images()
-    install.ensure(settings, cluster.kubectl(), names, host_address=cluster.host_address())
+    computed = install.values(
+        names, host_address=cluster.host_address(), persistence=cluster.storage()
+    )
+    install.ensure(settings, cluster.kubectl(), computed)
     cluster.open_door()
     with progress.step(f"The API answers at {environment.URL}"):
         if not shell.wait_until(_answers, within=DOOR_SECONDS):

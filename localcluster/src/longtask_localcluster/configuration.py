@@ -16,6 +16,8 @@ FILES = (
     "kubelet.yaml",
 )
 
+_RESOLVER = Path("/etc/resolv.conf")
+
 
 def values(settings: Settings, *, resolver: Path) -> dict[str, str]:
     """Return what the templates may name."""
@@ -34,16 +36,22 @@ def values(settings: Settings, *, resolver: Path) -> dict[str, str]:
 
 def render(settings: Settings, *, resolver: Path) -> dict[str, str]:
     """Return each configuration file by its name below the state folder's `config/`."""
-    known = values(settings, resolver=resolver)
-    return {
-        name: string.Template((settings.templates / name).read_text()).substitute(known)
-        for name in FILES
-    }
+    return {name: _filled(settings, name, resolver) for name in FILES}
+
+
+def api_volume(settings: Settings) -> str:
+    """Return the manifest of the volume for the API's database."""
+    return _filled(settings, "api-volume.yaml", _RESOLVER)
 
 
 def write(settings: Settings) -> None:
     """Write the configuration files."""
-    for name, content in render(settings, resolver=Path("/etc/resolv.conf")).items():
+    for name, content in render(settings, resolver=_RESOLVER).items():
         file = settings.state / "config" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
+
+
+def _filled(settings: Settings, name: str, resolver: Path) -> str:
+    template = string.Template((settings.templates / name).read_text())
+    return template.substitute(values(settings, resolver=resolver))

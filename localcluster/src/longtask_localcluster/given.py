@@ -49,6 +49,10 @@ class Given:
             raise errors.LocalClusterError(HOW_IMAGES_GET_THERE)
         return images.Images(api=api, runner=runner)
 
+    def storage(self) -> dict[str, str]:
+        """Leave it to the cluster's default class."""
+        return {}
+
     def open_door(self) -> None:
         """Forward a port: what ingress the cluster has, if any, is not known."""
         door.forward(self.settings, self.kubectl())

@@ -16,14 +16,14 @@ ROLLOUT_SECONDS = 180
 RESTARTS_OF_A_BROKEN_POD = 5
 
 
-def ensure(settings: Settings, kubectl: Kubectl, images: Images, *, host_address: str) -> None:
+def ensure(settings: Settings, kubectl: Kubectl, known_here: dict[str, Any]) -> None:
     """Install or upgrade the product, unless what is installed came from the same inputs."""
     chart = settings.repository / "charts" / "longtask"
     crds = settings.repository / "crds"
     if not (chart / "Chart.yaml").exists():
         raise errors.LocalClusterError(f"There is no chart at {chart}")
     computed = settings.state / "values.json"
-    computed.write_text(json.dumps(values(images, host_address=host_address), indent=2))
+    computed.write_text(json.dumps(known_here, indent=2))
     fixed = settings.project / "values.yaml"
 
     inputs = digest.of_files([chart, *sorted(crds.glob("*.yaml")), fixed, computed])
@@ -43,7 +43,7 @@ def ensure(settings: Settings, kubectl: Kubectl, images: Images, *, host_address
     stamp.write_text(inputs)
 
 
-def values(images: Images, *, host_address: str) -> dict[str, Any]:
+def values(images: Images, *, host_address: str, persistence: dict[str, str]) -> dict[str, Any]:
     """Return the chart's values that are only known here."""
     return {
         "api": {"image": image_values(images.api)},
@@ -52,6 +52,7 @@ def values(images: Images, *, host_address: str) -> dict[str, Any]:
         "callbacks": {"allow": [host_address]},
         # And the API's own page for examples: there may be no internet here.
         "types": {"httpFetchAllow": [host_address, f"longtask-api.{NAMESPACE}.svc:8080"]},
+        "persistence": persistence,
     }
 
 

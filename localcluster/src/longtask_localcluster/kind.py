@@ -56,6 +56,10 @@ class Kind:
         """Build with Docker and load into the node."""
         return images.Images(api=self._bring(images.API), runner=self._bring(images.RUNNER))
 
+    def storage(self) -> dict[str, str]:
+        """Leave it to the cluster's default class."""
+        return {}
+
     def open_door(self) -> None:
         """Forward a port: kind has no ingress controller."""
         door.forward(self.settings, self.kubectl())

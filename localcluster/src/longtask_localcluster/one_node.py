@@ -67,6 +67,13 @@ class OneNode:
         """Build what changed and import it."""
         return images.Images(api=self._bring(images.API), runner=self._bring(images.RUNNER))
 
+    def storage(self) -> dict[str, str]:
+        """Make the volume for the API's database."""
+        (self.settings.state / "volumes" / "api").mkdir(parents=True, exist_ok=True)
+        manifest = configuration.api_volume(self.settings)
+        self.kubectl().run("apply", "--server-side", "--filename=-", stdin=manifest)
+        return {"storageClass": "-"}
+
     def open_door(self) -> None:
         """Do nothing: Traefik runs."""
 

@@ -33,6 +33,9 @@ class Cluster(Protocol):
     def bring_images(self) -> Images:
         """Make the product's images known to the nodes and return their names."""
 
+    def storage(self) -> dict[str, str]:
+        """See to a volume for the API's database; return the chart's values of `persistence`."""
+
     def open_door(self) -> None:
         """Make the installed API answer at the URL, if no ingress controller does."""
 

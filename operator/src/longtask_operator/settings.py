@@ -1,5 +1,7 @@
 """What the operator is told from outside: read once, from the environment, in `main`."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from longtask_adapters.settings import CommonSettings, Numbers
@@ -20,6 +22,9 @@ class Settings(CommonSettings):
 
     runner_api_url: str
     """Where pods report to: the API's runner port."""
+
+    api_token_file: Path = Path("/var/run/longtask/api/token")
+    """The file with our pod's token for the API's runner port."""
 
     task_service_account: str = "longtask-task"
     """The account of the tasks' pods: one without any right."""

@@ -1,10 +1,11 @@
 """Builders of what the operator sees, and an operator whose loops are the test's own."""
 
 import datetime
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from longtask_adapters.kube import kinds
+from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_crds import address_guard, delivery, effective, signing_keys, v1alpha1
@@ -81,6 +82,30 @@ def an_admission() -> election.Admission:
     return admission
 
 
+class MemoryResults:
+    """Results that an API in memory keeps."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self._kept: dict[str, bytes] = {}  #: by their sums
+
+    def keep(self, content: bytes, **more: Any) -> v1alpha1.Result:
+        """Keep a result, and return what a status says of it."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._kept[sha256] = content
+        return v1alpha1.Result(ref=v1alpha1.ResultRef(size=len(content), sha256=sha256, **more))
+
+    def forget(self) -> None:
+        """Keep none any more."""
+        self._kept.clear()
+
+    async def fetch(self, task_uid: str, ref: v1alpha1.ResultRef) -> bytes | None:
+        """Return one of them."""
+        if self.is_away:
+            raise errors.Unavailable("the API is away")
+        return self._kept.get(ref.sha256)
+
+
 class Operator:
     """An operator over a Kubernetes in memory: the test says when it looks and when it hears."""
 
@@ -97,6 +122,7 @@ class Operator:
             kubernetes.add_secret(signing_keys.KEYS_SECRET, keys, namespace="longtask")
         self.kubernetes = kubernetes
         self.sender = sender or MemorySender(*answers, clock=lambda: self.kubernetes.now)
+        self.results = MemoryResults()
         self.woken: list[str] = []
         self.restart()
 
@@ -116,6 +142,8 @@ class Operator:
             surroundings=SURROUNDINGS,
             secrets_namespace="longtask",
             schedule=(0, 5),
+            kept=self.results,
+            public_url="https://api.example",
             may_admit=self.admission.may_admit,
             counted=self.metrics,
             clock=lambda: self.kubernetes.now,

@@ -21,12 +21,13 @@ from longtask_operator import (
     metrics,
     mirror,
     queues,
+    results,
     resync,
     work_queue,
 )
 from longtask_operator.rules import pod_spec
 from longtask_operator.settings import Settings
-from longtask_operator.tasks import announce, apply, observe, reconcile
+from longtask_operator.tasks import announce, apply, bodies, observe, reconcile
 
 
 @dataclasses.dataclass
@@ -49,6 +50,8 @@ def assemble(
     surroundings: pod_spec.Surroundings,
     secrets_namespace: str,
     schedule: tuple[int, ...],
+    kept: results.Results,
+    public_url: str,
     may_admit: Callable[[], bool],
     counted: metrics.Metrics,
     clock: Callable[[], datetime],
@@ -64,6 +67,8 @@ def assemble(
         surroundings: What each Job gets alike.
         secrets_namespace: The namespace of the Secret with the owners' callback keys.
         schedule: The pause before each try of a callback, in seconds.
+        kept: Has the results that are not in the resources.
+        public_url: Where users reach the API.
         may_admit: Tells whether tasks may be claimed now.
         counted: The numbers.
         clock: Tells the time, in UTC.
@@ -71,7 +76,10 @@ def assemble(
     kubernetes = cluster.Cluster(connection)
     seen = mirror.Mirror(wake)
     ring = keys.KeyRing(connection, secrets_namespace)
-    applier = apply.Applier(seen, connection, kubernetes, sender, ring, surroundings, schedule)
+    written = bodies.Bodies(kept, public_url)
+    applier = apply.Applier(
+        seen, connection, kubernetes, sender, ring, surroundings, schedule, written
+    )
     reconciler = reconcile.Reconciler(
         seen,
         kubernetes,
@@ -104,6 +112,8 @@ class Operator:
                 settings.guard, count=lambda what: counted.callback_tries.labels(what).inc()
             )
             stack.push_async_callback(sender.close)
+            kept = results.ApiResults(settings.runner_api_url, settings.api_token_file)
+            stack.push_async_callback(kept.aclose)
             admission = election.Admission()
             counted.is_admitting.set_function(admission.may_admit)
             candidate = election.Election(
@@ -123,6 +133,8 @@ class Operator:
                 surroundings=settings.surroundings,
                 secrets_namespace=settings.secrets_namespace,
                 schedule=settings.callback_schedule,
+                kept=kept,
+                public_url=settings.public_url,
                 may_admit=admission.may_admit,
                 counted=counted,
                 clock=_now,

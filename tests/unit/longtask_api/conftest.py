@@ -35,6 +35,7 @@ def configured(tmp_path: Path) -> settings.Settings:
     token_file.write_text(TOKEN + "\n")
     return settings.Settings(
         token_file=token_file,
+        data_directory=tmp_path,
         callback_allow=("hooks.test:9000",),
         callback_deny=("34.0.0.0/8",),
         resource_cap={"cpu": "2", "memory": "1Gi"},

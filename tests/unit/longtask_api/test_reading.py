@@ -61,7 +61,7 @@ async def test_a_finished_task(client: httpx.AsyncClient, kubernetes: MemoryKube
         pytest.param(SUCCEEDED | {"result": {"value": "9" * 40}}, 200, f'"{"9" * 40}"', id="text"),
         pytest.param(
             SUCCEEDED | {"result": {"ref": {"size": 1, "sha256": "0" * 64}}},
-            501,
+            404,
             None,
             id="never-a-wrong-null",
         ),

@@ -4,7 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api_support import key, put_pod, put_task
+from api_support import an_identity, key, put_pod, put_task
 from longtask_adapters.kube import connection
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import errors, wiring
@@ -31,21 +31,6 @@ DEEP: Any = 1
 for _ in range(51):
     DEEP = [DEEP]
 FAILED = RUNNING | {"phase": "Failed", "conditions": [FINISHED.to_json()]}
-
-
-def an_identity(
-    *,
-    pod: str = "a-pod",
-    username: str = "system:serviceaccount:longtasks:default",
-    audiences: tuple[str, ...] = ("longtask-report",),
-    bound: bool = True,
-) -> dict[str, Any]:
-    extra = {
-        "authentication.kubernetes.io/pod-name": [pod],
-        "authentication.kubernetes.io/pod-uid": [f"uid-of-{pod}"],
-    }
-    user = {"username": username, "extra": extra if bound else {}}
-    return {"authenticated": True, "user": user, "audiences": list(audiences)}
 
 
 @pytest.fixture
@@ -286,11 +271,6 @@ async def test_reports_are_checked(
     assert answer.status_code == code
     if pointer:
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
-
-
-async def test_larger_results_are_refused_by_name(runner: httpx.AsyncClient, running: None) -> None:
-    answer = await runner.put("/runner/v1/result", json={"a": 1})
-    assert (answer.status_code, answer.json()["type"]) == (413, "urn:longtask:problem:too-large")
 
 
 async def test_the_runner_port_shows_nothing_else(runner: httpx.AsyncClient) -> None:

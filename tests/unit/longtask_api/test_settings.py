@@ -23,3 +23,21 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     read = settings.Settings()
     assert read.path_prefix == "/longtask"
     assert read.callback_deny == ("10.0.0.0/8", "fd00::/8")
+
+
+def test_the_database_is_a_file_of_the_data_directory_unless_a_url_is_given(tmp_path: Path) -> None:
+    url = "postgresql://user:secret@db.test/longtask?sslmode=require"
+    file = tmp_path / "url"
+    file.write_text(url + "\n")
+    by_default = settings.Settings(insecure=True, data_directory=tmp_path)
+    assert by_default.database() == f"sqlite:///{tmp_path}/longtask.db"
+    assert settings.Settings(insecure=True, database_url=url).database() == url
+    assert settings.Settings(insecure=True, database_url_file=file).database() == url
+    with pytest.raises(ValueError, match="not both"):
+        settings.Settings(insecure=True, database_url=url, database_url_file=file).database()
+
+
+def test_a_database_that_is_not_known_is_refused_and_its_url_not_told() -> None:
+    with pytest.raises(ValueError, match="not with mysql:") as told:
+        settings.Settings(insecure=True, database_url="mysql://user:secret@db.test/").database()
+    assert "secret" not in str(told.value)

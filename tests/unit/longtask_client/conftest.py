@@ -86,6 +86,7 @@ def _task(task_id: str = "sleep-a", phase: str = "Queued", **changed: Any) -> di
         "attempts": [],
         "steps": [],
         "result": None,
+        "resultUrl": None,
         "callback": None,
         "owner": None,
         "labels": {},

@@ -2,6 +2,7 @@ import importlib
 import json
 import pkgutil
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_submit_a_program_in_any_image(run: Any, api: Any, a_task: Any) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "code", "out"),
-    [("Succeeded", 0, '{"n": 1}\n'), ("Failed", 1, ""), ("Cancelled", 3, "")],
+    [("Succeeded", 0, '{"n": 1}'), ("Failed", 1, ""), ("Cancelled", 3, "")],
 )
 def test_submit_and_wait(run: Any, api: Any, a_task: Any, phase: str, code: int, out: str) -> None:
     api.on("POST", TASKS, a_task("a"), status=202)
@@ -156,7 +157,8 @@ def test_get_shows_what_a_person_wants_to_know(run: Any, api: Any, a_task: Any) 
 
 
 def test_get_as_json_is_what_the_api_says(run: Any, api: Any, a_task: Any) -> None:
-    task = a_task("a", "Succeeded", percent=100, result={"value": {"n": None}, "ref": None})
+    result = {"value": {"n": None}, "mediaType": None, "ref": None}
+    task = a_task("a", "Succeeded", percent=100, result=result)
     api.on("GET", f"{TASKS}/a", task)
     assert json.loads(run("get", "a", "-o", "json").stdout) == task
 
@@ -197,8 +199,8 @@ def test_logs(run: Any, api: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "phase", "code", "out"),
     [
-        ('{"n":1}', "Succeeded", 0, '{"n":1}\n'),
-        ("null", "Succeeded", 0, "null\n"),
+        ('{"n":1}', "Succeeded", 0, '{"n":1}'),
+        ("null", "Succeeded", 0, "null"),
         ("null", "Failed", 1, ""),
         ("null", "Cancelled", 3, ""),
     ],
@@ -210,6 +212,33 @@ def test_result(
     api.on("GET", f"{TASKS}/a", a_task("a", phase))
     ended = run("result", "a")
     assert (ended.exit_code, ended.stdout) == (code, out)
+
+
+def test_a_result_goes_to_a_file_whole_or_not_at_all(run: Any, api: Any, tmp_path: Path) -> None:
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"[1,"
+            raise httpx.ReadError("the connection broke")
+
+    content = b"\xff\x00" * 100_000
+    whole, broken = httpx.Response(200, content=content), httpx.Response(200, stream=Broken())
+    api.on("GET", f"{TASKS}/a/result", whole, broken)
+    file = tmp_path / "result.bin"
+    ended = run("result", "a", "-o", str(file))
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert f"{len(content)} bytes" in ended.stderr
+    assert run("result", "a", "-o", str(file)).exit_code == 6
+    assert file.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_cannot_be_written_is_named(run: Any, api: Any, tmp_path: Path) -> None:
+    api.on("GET", f"{TASKS}/a/result", "1")
+    ended = run("result", "a", "-o", str(tmp_path / "nowhere" / "x"))
+    assert ended.exit_code == 2
+    assert "nowhere/x: No such file" in ended.stderr
+    assert run("result", "a", "-o", "/dev/null").exit_code == 0
+    assert run("result", "a", "-o", "-").stdout == "1"
 
 
 def test_small_commands(run: Any, api: Any, a_task: Any) -> None:

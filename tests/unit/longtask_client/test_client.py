@@ -1,6 +1,6 @@
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -258,8 +258,75 @@ def test_watching_ends_in_time(api: Any) -> None:
 
 def test_results_come_as_they_are(api: Any) -> None:
     digits = "1" * 5000
-    api.on("GET", f"{TASKS}/a/result", f'{{"value":"{digits}"}}')
+    headers = {"Content-Type": "application/json"}
+    content = f'{{"value":"{digits}"}}'.encode()
+    api.on("GET", f"{TASKS}/a/result", httpx.Response(200, headers=headers, content=content))
     assert api.connect().result("a") == {"value": digits}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "value"),
+    [
+        ("application/json", b'{"a": [null]}', {"a": [None]}),
+        ("text/plain; charset=utf-8", "é 1".encode(), "é 1"),
+        ("application/octet-stream", b"\xff1", b"\xff1"),
+    ],
+)
+def test_a_result_is_what_its_type_says(
+    api: Any, media_type: str, content: bytes, value: object
+) -> None:
+    headers = {"Content-Type": media_type}
+    api.on("GET", f"{TASKS}/a/result", httpx.Response(200, headers=headers, content=content))
+    assert api.connect().result("a") == value
+
+
+class Breaking(httpx.SyncByteStream):
+    """A body that ends before its end."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+        raise httpx.ReadError("the connection broke")
+
+
+def test_a_large_result_goes_on_where_the_connection_broke(api: Any) -> None:
+    headers = {"ETag": '"e"'}
+    api.on(
+        "GET",
+        f"{TASKS}/a/result",
+        httpx.Response(200, headers=headers, stream=Breaking(b"0123", b"4")),
+        httpx.Response(503, headers={"Retry-After": "1"}),
+        httpx.Response(206, headers=headers, stream=Breaking(b"56")),
+        httpx.Response(206, headers=headers, content=b"789"),
+    )
+    assert b"".join(api.connect().result_content("a")) == b"0123456789"
+    asked = [(r.headers.get("Range"), r.headers.get("If-Range")) for r in api.requests]
+    assert asked == [(None, None), *[("bytes=5-", '"e"')] * 2, ("bytes=7-", '"e"')]
+    assert {request.headers["Accept-Encoding"] for request in api.requests} == {"identity"}
+
+
+@pytest.mark.parametrize(
+    ("then", "wanted"),
+    [
+        pytest.param(
+            httpx.Response(200, content=b"other"), errors.UnexpectedAnswer, id="it-is-another"
+        ),
+        pytest.param(
+            httpx.Response(206, headers={"ETag": '"e"'}, stream=Breaking()),
+            errors.ConnectionFailed,
+            id="nothing-more-comes",
+        ),
+    ],
+)
+def test_a_large_result_is_never_made_of_two(
+    api: Any, then: httpx.Response, wanted: type[Exception]
+) -> None:
+    first = httpx.Response(200, headers={"ETag": '"e"'}, stream=Breaking(b"0123"))
+    api.on("GET", f"{TASKS}/a/result", first, then)
+    with pytest.raises(wanted):
+        list(api.connect().result_content("a"))
 
 
 def test_a_log_comes_in_pieces(api: Any) -> None:

@@ -1,5 +1,6 @@
 """What a callback says: the same bytes whoever computes them, whenever."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -132,3 +133,59 @@ def test_each_end_has_its_event_and_is_wanted_unless_said_otherwise(
     assert events.is_wanted(v1alpha1.Callback(url="https://example.com/"), event)
     only_started = v1alpha1.Callback(url="https://example.com/", events=[TaskEvent.STARTED])
     assert not events.is_wanted(only_started, event)
+
+
+def a_ref(content: bytes, **more: Any) -> dict[str, Any]:
+    return {"ref": {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} | more}
+
+
+def told_of(result: dict[str, Any], content: bytes | None) -> dict[str, Any]:
+    task = a_task(result=result)
+    body = events.body(
+        task, TaskEvent.SUCCEEDED, public_url="https://api.test/longtask/", result=content
+    )
+    data: dict[str, Any] = json.loads(body)["data"]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "wanted"),
+    [
+        pytest.param(b"[1]", {}, True, id="json"),
+        pytest.param(b"[1]", {"mediaType": "application/json"}, True, id="json-that-says-so"),
+        pytest.param(b"hello", {"mediaType": "text/plain"}, True, id="text"),
+        pytest.param(b"\xff", {"mediaType": "application/octet-stream"}, False, id="bytes"),
+        pytest.param(b"1" * 65_536, {}, True, id="as-large-as-may-be"),
+        pytest.param(b"1" * 65_537, {}, False, id="too-large"),
+    ],
+)
+def test_what_is_fetched_before_it_is_told(
+    content: bytes, more: dict[str, Any], wanted: bool
+) -> None:
+    task = a_task(result=a_ref(content, **more))
+    assert (events.fetched(task, TaskEvent.SUCCEEDED) is not None) == wanted
+    assert events.fetched(task, TaskEvent.FAILED) is None
+
+
+def test_what_is_in_the_status_is_not_fetched() -> None:
+    assert events.fetched(a_task(result={"value": 1}), TaskEvent.SUCCEEDED) is None
+    assert events.fetched(a_task(), TaskEvent.SUCCEEDED) is None
+
+
+def test_a_fetched_result_is_told_digit_by_digit() -> None:
+    content = b'{"n": ' + b"7" * 5000 + b', "x": 1.00000000000000000001}\n'
+    body = events.body(a_task(result=a_ref(content)), TaskEvent.SUCCEEDED, result=content)
+    assert body.endswith(b',"result":' + content + b"}}")
+    assert b"resultUrl" not in body
+
+
+def test_a_fetched_text_is_told_as_a_string() -> None:
+    content = 'so "be" it: é\n'.encode()
+    told = told_of(a_ref(content, mediaType="text/plain"), content)
+    assert told["result"] == content.decode()
+
+
+def test_what_is_not_fetched_is_told_by_its_place() -> None:
+    told = told_of(a_ref(b"1" * 70_000), None)
+    assert told["result"] is None
+    assert told["resultUrl"] == "https://api.test/longtask/api/v1/tasks/report/result"

@@ -672,6 +672,46 @@ async def test_a_secret_that_cannot_sign_uses_up_tries_and_is_told(operator: Ope
     assert delivered(operator) == ("Delivered", 2)
 
 
+async def finish_with(operator: Operator, result: v1alpha1.Result) -> None:
+    """Let the program of a task upload a result, and succeed."""
+    pod = await operator.start()
+    await operator.look()
+    operator.kubernetes.put(names.LONGTASKS, "report", status={"result": result.to_json()})
+    operator.kubernetes.end_pod(pod, 0, "")
+    await operator.hear()
+    await operator.look()
+
+
+async def test_a_callback_carries_a_result_that_the_api_keeps(operator: Operator) -> None:
+    await operator.submit()
+    await finish_with(operator, operator.results.keep(b'{"n": 1.50}'))
+    assert delivered(operator) == ("Delivered", 1)
+    assert operator.sender.sent[0].body.endswith(b'"result":{"n": 1.50}}}')
+
+
+async def test_a_callback_waits_while_the_api_is_away_and_uses_no_try(operator: Operator) -> None:
+    await operator.submit()
+    operator.results.is_away = True
+    with pytest.raises(errors.Unavailable):
+        await finish_with(operator, operator.results.keep(b"[1]"))
+    assert delivered(operator) == ("Pending", 0)
+    operator.results.is_away = False
+    await operator.look()
+    assert delivered(operator) == ("Delivered", 1)
+
+
+async def test_a_callback_tells_where_a_result_is_that_is_too_large_or_gone(
+    operator: Operator,
+) -> None:
+    await operator.submit()
+    kept = operator.results.keep(b"[1]")
+    operator.results.forget()
+    await finish_with(operator, kept)
+    told = json.loads(operator.sender.sent[0].body)["data"]
+    assert told["result"] is None
+    assert told["resultUrl"] == "https://api.example/api/v1/tasks/report/result"
+
+
 async def test_a_callback_waits_while_the_keys_cannot_be_read(operator: Operator) -> None:
     await operator.submit()
     operator.kubernetes.objects("secrets").clear()

@@ -1,6 +1,9 @@
 """What stands before every endpoint: size, headers, and a last resort for the unforeseen."""
 
+import asyncio
+import contextlib
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -13,24 +16,33 @@ _logger = logging.getLogger(__name__)
 
 BODY_LIMIT = 256 * 1024
 
+#: So much is let go by of a body that is too large, or twice what would be taken.
+_PATIENCE_BYTES = 4 * 1024 * 1024
+_PATIENCE_SECONDS = 30.0
+
 #: For answers that are no pages; `/docs` sets its own.
 _NOTHING = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
-def harden(app: FastAPI) -> None:
-    """Put before the application what every port needs; what is added last comes first."""
+def harden(app: FastAPI, *, limits: Mapping[str, int] | None = None) -> None:
+    """Put before the application what every port needs; what is added last comes first.
+
+    Args:
+        app: The application.
+        limits: How many bytes a body may have at paths where it may have more than elsewhere.
+    """
     problems.install(app)
     app.add_middleware(LastResort)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, limits=limits or {})
     app.add_middleware(SecurityHeaders)
 
 
 class BodyLimit:
     """Counts the body's bytes as they come, announced or chunked, before anything reads them."""
 
-    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int]) -> None:
         self._app = app
-        self._limit = limit
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and stop it where it grows too large."""
@@ -38,9 +50,14 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._limit:
-            await problems.response(self._error(), path)(scope, receive, send)
+        limit = self._limits.get(path, BODY_LIMIT)
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > limit:
+            # Who waits to be asked for the body sends none.
+            if b"expect" not in headers:
+                await _let_go_by(receive, most=2 * limit)
+            await problems.response(_too_large(limit), path)(scope, receive, send)
             return
         seen = 0
 
@@ -48,14 +65,32 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise self._error()
+            if seen > limit:
+                if message.get("more_body", False):
+                    await _let_go_by(receive, most=limit)
+                raise _too_large(limit)
             return message
 
         await self._app(scope, counted, send)
 
-    def _error(self) -> errors.TooLarge:
-        return errors.TooLarge(f"The body may have {self._limit} bytes.")
+
+async def _let_go_by(receive: Receive, *, most: int) -> None:
+    """Read what is too large to its end, if that is near.
+
+    A client that still sends would find its connection reset, and not the answer that says why.
+    """
+    seen = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while seen <= max(most, _PATIENCE_BYTES):
+                message = await receive()
+                seen += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+
+
+def _too_large(limit: int) -> errors.TooLarge:
+    return errors.TooLarge(f"The body may have {limit} bytes.")
 
 
 class SecurityHeaders:

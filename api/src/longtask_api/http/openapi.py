@@ -57,6 +57,14 @@ def _link(operation: str, description: str) -> dict[str, Any]:
     }
 
 
+#: A result is what the program brought.
+RESULT: dict[str, Any] = {
+    "application/json": {"schema": {}, "example": {"value": "55"}},
+    "text/plain": {"schema": {"type": "string"}},
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+}
+
+
 #: What one can do with the task that was just made.
 TASK_LINKS: dict[str, Any] = {
     "links": {

@@ -1,15 +1,30 @@
 """Endpoints that running tasks report to, on a port of their own."""
 
+import asyncio
+import functools
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.requests import ClientDisconnect
 
 from longtask_api import errors
-from longtask_api.dependencies import JsonBodyDep, ProgressDep, ReportingTaskDep
+from longtask_api.dependencies import (
+    JsonBodyDep,
+    ProgressDep,
+    ReportingTaskDep,
+    ResultsDep,
+    RunnerTokenDep,
+    require_operator,
+)
+from longtask_api.http import answers
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 
 router = APIRouter()
+
+#: How long nothing may come of a body that is on its way.
+_PIECE_SECONDS = 60.0
 
 
 class Report(BaseModel):
@@ -50,12 +65,66 @@ async def take_progress(
     return Answer(cancel_requested=bool(task.spec.cancel))
 
 
+class Kept(BaseModel):
+    """What was kept of a result."""
+
+    size: int
+    sha256: str
+    media_type: v1alpha1.MediaType = Field(serialization_alias="mediaType")
+
+
 @router.put(runner_contract.RESULT_PATH)
-async def take_result(_: ReportingTaskDep) -> None:
-    """Refuse a result that does not fit into the resource: nothing keeps it yet."""
-    raise errors.TooLarge(
-        f"Results above {runner_contract.INLINE_RESULT_LIMIT} bytes are not kept yet."
+async def take_result(
+    token: RunnerTokenDep,
+    results: ResultsDep,
+    request: Request,
+    content_type: Annotated[str, Header()] = "",
+) -> Kept:
+    """Keep a result that does not fit into the resource; the last one of an attempt counts."""
+    is_text = content_type.partition(";")[0].strip().lower() == v1alpha1.MediaType.TEXT
+    ref = await results.take(token, pieces_of(request), is_text=is_text)
+    return Kept(
+        size=ref.size,
+        sha256=ref.sha256,
+        media_type=ref.media_type or v1alpha1.MediaType.JSON,
     )
+
+
+@router.get(
+    runner_contract.KEPT_RESULT_PATH,
+    dependencies=[Depends(require_operator)],
+    response_class=Response,
+)
+async def get_kept_result(results: ResultsDep, uid: str, sha256: str) -> Response:
+    """Hand a kept result to the operator."""
+    content = await results.kept(uid, sha256)
+    return answers.of_bytes(
+        functools.partial(results.read, content),
+        size=content.size,
+        media_type=content.media_type,
+        sha256=content.sha256,
+    )
+
+
+async def pieces_of(request: Request) -> AsyncIterator[bytes]:
+    """Yield a body as it comes.
+
+    Raises:
+        SlowBody: Nothing comes for a while.
+        Malformed: It ends before its end.
+    """
+    pieces = aiter(request.stream())
+    try:
+        while True:
+            async with asyncio.timeout(_PIECE_SECONDS):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
+    except TimeoutError as error:
+        raise errors.SlowBody from error
+    except ClientDisconnect as error:
+        raise errors.Malformed("The body ended too early.") from error
 
 
 def parse_report(document: Any) -> Report:

@@ -1,17 +1,25 @@
 """Endpoints of tasks."""
 
 import contextlib
+import functools
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from longtask_api import errors
-from longtask_api.dependencies import CallerDep, JsonBodyDep, LogsDep, MergePatchDep, TasksDep
+from longtask_api.dependencies import (
+    CallerDep,
+    JsonBodyDep,
+    LogsDep,
+    MergePatchDep,
+    ResultsDep,
+    TasksDep,
+)
 from longtask_api.http import answers, openapi
 from longtask_api.services import listing, task_logs, views
 from longtask_client import models
-from longtask_crds import json_values, v1alpha1
+from longtask_crds import v1alpha1
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
@@ -120,21 +128,36 @@ async def get_task_state(caller: CallerDep, tasks: TasksDep, task_id: str) -> Re
     responses={
         200: {
             "description": "What the program brought; null if nothing, or if it failed.",
-            "content": {"application/json": {"schema": {}, "example": {"value": "55"}}},
+            "content": openapi.RESULT,
         },
-        **openapi.problems(404, 409, 501),
+        206: {"description": "The range of it that was asked for.", "content": openapi.RESULT},
+        304: {"description": "It is as it was."},
+        **openapi.problems(404, 409, 416),
     },
     response_class=Response,
 )
-async def get_task_result(caller: CallerDep, tasks: TasksDep, task_id: str) -> Response:
-    """Get a finished task's result as it is."""
-    task = await tasks.get(caller, task_id)
-    if not task.is_finished:
-        raise errors.Clash("The task is not finished yet.")
-    result = task.status.result or v1alpha1.Result()
-    if result.ref is not None:
-        raise errors.NotKept("Results that are kept outside the resource cannot be read yet.")
-    return Response(json_values.compact(result.value), media_type="application/json")
+async def get_task_result(
+    caller: CallerDep,
+    tasks: TasksDep,
+    results: ResultsDep,
+    task_id: str,
+    if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
+    range: Annotated[  # noqa: A002 - the header's name
+        str | None, Header(description="The bytes that are wanted: `bytes=0-1023`.")
+    ] = None,
+    if_range: Annotated[
+        str | None, Header(description="The ETag for which the range is meant.")
+    ] = None,
+) -> Response:
+    """Get a finished task's result as it is, whatever its size."""
+    content = await results.of(await tasks.get(caller, task_id))
+    return answers.of_bytes(
+        functools.partial(results.read, content),
+        size=content.size,
+        media_type=content.media_type,
+        sha256=content.sha256,
+        conditions=answers.Conditions(if_none_match=if_none_match, if_range=if_range, range=range),
+    )
 
 
 @router.get(

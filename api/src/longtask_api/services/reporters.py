@@ -53,13 +53,24 @@ class Reporters:
         cluster: Cluster,
         *,
         namespace: str,
+        operator_account: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Judge the pods of a namespace, the tasks'; the clock says seconds."""
+        """Judge those who come to the runner port.
+
+        Args:
+            resources: Where tasks are.
+            cluster: Where tokens and pods are looked at.
+            namespace: Where the tasks' pods are.
+            operator_account: The user name of the operator.
+            clock: Says seconds.
+        """
         self._resources = resources
         self._cluster = cluster
         self._namespace = namespace
+        self._operator_account = operator_account
         self._reviews: _Remembered[bytes, _Reporter] = _Remembered(clock, _REVIEW_SECONDS)
+        self._operators: _Remembered[bytes, str] = _Remembered(clock, _REVIEW_SECONDS)
         self._refusals: _Remembered[str, str] = _Remembered(clock, _REFUSAL_SECONDS)
         self._work: _Remembered[str, _Work] = _Remembered(clock)
 
@@ -79,6 +90,34 @@ class Reporters:
             # A pod that asks again and again must not make us ask again and again.
             self._refusals.keep(pod.uid, str(error))
             raise
+
+    async def current_task_of(self, token: str) -> v1alpha1.LongTask:
+        """Return the same as `task_of`, but as Kubernetes has it now: to write what must be so.
+
+        Raises:
+            Unauthenticated, Clash: As for `task_of`.
+        """
+        await self._resources.look(key_of(await self.task_of(token)))
+        return await self.task_of(token)
+
+    async def check_operator(self, token: str) -> None:
+        """Let the operator pass.
+
+        Raises:
+            Unauthenticated: The token is not the operator's for this.
+        """
+        digest = hashlib.sha256(token.encode()).digest()
+        if self._operators.get(digest) is None:
+            audience = runner_contract.OPERATOR_AUDIENCE
+            identity = await self._cluster.review_token(token, audience)
+            is_operator = (
+                identity is not None
+                and audience in identity.audiences
+                and identity.username == self._operator_account
+            )
+            if not is_operator:
+                raise errors.Unauthenticated("The token is not the operator's.")
+            self._operators.keep(digest, self._operator_account)
 
     async def _task_of(self, pod: _Reporter) -> v1alpha1.LongTask:
         work = self._work.get(pod.uid)

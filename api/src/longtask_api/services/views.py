@@ -5,7 +5,7 @@ from datetime import datetime
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Line
 from longtask_client import models
-from longtask_crds import names, queueing, v1alpha1
+from longtask_crds import events, names, queueing, v1alpha1
 from longtask_crds.v1alpha1 import conditions
 
 
@@ -58,6 +58,7 @@ def task_view(
         retry_at=status.retry_at,
         steps=list(status.steps or []),
         result=status.result,
+        result_url=f"{prefix}{events.result_path(meta.name)}" if _is_elsewhere(task) else None,
         callback=status.callback,
         owner=meta.labels.get(names.OWNER_LABEL),
         labels=meta.labels,
@@ -67,6 +68,11 @@ def task_view(
         finished_at=status.finished_at,
         links=links(meta.name, prefix),
     )
+
+
+def _is_elsewhere(task: v1alpha1.LongTask) -> bool:
+    """Tell whether the task's result is too large to be shown with it."""
+    return task.status.result is not None and task.status.result.ref is not None
 
 
 def _waiting(task: v1alpha1.LongTask, place: queueing.Place | None, queue: str) -> str | None:

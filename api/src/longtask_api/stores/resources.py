@@ -171,6 +171,17 @@ class Resources:
         written = await self._cluster.write_progress(key, progress, uid=uid, attempt=attempt)
         return self._keep(written)
 
+    async def write_result(
+        self, task: v1alpha1.LongTask, result: v1alpha1.Result
+    ) -> v1alpha1.LongTask:
+        """Set the result of the task that was looked at.
+
+        Raises:
+            Conflict: It has changed since.
+            Rejected: It is over.
+        """
+        return self._keep(await self._cluster.write_result(task, result))
+
     async def delete_task(self, task: v1alpha1.LongTask) -> None:
         """Delete the task that was looked at.
 

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "get": ("tasks", "Look at a task."),
     "list": ("tasks", "List tasks, the newest first."),
     "logs": ("tasks", "Print the log of a task."),
-    "result": ("tasks", "Print what a finished task brought, as JSON."),
+    "result": ("tasks", "Print what a finished task brought, as it is: JSON mostly."),
     "cancel": ("tasks", "Ask a task to end; its record stays."),
     "delete": ("tasks", "Remove a task and everything of it; one that runs is ended."),
     "priority": ("tasks", "Change the priority of a task that waits."),

@@ -37,6 +37,7 @@ from longtask_crds.v1alpha1.longtask import LongTask, LongTaskSpec, Step
 from longtask_crds.v1alpha1.longtask_status import (
     Attempt,
     LongTaskStatus,
+    MediaType,
     Phase,
     Progress,
     Result,
@@ -126,6 +127,7 @@ __all__ = [
     "LongTaskType",
     "LongTaskTypeSpec",
     "LongTaskTypeStatus",
+    "MediaType",
     "Message",
     "Model",
     "Notify",

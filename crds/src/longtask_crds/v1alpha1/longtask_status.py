@@ -84,8 +84,16 @@ class Progress(Model):
     """When the program was last heard; if it says nothing new, up to 20 s earlier than that."""
 
 
+class MediaType(enum.StrEnum):
+    """What a result is made of."""
+
+    JSON = "application/json"
+    TEXT = "text/plain"  #: in UTF-8
+    BYTES = "application/octet-stream"
+
+
 class ResultRef(Model):
-    """A result that is kept outside the resource. Not yet acted upon."""
+    """A result that is kept outside the resource, and read by the API's `GET …/result`."""
 
     size: Count
     """Its size in bytes."""
@@ -93,12 +101,19 @@ class ResultRef(Model):
     sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
     """Its SHA-256 sum, in hex."""
 
+    media_type: MediaType | None = None
+    """What it is: application/json, also when absent; text/plain for text in UTF-8 that is no JSON;
+    application/octet-stream for anything else."""
+
 
 class Result(Model):
     """What the program brought: a value, or a reference to a larger one."""
 
     value: Json = None
     """The result itself: any JSON up to 4095 bytes."""
+
+    media_type: MediaType | None = None
+    """text/plain if the program wrote no JSON: the value is its text, as a string."""
 
     ref: ResultRef | None = None
     """Where a larger result is kept."""

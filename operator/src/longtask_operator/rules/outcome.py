@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from datetime import datetime
+from typing import NoReturn
 
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
@@ -105,14 +106,26 @@ def _of_result(message: str) -> Outcome:
             f"the result is larger than {runner_contract.INLINE_RESULT_LIMIT} bytes",
         )
     try:
-        value = json.loads(message) if message.strip() else None
+        value = json.loads(message, parse_constant=_no_constant) if message.strip() else None
+        result = v1alpha1.Result(value=value)
+    except (json.JSONDecodeError, _NoConstant):
+        result = v1alpha1.Result(value=message, media_type=v1alpha1.MediaType.TEXT)
     except ValueError as error:
+        # JSON, with more digits than Python reads.
         return _unusable(str(error))
     except RecursionError:
         return _unusable(json_values.TOO_DEEP)
-    for _, flaw in json_values.flaws(value, depth=runner_contract.VALUE_DEPTH):
+    for _, flaw in json_values.flaws(result.value, depth=runner_contract.VALUE_DEPTH):
         return _unusable(flaw)
-    return Outcome(v1alpha1.Phase.SUCCEEDED, Reason.COMPLETED, result=v1alpha1.Result(value=value))
+    return Outcome(v1alpha1.Phase.SUCCEEDED, Reason.COMPLETED, result=result)
+
+
+class _NoConstant(Exception):
+    """NaN or Infinity, which Python writes, and which are no JSON."""
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _NoConstant(name)
 
 
 def _unusable(flaw: str) -> Outcome:

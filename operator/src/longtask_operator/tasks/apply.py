@@ -10,10 +10,11 @@ from longtask_adapters import webhooks
 from longtask_adapters.kube import errors, secrets
 from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import delivery, events, names, queueing, v1alpha1
+from longtask_crds import delivery, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import cluster, keys, mirror
 from longtask_operator.rules import decisions, job_manifest, pod_spec, pods, status
+from longtask_operator.tasks import bodies
 
 #: A Job is made only this soon after its claim was seen live, or the claim is read again.
 _CLAIM_FRESH_SECONDS = 30.0
@@ -38,6 +39,7 @@ class Applier:
         key_ring: keys.KeyRing,
         surroundings: pod_spec.Surroundings,
         schedule: tuple[int, ...],
+        written: bodies.Bodies,
     ) -> None:
         self._mirror = seen
         self._connection = connection
@@ -46,6 +48,7 @@ class Applier:
         self._keys = key_ring
         self._surroundings = surroundings
         self._schedule = schedule
+        self._bodies = written
         self._claims: dict[str, _Claim] = {}  #: by the task's uid: what still needs its Job
         self._unwritten: dict[str, status.Delivered] = {}  #: likewise: sent, and not yet recorded
         seen.tasks.on_change(self._task_changed)
@@ -194,7 +197,7 @@ class Applier:
         made = await self._sender.send(
             to.url,
             webhook_id=entry.id,
-            body=events.body(task, entry.event),
+            body=await self._bodies.write(task, entry.event),
             keys=signing,
             headers=to.headers or {},
         )

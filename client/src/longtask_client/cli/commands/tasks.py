@@ -1,11 +1,14 @@
 """Commands about tasks."""
 
+import itertools
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from longtask_client import client, models
 from longtask_client.cli import (
+    files,
     inputs,
     lists,
     options,
@@ -102,7 +105,7 @@ def submit(
         succeeded = task.phase is v1alpha1.Phase.SUCCEEDED
         if form is options.Format.TABLE:
             if succeeded:
-                terminal.show(connection.result_text(task.id))
+                terminal.pour(connection.result_content(task.id))
         else:
             terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
     raise typer.Exit(outcomes.of_phase(task.phase))
@@ -187,16 +190,27 @@ def logs(
 
 
 @app.command()
-def result(context: typer.Context, task_id: options.TaskId) -> None:
-    """Print what a finished task brought, as JSON."""
+def result(
+    context: typer.Context,
+    task_id: options.TaskId,
+    file: Annotated[
+        Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Write it there.")
+    ] = None,
+) -> None:
+    """Print what a finished task brought, as it is: JSON mostly."""
     with session.of(context).open() as connection:
-        text = connection.result_text(task_id)
+        pieces = connection.result_content(task_id)
+        first = next(pieces, b"")
         # Null is also what a task without success has.
-        task = connection.get(task_id) if text == "null" else None
-    if task is not None and task.phase is not v1alpha1.Phase.SUCCEEDED:
-        terminal.say(output.ending(task))
-        raise typer.Exit(outcomes.of_phase(task.phase))
-    terminal.show(text)
+        task = connection.get(task_id) if first == b"null" else None
+        if task is not None and task.phase is not v1alpha1.Phase.SUCCEEDED:
+            terminal.say(output.ending(task))
+            raise typer.Exit(outcomes.of_phase(task.phase))
+        whole = itertools.chain([first], pieces)
+        if file is None or file == Path("-"):
+            terminal.pour(whole)
+        else:
+            terminal.say(f"{file}: {files.write(file, whole)} bytes")
 
 
 @app.command()

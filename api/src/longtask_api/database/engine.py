@@ -1,0 +1,198 @@
+"""The API's database: a file of SQLite, or PostgreSQL. Its tables are made and changed here.
+
+Whoever needs it while it is away is told so, and everything else goes on: it is asked for results,
+logs and what is archived, and for nothing that tasks need to run.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from longtask_api import errors
+from longtask_api.database import migrations
+
+_logger = logging.getLogger(__name__)
+
+_CONNECTIONS: Final = 10
+#: How long one waits for a free connection, for the server to take a new one, for SQLite's only
+#: writer, and for all of a transaction.
+_POOL_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 5.0
+_BUSY_SECONDS: Final = 10.0
+_TRANSACTION_SECONDS: Final = 30.0
+#: Errors of SQL that the database's state is not to blame for.
+_OURS: Final = (exc.ProgrammingError, exc.IntegrityError, exc.DataError, exc.NotSupportedError)
+
+
+class Database:
+    """The door to the database. What comes through it is SQLAlchemy's."""
+
+    def __init__(self, engine: AsyncEngine, transaction_seconds: float) -> None:
+        self._engine = engine
+        self._transaction_seconds = transaction_seconds
+        self._is_prepared = False
+        self._preparation: asyncio.Task[None] | None = None
+
+    @classmethod
+    def at(cls, url: str, *, transaction_seconds: float = _TRANSACTION_SECONDS) -> "Database":
+        """Return the database at a URL; nothing is asked of it yet.
+
+        Args:
+            url: `sqlite:///path`, or `postgresql://…` with what libpq would take.
+            transaction_seconds: How long a transaction may take from its begin to its end.
+        """
+        make = _sqlite if url.startswith("sqlite:") else _postgresql
+        return cls(make(url), transaction_seconds)
+
+    async def prepare(self) -> None:
+        """Bring the tables to this version, unless they are; whoever asks meanwhile waits too.
+
+        Raises:
+            DatabaseAway: It does not answer; who needs it next tries again.
+            NewerDatabase: A newer version was here.
+        """
+        if self._is_prepared:
+            return
+        if self._preparation is None or self._preparation.done():
+            self._preparation = asyncio.create_task(self._prepare())
+        await asyncio.shield(self._preparation)
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that only reads.
+
+        Raises:
+            DatabaseAway: The database does not answer.
+        """
+        await self._prepared()
+        with _told_apart():
+            async with (
+                asyncio.timeout(self._transaction_seconds),
+                self._engine.connect() as connection,
+            ):
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction, and keep what was done in it unless there is an error.
+
+        Keep it short: SQLite has one at a time.
+
+        Raises:
+            DatabaseAway: The database does not answer. What was done may be kept all the same.
+        """
+        await self._prepared()
+        async with self.transaction(within=self._transaction_seconds) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, within: float | None) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction on the tables as they are, whatever their version."""
+        with _told_apart():
+            async with asyncio.timeout(within), self._engine.connect() as connection:
+                await connection.execution_options(writes=True)
+                async with connection.begin():
+                    yield connection
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        if self._preparation is not None and not self._preparation.done():
+            self._preparation.cancel()
+            await asyncio.gather(self._preparation, return_exceptions=True)
+        await self._engine.dispose()
+
+    async def _prepared(self) -> None:
+        """Wait until it is prepared, but not for ever: to change large tables takes its time."""
+        try:
+            with _told_apart():
+                async with asyncio.timeout(self._transaction_seconds):
+                    await self.prepare()
+        except migrations.NewerDatabase as error:
+            # It came, or was changed, after our start, which would have told.
+            _logger.error("The database is of no use", extra={"cause": str(error)})
+            raise errors.DatabaseAway from error
+
+    async def _prepare(self) -> None:
+        async with self.transaction(within=None) as connection:
+            await connection.run_sync(migrations.upgrade)
+        self._is_prepared = True
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """Tell a database that does not serve from statements that are wrong."""
+    try:
+        yield
+    except _OURS:
+        raise
+    except (
+        exc.DBAPIError,
+        exc.TimeoutError,
+        # While connecting, the driver's own.
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        sqlite3.OperationalError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise errors.DatabaseAway from error
+
+
+# --- connections
+
+
+def _sqlite(url: str) -> AsyncEngine:
+    engine = create_async_engine(
+        sa.make_url(url).set(drivername="sqlite+aiosqlite"),
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_POOL_SECONDS,
+        connect_args={"timeout": _BUSY_SECONDS},
+    )
+    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    # Transactions are begun by us alone: the driver's would let changes of tables out of them.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # Readers never wait, and a write that was told of is on the disk.
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # One that begins as a reader is refused at its first write if another has written meanwhile.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql(url: str) -> AsyncEngine:
+    # The driver reads the URL by itself, as libpq does: `sslmode`, several hosts, and so on.
+    connect = functools.partial(
+        asyncpg.connect,
+        url,
+        timeout=_CONNECT_SECONDS,
+        server_settings={"application_name": "longtask-api"},
+    )
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_POOL_SECONDS,
+        # A restart of the server is not the next request's fault.
+        pool_pre_ping=True,
+    )
