@@ -62,6 +62,10 @@ class Mirror:
         unreleased = {j.task for j in self._jobs.values() if j.exists and not j.is_released}
         return self._unsettled.union(unreleased, self.index.all_startable())
 
+    def is_settled(self, key: ObjectKey) -> bool:
+        """Tell whether there is nothing to do for a task until something changes."""
+        return key not in self._unsettled
+
     def note_timer(self, key: ObjectKey) -> None:
         """Take note that the work queue looks at a task when it is time: no resync need do so."""
         if self.index.waits(key) or self.index.is_deferred(key):

@@ -147,6 +147,10 @@ class Reconciler:
             if isinstance(decided, decisions.Claim):
                 self._applier.note_claim(written)
             await self._announcer.announce(world.task, written, now=self._clock())
+            if isinstance(decided, decisions.Enqueue) and self._mirror.is_settled(
+                key_of(world.task)
+            ):
+                return None  # of ten thousand who wait, each is spared a look
         return 0.0
 
     async def _record(
