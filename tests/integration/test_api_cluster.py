@@ -147,7 +147,7 @@ async def test_unknown_tokens_and_pods(cluster: Cluster, namespace: str) -> None
 
 async def test_the_log_of_a_pod_that_is_gone(cluster: Cluster, namespace: str) -> None:
     key = ObjectKey(namespace, "nothing")
-    opening = cluster.pod_log(key, container="runner", follow=True)
+    opening = cluster.pod_log(key, container="runner")
     with pytest.raises(errors.NotFound):
         await contextlib.AsyncExitStack().enter_async_context(opening)
 

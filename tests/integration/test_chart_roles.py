@@ -124,7 +124,7 @@ async def test_the_apis_rights() -> None:
     cached = (kinds.TASKS, kinds.TYPES, kinds.QUEUES)
 
     async def log() -> None:
-        async with door.pod_log(A, container="runner", follow=True):
+        async with door.pod_log(A, container="runner"):
             pass
 
     def keep(_: str) -> None:
@@ -142,6 +142,7 @@ async def test_the_apis_rights() -> None:
         "get_pod": [lambda: door.get_pod(A)],
         "find_pods": [lambda: door.find_pods(TASKS, {})],
         "pod_log": [log],
+        "is_released": [lambda: door.is_released(A, owner="u")],
         "review_token": [lambda: door.review_token("token", "audience")],
         "ensure_in_secret": [lambda: door.ensure_in_secret(KEYS, "default", keep)],
     }

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
@@ -28,8 +28,11 @@ from longtask_api.services import (
     types,
 )
 from longtask_api.settings import Settings
+from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
+from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
+from longtask_api.workers import archiver, recorder, sweeper
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import queueing
 
@@ -73,6 +76,13 @@ async def _database(url: str) -> AsyncIterator[Database]:
         yield database
 
 
+def _stay(settings: Settings) -> archiver.Stay:
+    return archiver.Stay(
+        usual=timedelta(seconds=settings.ttl_seconds),
+        failed=timedelta(seconds=settings.ttl_seconds_failed),
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(
     transport: Transport,
@@ -98,16 +108,19 @@ async def running(
     type_informer = Informer(connection, kinds.TYPES, settings.namespace)
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
-    resources = Resources(
-        cluster,
-        namespace=settings.namespace,
-        tasks=task_informer.cache,
-        types=type_informer.cache,
-        queues=queue_informer.cache,
-        clock=clock,
-    )
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings.database()))
+        blobs = Blobs(database)
+        tails = LogTails(blobs, clock=clock)
+        resources = Resources(
+            cluster,
+            Archive(database),
+            namespace=settings.namespace,
+            tasks=task_informer.cache,
+            types=type_informer.cache,
+            queues=queue_informer.cache,
+            clock=clock,
+        )
         reporting = reporters.Reporters(
             resources,
             cluster,
@@ -117,12 +130,33 @@ async def running(
         written = progress.ProgressWriter(resources, metrics, clock=clock)
         stack.push_async_callback(written.close)
         supervisor = await stack.enter_async_context(Supervisor())
+        recorded = recorder.Recorder(
+            cluster,
+            tails,
+            metrics,
+            clock=clock,
+            several=not settings.database().startswith("sqlite"),
+        )
+        archived = archiver.Archiver(
+            resources, cluster, recorded, metrics, stay=_stay(settings), clock=clock
+        )
+        metrics.watch_archive(
+            overdue=archived.overdue, is_away=lambda: archived.trouble is not None
+        )
+        for listener in (recorded.notice, archived.notice):
+            task_informer.cache.on_change(listener)
+        swept = sweeper.Sweeper(
+            resources, blobs, metrics, keep=timedelta(days=settings.archive_days), clock=clock
+        )
+        supervisor.start("the recorder of logs", recorded.run())
+        supervisor.start("the archiver", archived.run())
+        supervisor.start("the sweeper", swept.run())
         for informer in informers:
             supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
-            health=health.Health(informers, ended=supervisor.ended),
+            health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=tasks.TaskService(
                 resources,
                 rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
@@ -131,7 +165,7 @@ async def running(
             ),
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
             types=types.TypeService(resources),
-            logs=task_logs.LogService(resources, cluster, start_patience=start_patience),
+            logs=task_logs.LogService(resources, cluster, tails, start_patience=start_patience),
             keys=callback_keys.CallbackKeys(
                 cluster, namespace=settings.secrets_namespace, clock=clock
             ),

@@ -53,6 +53,11 @@ class Database:
         make = _sqlite if url.startswith("sqlite:") else _postgresql
         return cls(make(url), transaction_seconds)
 
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other replicas may use it too."""
+        return self._engine.dialect.name != "sqlite"
+
     async def prepare(self) -> None:
         """Bring the tables to this version, unless they are; whoever asks meanwhile waits too.
 
