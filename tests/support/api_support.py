@@ -105,5 +105,7 @@ def put_ended_task(
 async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
     """Return once it is so; fail after ten seconds."""
     async with asyncio.timeout(10):
-        while not await is_so():
+        while True:
+            if await is_so():
+                return
             await asyncio.sleep(0)

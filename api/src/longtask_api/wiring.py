@@ -110,8 +110,8 @@ async def running(
     informers = (task_informer, type_informer, queue_informer)
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings.database()))
-        blobs = Blobs(database)
-        tails = LogTails(blobs, clock=clock)
+        blobs = Blobs(database, clock=clock)
+        tails = LogTails(blobs)
         resources = Resources(
             cluster,
             Archive(database),

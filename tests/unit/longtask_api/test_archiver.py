@@ -86,7 +86,7 @@ class Work:
         self.resources = Resources(
             cluster, self.archive, namespace=NAMESPACE, tasks=tasks, types=types, queues=queues
         )
-        tails = LogTails(Blobs(self.database), clock=self.clock)
+        tails = LogTails(Blobs(self.database, clock=self.clock))
         counted = Metrics()
         recorder = Recorder(cluster, tails, counted, clock=self.clock)
         self.archiver = Archiver(

@@ -47,15 +47,13 @@ def test_whose_logs_are_there(attempts: list[v1alpha1.Attempt], numbers: list[in
 
 @pytest.fixture
 def tails(database: Database) -> LogTails:
-    return LogTails(Blobs(database), clock=lambda: NOW)
+    return LogTails(Blobs(database, clock=lambda: NOW))
 
 
 @pytest.fixture
 def recorder(kubernetes: MemoryKubernetes, tails: LogTails) -> Recorder:
     cluster = Cluster(connection.Connection(kubernetes, user_agent="longtask-api"))
-    return Recorder(
-        cluster, tails, Metrics(), clock=lambda: NOW, sleep=lambda _: asyncio.sleep(0)
-    )
+    return Recorder(cluster, tails, Metrics(), clock=lambda: NOW, sleep=lambda _: asyncio.sleep(0))
 
 
 @contextlib.asynccontextmanager

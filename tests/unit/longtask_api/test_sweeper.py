@@ -25,8 +25,8 @@ class Rooms:
         self.archive = archive
         self.live: Cache[v1alpha1.LongTask] = Cache()
         self.now = NOW
-        blobs = Blobs(database)
-        self.tails = LogTails(blobs, clock=lambda: self.now)
+        blobs = Blobs(database, clock=lambda: self.now)
+        self.tails = LogTails(blobs)
         self.resources = Resources(
             None,  # type: ignore[arg-type]
             archive,

@@ -6,7 +6,7 @@ nobody wants it. The rest is the same whether a log is read from a pod or from h
 
 import collections
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
@@ -26,21 +26,28 @@ _LONGEST_TIME: Final = len("2026-01-02T03:04:05.123456789+00:00 ")
 class LogTails:
     """The ends of logs that are kept, by task and attempt; all of it raises DatabaseAway."""
 
-    def __init__(self, blobs: Blobs, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._clock = clock
 
     async def holds(self, uid: str, attempt: int) -> bool:
         """Tell whether the end of an attempt's log is kept."""
-        return await self._blobs.holds(uid, Kind.LOG, attempt)
+        return await self._blobs.find(uid, Kind.LOG, attempt) is not None
 
     async def get(self, uid: str, attempt: int) -> bytes | None:
         """Return the end of an attempt's log, in lines with their times, or None."""
-        return await self._blobs.get(uid, Kind.LOG, attempt)
+        blob = await self._blobs.find(uid, Kind.LOG, attempt)
+        if blob is None:
+            return None
+        try:
+            return b"".join([piece async for piece in self._blobs.read(blob)])
+        except LookupError:
+            return None
 
     async def put(self, uid: str, attempt: int, log: bytes) -> None:
         """Keep the end of an attempt's log."""
-        await self._blobs.put(uid, Kind.LOG, attempt, log, self._clock())
+        upload = await self._blobs.begin(uid, Kind.LOG, attempt)
+        await upload.add(log)
+        await upload.finish(_MEDIA_TYPE)
 
 
 class Tail:

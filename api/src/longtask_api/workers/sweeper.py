@@ -83,7 +83,7 @@ class Sweeper:
             last = batch[-1]
             # Of one that was not to go yet after all, the row is a copy.
             gone = [uid for uid in batch if uid not in live]
-            await self._blobs.remove(gone)
+            await self._blobs.remove(*gone)
             await self._resources.archive.remove(*gone)
             self._metrics.swept.inc(len(gone))
             _logger.info("Swept archived tasks", extra={"count": len(gone)})
@@ -93,7 +93,7 @@ class Sweeper:
         # First who lives, then who is not archived: nobody is missed who is on the way.
         live, last = self._resources.live_uids(), ""
         before = self._clock() - _NEWS_WITHIN
-        while batch := await self._blobs.orphans(before, after=last, limit=_BATCH):
+        while batch := await self._blobs.not_archived(before=before, after=last, limit=_BATCH):
             last = batch[-1]
-            await self._blobs.remove([uid for uid in batch if uid not in live])
+            await self._blobs.remove(*(uid for uid in batch if uid not in live))
             await self._sleep(_PAUSE)
