@@ -81,10 +81,38 @@ def start(at: str | None, delay: str | None, *, now: datetime) -> datetime | str
         return at
     if at is not None:
         raise BadWord("give --at or --in, not both")
-    parts = _DELAY.fullmatch(delay)
-    if parts is None or not delay:
+    span = _span(delay)
+    if span is None:
         raise BadWord(f"--in {delay!r}: write it as 90s, 5m, 1h30m or 2d")
-    return now + timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
+    return now + span
+
+
+def moment(text: str | None, option: str, *, now: datetime) -> datetime | None:
+    """Return the time that an option names: how long ago, or in RFC 3339; None if it is absent.
+
+    Raises:
+        BadWord: It is neither.
+    """
+    if text is None:
+        return None
+    span = _span(text)
+    if span is not None:
+        return now - span
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise BadWord(f"{option} {text!r}: write it as 2h or 1d, or as 2026-01-02T03:04:05Z")
+    return found
+
+
+def _span(text: str) -> timedelta | None:
+    """Return the time that 90s, 5m, 1h30m or 2d is, or None if the text is none."""
+    parts = _DELAY.fullmatch(text) if text else None
+    if parts is None:
+        return None
+    return timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
 
 
 def strict_json(text: str) -> Any:
