@@ -131,11 +131,7 @@ async def running(
         stack.push_async_callback(written.close)
         supervisor = await stack.enter_async_context(Supervisor())
         recorded = recorder.Recorder(
-            cluster,
-            tails,
-            metrics,
-            clock=clock,
-            several=not settings.database().startswith("sqlite"),
+            cluster, tails, metrics, clock=clock, several=database.is_shared
         )
         archived = archiver.Archiver(
             resources, cluster, recorded, metrics, stay=_stay(settings), clock=clock
@@ -171,9 +167,7 @@ async def running(
             ),
             reporters=reporting,
             progress=written,
-            results=results.ResultService(
-                resources, reporting, Blobs(database, clock=clock), limit=settings.result_limit
-            ),
+            results=results.ResultService(resources, reporting, blobs, limit=settings.result_limit),
             resources=resources,
             database=database,
             metrics=metrics,

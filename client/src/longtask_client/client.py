@@ -163,8 +163,16 @@ class Client:
         *,
         sort: models.SortOrder = models.SortOrder.NEWEST,
         limit: int | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> Iterator[models.TaskView]:
-        """Yield the tasks that fit, all of them or `limit`, page by page."""
+        """Yield the tasks that fit, page by page.
+
+        Args:
+            wanted: What they must be like.
+            sort: In which order.
+            limit: No more of them than this.
+            notice: Is told what a page lacks although it fits, and why.
+        """
         cursor = None
         left = limit
         while left is None or left > 0:
@@ -174,6 +182,8 @@ class Client:
                 limit=100 if left is None else min(left, 100),
                 cursor=cursor,
             )
+            if page.incomplete is not None:
+                notice(page.incomplete)
             yield from page.items[:left]
             left = None if left is None else left - len(page.items)
             cursor = page.next_cursor

@@ -186,6 +186,9 @@ class TaskPage(v1alpha1.Model):
     """What brings the next page; null on the last one. Where few tasks fit the filter, a page may
     be short or empty and not be the last."""
 
+    incomplete: str | None = None
+    """What is missing although it fits, and why; null when nothing is."""
+
 
 class TypeView(v1alpha1.Model):
     """A type as the API shows it."""

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api_support import eventually, key, put_ended_task, put_pod, put_task
+from api_support import TOKEN, eventually, key, put_ended_task, put_pod, put_task
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import wiring
+from longtask_api import app, settings, wiring
 from longtask_crds import names
 from longtask_crds.testing import NOW
 
@@ -127,6 +127,40 @@ async def test_of_a_name_that_came_again_the_live_task_is_meant(
     ]
     assert (await client.delete("/api/v1/tasks/a")).status_code == 204
     assert (await client.get("/api/v1/tasks/a")).json()["phase"] == "Succeeded"
+
+
+async def test_without_the_archive_nothing_is_said_to_be_missing_that_may_be_there(
+    kubernetes: MemoryKubernetes, configured: settings.Settings
+) -> None:
+    away = configured.model_copy(update={"database_url": "sqlite:////nowhere/longtask.db"})
+    async with (
+        wiring.running(kubernetes, away, clock=lambda: NOW) as services,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app.for_users(services)),
+            base_url="http://api.test",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        ) as client,
+    ):
+        await services.health.synced()
+        put_ended_task(kubernetes, ended_at=LONG_AGO)
+        assert (await client.get("/api/v1/tasks/a")).status_code == 200
+        assert (await client.get("/api/v1/tasks/b")).status_code == 503
+        page = (await client.get("/api/v1/tasks")).json()
+        assert [task["id"] for task in page["items"]] == ["a"]
+        assert page["incomplete"] == "The archive does not answer: the tasks in it are missing."
+        live = (await client.get("/api/v1/tasks", params={"archived": False})).json()
+        assert live["incomplete"] is None
+        assert (await client.get("/api/v1/tasks", params={"archived": True})).status_code == 503
+        headers = {"Idempotency-Key": "k"}
+        assert (await client.post("/api/v1/tasks", json=ORDER, headers=headers)).status_code == 202
+
+        async def is_told() -> bool:
+            return "no task is deleted" in (await client.get("/readyz")).text
+
+        await eventually(is_told)
+        assert is_there(kubernetes)
+        assert (await client.delete("/api/v1/tasks/a")).status_code == 503
+        assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_a_deleted_task_is_gone_from_both(

@@ -56,7 +56,7 @@ async def a_page(
     """Return the names on the page, each of one letter."""
     resources = held(archive, tasks)
     found, _ = await listing.page(resources, caller, wanted, sort=sort, limit=10, cursor=cursor)
-    return "".join(task.metadata.name for task in found)
+    return "".join(task.metadata.name for task in found.tasks)
 
 
 RUNNING = {"phase": v1alpha1.Phase.RUNNING, "attempts": [an_attempt()]}
@@ -131,7 +131,7 @@ async def every_page(resources: Resources, wanted: Filter, **how: Any) -> list[s
     cursor = None
     while not pages or cursor is not None:
         found, cursor = await listing.page(resources, CALLER, wanted, cursor=cursor, **how)
-        pages.append("".join(task.metadata.name for task in found))
+        pages.append("".join(task.metadata.name for task in found.tasks))
         assert len(pages) <= 20, "it goes in circles"
     return pages
 

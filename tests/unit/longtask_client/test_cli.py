@@ -187,6 +187,15 @@ def test_a_search_for_what_is_archived(run: Any, api: Any, a_task: Any) -> None:
     assert (asked["since"], asked["until"]) == ("2025-12-31T22:35:00Z", "2026-01-01T01:00:00Z")
 
 
+def test_a_list_that_lacks_something_says_so_beside_the_data(
+    run: Any, api: Any, a_task: Any
+) -> None:
+    page = {"items": [a_task("a")], "nextCursor": None, "incomplete": "The archive is away."}
+    api.on("GET", TASKS, page)
+    ended = run("list", "-o", "name")
+    assert (ended.stdout, ended.stderr) == ("a\n", "The archive is away.\n")
+
+
 def test_list_in_other_forms(run: Any, api: Any, a_task: Any) -> None:
     api.on("GET", TASKS, {"items": [a_task("a"), a_task("b")], "nextCursor": None})
     assert run("list", "-o", "name").stdout == "a\nb\n"

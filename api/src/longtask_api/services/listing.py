@@ -16,7 +16,6 @@ from longtask_api.stores import pages
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
-from longtask_crds import v1alpha1
 
 _REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
 
@@ -46,19 +45,19 @@ async def page(
     limit: int,
     cursor: str | None,
     most_looks: int = pages.MOST_LOOKS,
-) -> tuple[list[v1alpha1.LongTask], str | None]:
-    """Return the tasks of one page that the caller may see, and the cursor of the next one.
+) -> tuple[pages.Page, str | None]:
+    """Return one page of the tasks that the caller may see, and the cursor of the next one.
 
     A page begins where the cursor says, and costs what it holds; see `pages.page`.
 
     Raises:
         Malformed: The cursor is none of ours, or of another list.
-        DatabaseAway: The archive does not answer, and the list may have some of it.
+        DatabaseAway: The archive does not answer, and nothing else is wanted.
     """
     mark = cursors.mark_of("tasks", dataclasses.astuple(wanted), sort)
     is_key = functools.partial(pages.is_key, sort=sort)
     after = tuple(cursors.decode(cursor, mark, is_key)) if cursor else None
-    shown, more = await pages.page(
+    found = await pages.page(
         resources, caller, wanted, sort=sort, after=after, limit=limit, most_looks=most_looks
     )
-    return shown, None if more is None else cursors.encode(more, mark)
+    return found, None if found.end is None else cursors.encode(found.end, mark)

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 #: So long an order waits for the archive, which may know its key; then it is taken all the same.
 _ARCHIVE_SECONDS = 2.0
+_WITHOUT_ARCHIVE = "The archive does not answer: the tasks in it are missing."
 #: How often a name is looked up that goes from one task to the next.
 _LOOKS = 3
 
@@ -252,18 +253,16 @@ class TaskService:
 
         Raises:
             Malformed: The cursor is none of ours, or of another list.
-            DatabaseAway: The archive does not answer, and the list may have some of it.
+            DatabaseAway: The archive does not answer, and nothing else is wanted.
         """
-        try:
-            shown, more = await listing.page(
-                self._resources, caller, wanted, sort=sort, limit=limit, cursor=cursor
-            )
-        except errors.DatabaseAway as error:
-            raise errors.DatabaseAway(
-                "The archive does not answer. With archived=false the tasks that are not in it"
-                " are listed."
-            ) from error
-        return models.TaskPage(items=[self.view(task) for task in shown], next_cursor=more)
+        found, more = await listing.page(
+            self._resources, caller, wanted, sort=sort, limit=limit, cursor=cursor
+        )
+        return models.TaskPage(
+            items=[self.view(task) for task in found.tasks],
+            next_cursor=more,
+            incomplete=None if found.is_whole else _WITHOUT_ARCHIVE,
+        )
 
     def view(self, task: v1alpha1.LongTask) -> models.TaskView:
         """Return the task as the API shows it now."""

@@ -31,11 +31,11 @@ class LogTails:
 
     async def holds(self, uid: str, attempt: int) -> bool:
         """Tell whether the end of an attempt's log is kept."""
-        return await self._blobs.find(uid, Kind.LOG, attempt) is not None
+        return await self._blobs.find(uid, Kind.LOG, attempt=attempt) is not None
 
     async def get(self, uid: str, attempt: int) -> bytes | None:
         """Return the end of an attempt's log, in lines with their times, or None."""
-        blob = await self._blobs.find(uid, Kind.LOG, attempt)
+        blob = await self._blobs.find(uid, Kind.LOG, attempt=attempt)
         if blob is None:
             return None
         try:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.stores.catalogue import Age, Record
 from longtask_api.stores.filters import Filter
@@ -24,6 +25,14 @@ Key = tuple[Any, ...]
 MOST_LOOKS = 2_000
 #: Of the list of who is next: its first part, and all others.
 _WAITS, _WAITS_NOT = 0, 1
+
+
+class Page(NamedTuple):
+    """Some tasks of a list."""
+
+    tasks: list[v1alpha1.LongTask]
+    end: Key | None  #: the next page begins behind it; None: there is none
+    is_whole: bool = True  #: False: the archive did not answer
 
 
 class _Part(NamedTuple):
@@ -42,31 +51,30 @@ async def page(
     after: Key | None,
     limit: int,
     most_looks: int = MOST_LOOKS,
-) -> tuple[list[v1alpha1.LongTask], Key | None]:
-    """Return the tasks of one page that the caller may see, and behind which key the next begins.
+) -> Page:
+    """Return the tasks of one page that the caller may see.
 
     It looks only at tasks of the wanted phases, type or owner, whichever are fewest, and of the
     live ones at no more than `most_looks`: where few of those fit, it has fewer tasks than the
-    limit, or none, and a key all the same.
+    limit, or none, and an end all the same.
+
+    Raises:
+        DatabaseAway: The archive does not answer, and nothing else is wanted.
     """
-    newest_first = sort is models.SortOrder.NEWEST
     walk = _walk(resources, caller, wanted, sort, after=after)
     live = _live(resources, caller, wanted, walk, limit=limit, most_looks=most_looks)
-    archived = _Part([])
-    if wanted.wants_archived and not _is_among_waiting(live.end, sort):
-        low, high = _between(wanted, sort, after, live.end)
-        found, end = await resources.archive.page(
-            wanted,
-            owner=None if caller.is_admin else caller.subject,
-            low=low,
-            high=high,
-            newest_first=newest_first,
-            limit=limit + 1,
+    newest_first = sort is models.SortOrder.NEWEST
+    if not wanted.wants_archived or _is_among_waiting(live.end, sort):
+        return _merged(live, _Part([]), limit=limit, newest_first=newest_first)
+    try:
+        archived = await _archived(
+            resources, caller, wanted, sort, after=after, end=live.end, limit=limit
         )
-        archived = _Part(
-            [(_key(Record.of(task).age, sort), task) for task in found],
-            None if end is None else _key(end, sort),
-        )
+    except errors.DatabaseAway:
+        if wanted.archived:
+            raise
+        found = _merged(live, _Part([]), limit=limit, newest_first=newest_first)
+        return found._replace(is_whole=False)
     return _merged(live, archived, limit=limit, newest_first=newest_first)
 
 
@@ -101,6 +109,32 @@ def _live(
                 found.append((key, task))
         last = key
     return _Part(found)
+
+
+async def _archived(
+    resources: Resources,
+    caller: callers.Caller,
+    wanted: Filter,
+    sort: models.SortOrder,
+    *,
+    after: Key | None,
+    end: Key | None,
+    limit: int,
+) -> _Part:
+    """Return what the archive has up to where the live tasks were looked at."""
+    low, high = _between(wanted, sort, after, end)
+    found, looked = await resources.archive.page(
+        wanted,
+        owner=None if caller.is_admin else caller.subject,
+        low=low,
+        high=high,
+        newest_first=sort is models.SortOrder.NEWEST,
+        limit=limit + 1,
+    )
+    return _Part(
+        [(_key(Record.of(task).age, sort), task) for task in found],
+        None if looked is None else _key(looked, sort),
+    )
 
 
 def _walk(
@@ -153,10 +187,8 @@ def _between(
     )
 
 
-def _merged(
-    live: _Part, archived: _Part, *, limit: int, newest_first: bool
-) -> tuple[list[v1alpha1.LongTask], Key | None]:
-    """Return the first tasks of both in order, and behind which key the next page begins."""
+def _merged(live: _Part, archived: _Part, *, limit: int, newest_first: bool) -> Page:
+    """Return the first tasks of both, in order."""
     nearest = max if newest_first else min
     end = nearest((part.end for part in (live, archived) if part.end is not None), default=None)
     # Of a task that is on its way from one to the other, the live one is shown.
@@ -166,7 +198,7 @@ def _merged(
         keys = [key for key in keys if nearest(key, end) == key]
     if len(keys) > limit:
         keys, end = keys[:limit], keys[limit - 1]
-    return [tasks[key] for key in keys], end
+    return Page([tasks[key] for key in keys], end)
 
 
 def _key(age: Age, sort: models.SortOrder) -> Key:

@@ -183,7 +183,7 @@ def list_(
         archived=archived,
     )
     with session.of(context).open() as connection:
-        tasks = list(connection.tasks(wanted, limit=limit or None))
+        tasks = list(connection.tasks(wanted, limit=limit or None, notice=terminal.say))
     lists.show(
         tasks,
         form,
