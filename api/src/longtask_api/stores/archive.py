@@ -49,7 +49,7 @@ class Archive:
         """
         status = task.status.model_copy(update={"queue": task.status.queue or queue})
         task = task.model_copy(update={"status": status})
-        row = _row(task, at)
+        row = row_of(task, at)
         labels = [
             {"task_uid": task.metadata.uid, "key": key, "value": value}
             for key, value in task.metadata.labels.items()
@@ -132,7 +132,8 @@ class Archive:
 # --- rows
 
 
-def _row(task: v1alpha1.LongTask, at: datetime) -> Mapping[str, Any]:
+def row_of(task: v1alpha1.LongTask, at: datetime) -> Mapping[str, Any]:
+    """Return the row of a task that is archived at that time."""
     record = Record.of(task)
     return {
         "task_uid": record.uid,
