@@ -38,7 +38,7 @@ ROUNDS = 50
 #: Tasks a second that archiving has to keep up with, and for how many seconds.
 RATE, SECONDS = 20, 30
 #: How many are due at once, to see what it can do.
-BURST = 600
+BURST = 500
 LOG = b"a line of a log as programs write them, some eighty characters long, more or less\n" * 200
 
 
@@ -90,6 +90,10 @@ class Bench:
                 rows = [archive.row_of(task, now) for task in made]
                 await connection.execute(sa.insert(tables.ARCHIVE), rows)
                 await connection.execute(sa.insert(tables.ARCHIVE_LABELS), labels)
+        if self.services.database.is_shared:
+            # PostgreSQL does it by itself, but not at once.
+            async with self.services.database.writing() as connection:
+                await connection.execute(sa.text("analyze"))
 
     async def time(self, path: str, **query: Any) -> list[float]:
         """Ask the same thing again and again; return how long each answer took, in seconds."""
@@ -230,7 +234,9 @@ async def measure(url: str, count: int) -> dict[str, Any]:
             print(f"{question}: {figures[question]}", flush=True)
         stays, _ = await bench.end_of_life(RATE * SECONDS, 1 / RATE)
         figures["stays"] = told(stays)
+        begun = time.process_time()
         _, figures["burst per second"] = await bench.end_of_life(BURST, 0.0)
+        figures["burst CPU"] = (time.process_time() - begun) / BURST
         return figures
 
 
@@ -246,7 +252,10 @@ def table(title: str, count: int, figures: dict[str, Any]) -> str:
         f" deleted | {stays[0]:.0f} | {stays[1]:.0f} |"
     )
     lines.append("")
-    lines.append(f"{BURST} tasks that are due at once: {figures['burst per second']:.0f} a second.")
+    lines.append(
+        f"{BURST} tasks that are due at once: {figures['burst per second']:.0f} a second, at"
+        f" {figures['burst CPU'] * 1000:.0f} ms of this process each."
+    )
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Bytes of attempts, in the database: results, and tails of logs. None is ever in memory whole."""
 
+import contextlib
 import dataclasses
 import enum
 import hashlib
@@ -72,6 +73,35 @@ class Blobs:
                 )
             )
         return upload
+
+    async def put(
+        self, task_uid: str, kind: Kind, attempt: int, media_type: str, content: bytes
+    ) -> None:
+        """Store bytes that are at hand and few, in one transaction; the same again changes nothing.
+
+        Args:
+            task_uid: The task's.
+            kind: What it is.
+            attempt: The number of the attempt.
+            media_type: What the bytes are.
+            content: No more than a piece.
+        """
+        blob = {
+            "id": uuid.uuid4().hex,
+            "task_uid": task_uid,
+            "kind": kind,
+            "attempt": attempt,
+            "media_type": media_type,
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "created_at": self._clock(),
+        }
+        with contextlib.suppress(sa.exc.IntegrityError):
+            async with self._database.writing() as connection:
+                await connection.execute(sa.insert(BLOBS).values(blob))
+                if content:
+                    chunk = {"blob_id": blob["id"], "start": 0, "content": content}
+                    await connection.execute(sa.insert(CHUNKS).values(chunk))
 
     async def find(
         self,

@@ -45,9 +45,7 @@ class LogTails:
 
     async def put(self, uid: str, attempt: int, log: bytes) -> None:
         """Keep the end of an attempt's log."""
-        upload = await self._blobs.begin(uid, Kind.LOG, attempt)
-        await upload.add(log)
-        await upload.finish(_MEDIA_TYPE)
+        await self._blobs.put(uid, Kind.LOG, attempt, _MEDIA_TYPE, log)
 
 
 class Tail:
