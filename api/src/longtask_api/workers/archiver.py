@@ -23,6 +23,7 @@ from longtask_api.metrics import Metrics
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Resources, last_attempt
 from longtask_api.workers.recorder import Recorder
+from longtask_api.workers.under_way import UnderWay
 from longtask_crds import v1alpha1
 from longtask_crds.names import ObjectKey
 
@@ -104,6 +105,7 @@ class Archiver:
         self._heap: list[tuple[datetime, ObjectKey]] = []  #: the same; what was changed is skipped
         self._changed = asyncio.Event()
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._under_way = UnderWay()
         self._pauses: dict[ObjectKey, float] = {}  #: of those that something stands in the way of
         self._absence = 0.0  #: seconds until the archive is asked again; 0 while it answers
 
@@ -128,17 +130,19 @@ class Archiver:
 
     async def run(self) -> None:
         """Archive and delete what is due, for ever."""
-        async with asyncio.TaskGroup() as group:
+        try:
             while True:
                 key = await self._next()
                 await self._places.acquire()
                 if not self._absence:
-                    group.create_task(self._finish(key))
+                    self._under_way.begin(self._finish(key))
                     continue
                 # One task asks for all.
                 await self._sleep(self._absence * random.uniform(0.5, 1.0))
-                await self._finish(key)
+                await asyncio.shield(self._under_way.begin(self._finish(key)))
                 self._absence = min(self._absence * 2, _LONGEST_ABSENCE)
+        finally:
+            await self._under_way.settle()
 
     def _plan(self, key: ObjectKey, due: datetime | None) -> None:
         """Look at the task then, and at no other time."""

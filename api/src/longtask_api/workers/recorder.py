@@ -18,6 +18,7 @@ from longtask_api import errors
 from longtask_api.cluster import Cluster, LogPart
 from longtask_api.metrics import Metrics
 from longtask_api.stores.log_tails import LIMIT, LogTails, Tail
+from longtask_api.workers.under_way import UnderWay
 from longtask_crds import names, v1alpha1
 
 _logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Recorder:
         self._sleep = sleep
         self._several = several
         self._told: asyncio.Queue[Ended] = asyncio.Queue()
+        self._under_way = UnderWay()
         self._locks: weakref.WeakValueDictionary[Ended, asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
@@ -100,9 +102,12 @@ class Recorder:
 
     async def run(self) -> None:
         """Record what is told of, for ever."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(self._work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(self._work())
+        finally:
+            await self._under_way.settle()
 
     async def record_all(self, task: v1alpha1.LongTask) -> None:
         """Record now what is not recorded yet of a task whose pods are about to go.
@@ -121,18 +126,7 @@ class Recorder:
             ClusterError: It cannot be read for now.
             DatabaseAway: It cannot be kept for now.
         """
-        lock = self._locks.setdefault(attempt, asyncio.Lock())
-        async with lock:
-            if await self._tails.holds(attempt.task_uid, attempt.number):
-                return
-            try:
-                log = await self._read(attempt.pod)
-            except (kube.NotFound, kube.Rejected):
-                # Its pod is gone, or its container never ran.
-                self._metrics.logs.labels("absent").inc()
-                return
-            await self._tails.put(attempt.task_uid, attempt.number, log)
-        self._metrics.logs.labels("kept").inc()
+        await asyncio.shield(self._under_way.begin(self._record(attempt)))
 
     async def _work(self) -> None:
         while True:
@@ -158,6 +152,20 @@ class Recorder:
                 return
         self._metrics.logs.labels("failed").inc()
         _logger.warning("Gave a log up", extra=told)
+
+    async def _record(self, attempt: Ended) -> None:
+        lock = self._locks.setdefault(attempt, asyncio.Lock())
+        async with lock:
+            if await self._tails.holds(attempt.task_uid, attempt.number):
+                return
+            try:
+                log = await self._read(attempt.pod)
+            except (kube.NotFound, kube.Rejected):
+                # Its pod is gone, or its container never ran.
+                self._metrics.logs.labels("absent").inc()
+                return
+            await self._tails.put(attempt.task_uid, attempt.number, log)
+        self._metrics.logs.labels("kept").inc()
 
     async def _read(self, pod: names.ObjectKey) -> bytes:
         log, is_whole = await self._read_lines(pod, _LINES, _MOST_BYTES)
