@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	postgresql images context format lint typecheck imports bench bench-waiting pods-check
+	postgresql images context format lint typecheck imports bench bench-waiting bench-archive \
+	pods-check
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -101,6 +102,9 @@ pods-check: $(READY) ## Render ten thousand tasks' pods, and judge each by Pod S
 
 bench-waiting: up ## Measure what 10,000 waiting tasks cost, and whom; ten minutes
 	@. .localcluster/env; $(BIN)/python bench/waiting.py
+
+bench-archive: $(READY) ## Measure lists and searches of 20,000 archived tasks, and whether archiving keeps up
+	@$(BIN)/python bench/archive.py
 
 bench: up ## Measure latency and writes per task on the cluster
 	@. .localcluster/env; $(BIN)/python bench/latency.py && $(BIN)/python bench/writes.py

@@ -242,6 +242,31 @@ def test_logs_are_live_and_stay_while_the_pod_does(rest: httpx.Client) -> None:
     assert rest.get(f"/api/v1/tasks/{task}/logs").text.splitlines()[-1] == "line 8"
 
 
+def test_an_archived_task_is_answered_as_before(
+    rest: httpx.Client, kubectl: Kubectl, name: str
+) -> None:
+    script = "for i in 1 2 3; do echo line $i; done; echo '{}' > $LONGTASK_OUTPUT_FILE"
+    container = {"image": BASE_IMAGE, "command": ["sh", "-c", script]}
+    submit(rest, name=name, container=container, ttlSecondsAfterFinished=0)
+    eventually(
+        lambda: kubectl("get", "longtask", name, "--ignore-not-found"),
+        lambda out: not out,
+        within=60,
+    )
+    of_task = ("-l", f"longtask.dev/task={name}")
+    eventually(lambda: kubectl.get("pods", *of_task)["items"], lambda pods: not pods, within=60)
+
+    assert rest.get(f"/api/v1/tasks/{name}").json()["phase"] == "Succeeded"
+    assert rest.get(f"/api/v1/tasks/{name}/result").json() == {}
+    log = f"/api/v1/tasks/{name}/logs"
+    assert rest.get(log).text == "line 1\nline 2\nline 3\n"
+    assert rest.get(log, params={"tail": 1, "timestamps": True}).text.endswith("Z line 3\n")
+    query = {"search": name, "archived": True}
+    assert [t["id"] for t in rest.get("/api/v1/tasks", params=query).json()["items"]] == [name]
+    assert rest.delete(f"/api/v1/tasks/{name}").status_code == 204
+    assert rest.get(f"/api/v1/tasks/{name}").status_code == 404
+
+
 def test_a_deleted_task_takes_its_pod_along(rest: httpx.Client, kubectl: Kubectl) -> None:
     task = submit(rest, type="sleep", input={"seconds": 600})["id"]
     of_task = ("-l", f"longtask.dev/task={task}")

@@ -90,6 +90,21 @@ async def test_a_result_is_written_to_the_task_as_it_was_seen(
     await cluster.delete(kinds.TASKS, key, uid=uid)
 
 
+async def test_only_what_was_seen_is_deleted(cluster: Cluster, namespace: str) -> None:
+    seen = await cluster.create(kinds.TASKS, namespace, a_task("seen"))
+    key, uid = ObjectKey(namespace, "seen"), seen.metadata.uid
+    changed = await cluster.patch(kinds.TASKS, key, {"spec": {"cancel": True}}, uid=uid)
+    with pytest.raises(errors.Conflict):
+        await cluster.delete(kinds.TASKS, key, uid=uid, version=seen.metadata.resource_version)
+    assert await cluster.delete(
+        kinds.TASKS, key, uid=uid, version=changed.metadata.resource_version
+    )
+
+
+async def test_a_job_that_is_gone_is_released(cluster: Cluster, namespace: str) -> None:
+    assert await cluster.is_released(ObjectKey(namespace, "nothing"), owner="u")
+
+
 @pytest.mark.parametrize(
     ("write", "refusal"),
     [
@@ -147,7 +162,7 @@ async def test_unknown_tokens_and_pods(cluster: Cluster, namespace: str) -> None
 
 async def test_the_log_of_a_pod_that_is_gone(cluster: Cluster, namespace: str) -> None:
     key = ObjectKey(namespace, "nothing")
-    opening = cluster.pod_log(key, container="runner", follow=True)
+    opening = cluster.pod_log(key, container="runner")
     with pytest.raises(errors.NotFound):
         await contextlib.AsyncExitStack().enter_async_context(opening)
 

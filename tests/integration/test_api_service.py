@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api_support import eventually
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, settings, wiring
-from longtask_crds import names, signing_keys
+from longtask_crds import names, signing_keys, v1alpha1
+from longtask_crds.testing import FINISHED, a_condition
 
 Kubectl = Callable[..., str]
 
@@ -78,6 +80,43 @@ async def test_what_is_accepted_is_there(
     assert (await client.post("/api/v1/tasks", json=ORDER, headers=key)).status_code == 200
     other = ORDER | {"priority": 3}
     assert (await client.post("/api/v1/tasks", json=other, headers=key)).status_code == 409
+
+
+async def test_a_finished_task_goes_from_kubernetes_to_the_archive(
+    client: httpx.AsyncClient, kubectl: Kubectl, prepared: str
+) -> None:
+    task = {
+        "apiVersion": names.API_VERSION,
+        "kind": "LongTask",
+        "metadata": {"name": "ended", "labels": {"team": "x"}},
+        "spec": ORDER | {"ttlSecondsAfterFinished": 31_536_000},
+    }
+    succeeded = a_condition(v1alpha1.ConditionType.SUCCEEDED, message="Well Done")
+    status = {
+        "phase": "Succeeded",
+        "conditions": [FINISHED.to_json(), succeeded.to_json()],
+        "finishedAt": "2026-01-02T03:04:05Z",
+        "result": {"value": {"n": [None]}},
+    }
+    kubectl("-n", prepared, "apply", "-f", "-", document=task)
+    patch = ("-n", prepared, "patch", "longtask", "ended", "--type=merge", "-p")
+    kubectl(*patch, json.dumps({"status": status}), "--subresource=status")
+    assert (await client.get("/api/v1/tasks/ended")).status_code == 200
+    kubectl(*patch, json.dumps({"spec": {"ttlSecondsAfterFinished": 0}}))
+
+    async def is_archived() -> bool:
+        query = {"archived": True, "search": "well done", "label": "team=x"}
+        return bool((await client.get("/api/v1/tasks", params=query)).json()["items"])
+
+    await eventually(is_archived)
+
+    async def is_gone() -> bool:
+        return not kubectl("-n", prepared, "get", "longtask", "ended", "--ignore-not-found")
+
+    await eventually(is_gone)
+    assert (await client.get("/api/v1/tasks/ended/result")).json() == {"n": [None]}
+    assert (await client.delete("/api/v1/tasks/ended")).status_code == 204
+    assert (await client.get("/api/v1/tasks/ended")).status_code == 404
 
 
 async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(

@@ -19,15 +19,16 @@ from longtask_adapters.kube import errors, informer, kinds, leases, secrets
 from longtask_adapters.kube.cache import Cache
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import Request, Response
-from longtask_crds import names, signing_keys
+from longtask_crds import names, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.queueing import Counts
-from longtask_crds.testing import NOW, a_queue, a_task, with_status
+from longtask_crds.testing import NOW, a_queue, a_task, with_meta, with_status
 from longtask_operator import handlers, testing
 
 RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
 KEYS = ObjectKey(RELEASE, signing_keys.KEYS_SECRET)
 A = ObjectKey(TASKS, "a")
+RESULT = v1alpha1.Result()
 
 #: Something to ask.
 Question = Callable[[], Awaitable[object]]
@@ -124,7 +125,7 @@ async def test_the_apis_rights() -> None:
     cached = (kinds.TASKS, kinds.TYPES, kinds.QUEUES)
 
     async def log() -> None:
-        async with door.pod_log(A, container="runner", follow=True):
+        async with door.pod_log(A, container="runner"):
             pass
 
     def keep(_: str) -> None:
@@ -138,10 +139,12 @@ async def test_the_apis_rights() -> None:
             lambda: door.patch(kinds.QUEUES, A, {}, uid="u"),
         ],
         "write_progress": [lambda: door.write_progress(A, {}, uid="u", attempt=1)],
+        "write_result": [lambda: door.write_result(with_meta(a_task(), namespace=TASKS), RESULT)],
         "delete": [lambda: door.delete(kinds.TASKS, A, uid="u")],
         "get_pod": [lambda: door.get_pod(A)],
         "find_pods": [lambda: door.find_pods(TASKS, {})],
         "pod_log": [log],
+        "is_released": [lambda: door.is_released(A, owner="u")],
         "review_token": [lambda: door.review_token("token", "audience")],
         "ensure_in_secret": [lambda: door.ensure_in_secret(KEYS, "default", keep)],
     }
@@ -173,6 +176,7 @@ async def test_the_operators_rights() -> None:
     changed = with_status(task, queue="default").status
     questions: dict[str, list[Question]] = {
         "get_task": [lambda: door.get_task(A)],
+        "is_there": [lambda: door.is_there(A)],
         "get_type": [lambda: door.get_type(A)],
         "write_status": [lambda: door.write_status(task, changed)],
         "write_counts": [lambda: door.write_counts(a_queue(), Counts(running=1, waiting=2))],

@@ -1,11 +1,14 @@
 """What the API's tests say in one line of the Kubernetes in memory."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api.auth import callers
-from longtask_crds import names
-from longtask_crds.testing import NAMESPACE
+from longtask_crds import names, v1alpha1
+from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_condition
 
 CALLER = callers.INSTALLATION
 TOKEN = "correct-horse"
@@ -59,3 +62,50 @@ def an_identity(
     }
     user = {"username": username, "extra": extra if bound else {}}
     return {"authenticated": True, "user": user, "audiences": list(audiences)}
+
+
+def put_ended_task(
+    kubernetes: MemoryKubernetes,
+    name: str = "a",
+    *,
+    phase: str = "Succeeded",
+    message: str = "well done",
+    ended_at: datetime = NOW,
+    spec: dict[str, Any] | None = None,
+    labels: dict[str, str] | None = None,
+    **status: Any,
+) -> None:
+    """Make a task that ended then, after one attempt; its pod is `<name>-pod`, its Job released."""
+    kubernetes.put(
+        "jobs",
+        f"{name}-job",
+        metadata={"ownerReferences": [{"kind": "LongTask", "name": name, "uid": f"uid-of-{name}"}]},
+        spec={"ttlSecondsAfterFinished": names.RELEASED_TTL_SECONDS},
+    )
+    done = a_condition(v1alpha1.ConditionType.SUCCEEDED, message=message)
+    stamp = ended_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    attempt = {"number": 1, "jobName": f"{name}-job", "podName": f"{name}-pod", "finishedAt": stamp}
+    put_task(
+        kubernetes,
+        name,
+        metadata={"uid": f"uid-of-{name}", "creationTimestamp": stamp, "labels": labels or {}},
+        spec=spec or {"type": "fibonacci", "input": {"n": 100}},
+        status={
+            "phase": phase,
+            "conditions": [FINISHED.to_json(), done.to_json()],
+            "finishedAt": stamp,
+            "queue": "default",
+            "attempt": 1,
+            "attempts": [attempt],
+            **status,
+        },
+    )
+
+
+async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Return once it is so; fail after ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            if await is_so():
+                return
+            await asyncio.sleep(0)

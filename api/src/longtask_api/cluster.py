@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from longtask_adapters.kube import errors, kinds, secrets
@@ -26,6 +27,31 @@ class Pod:
 
     meta: v1alpha1.ObjectMeta
     has_ended: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class LogPart:
+    """What of a log is wanted."""
+
+    follow: bool = False  #: go on until the container ends
+    tail: int | None = None  #: the last lines, so many
+    since: datetime | None = None  #: what was written from then on
+    timestamps: bool = False  #: before each line, when it was written
+    limit: int | None = None  #: no more bytes, from the first line on
+
+    def query(self, container: str) -> dict[str, str]:
+        """Return the parameters of the request for a container's log."""
+        said = {
+            "tailLines": self.tail,
+            "sinceTime": self.since and self.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamps": "true" if self.timestamps else None,
+            "limitBytes": self.limit,
+        }
+        usual = {"container": container, "follow": "true" if self.follow else "false"}
+        return usual | {key: str(value) for key, value in said.items() if value is not None}
+
+
+_ALL = LogPart()
 
 
 class Cluster:
@@ -87,15 +113,17 @@ class Cluster:
         path = kinds.TASKS.path(names.ObjectKey(meta.namespace, meta.name), "status")
         return kinds.TASKS.read(await self._connection.patch(path, patch))
 
-    async def delete(self, kind: Kind[R], key: names.ObjectKey, *, uid: str) -> bool:
+    async def delete(
+        self, kind: Kind[R], key: names.ObjectKey, *, uid: str, version: str | None = None
+    ) -> bool:
         """Delete a resource, and in the background what it owns; tell whether it is gone.
 
         It is not while somebody's finalizer holds it.
 
         Raises:
-            Conflict: Another has the name.
+            Conflict: Another has the name, or it has another resourceVersion by now.
         """
-        answer = await self._connection.delete(kind.path(key), uid=uid)
+        answer = await self._connection.delete(kind.path(key), uid=uid, version=version)
         return "deletionTimestamp" not in answer.get("metadata", {})
 
     async def get_pod(self, key: names.ObjectKey) -> Pod:
@@ -114,12 +142,26 @@ class Cluster:
         pods = [v1alpha1.ObjectMeta.model_validate(item["metadata"]) for item in raw["items"]]
         return sorted(pods, key=lambda pod: pod.created_at, reverse=True)
 
+    async def is_released(self, job: names.ObjectKey, *, owner: str) -> bool:
+        """Tell whether the operator has done with a task's Job: it has its TTL, or is gone.
+
+        Args:
+            job: The Job's name; whose it is says its owner.
+            owner: The task's uid.
+        """
+        try:
+            raw = await self._connection.get(kinds.JOBS.path(job))
+        except errors.NotFound:
+            return True
+        meta = v1alpha1.ObjectMeta.model_validate(raw["metadata"])
+        is_ours = any(one.uid == owner for one in meta.owner_references)
+        return not is_ours or "ttlSecondsAfterFinished" in raw["spec"]
+
     def pod_log(
-        self, key: names.ObjectKey, *, container: str, follow: bool
+        self, key: names.ObjectKey, *, container: str, part: LogPart = _ALL
     ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a container's log; raise Rejected while the container waits to start."""
-        query = {"container": container, "follow": "true" if follow else "false"}
-        return self._connection.stream(kinds.PODS.path(key, "log"), query)
+        return self._connection.stream(kinds.PODS.path(key, "log"), part.query(container))
 
     async def review_token(self, token: str, audience: str) -> TokenIdentity | None:
         """Ask whom a token belongs to; None if to nobody."""

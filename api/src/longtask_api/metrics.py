@@ -1,5 +1,6 @@
 """What is counted. No task's name ever is a label."""
 
+from collections.abc import Callable
 from typing import Any
 
 import prometheus_client
@@ -30,6 +31,32 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.archived = Counter(
+            "longtask_api_archived_tasks",
+            "Tasks that were archived and deleted when their time was over.",
+            registry=self.registry,
+        )
+        self.swept = Counter(
+            "longtask_api_swept_tasks",
+            "Tasks that were forgotten: their time in the archive was over.",
+            registry=self.registry,
+        )
+        self.logs = Counter(
+            "longtask_api_log_tails",
+            "What became of the ends of attempts' logs: kept, absent or failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._overdue = Gauge(
+            "longtask_api_overdue_tasks",
+            "Tasks whose time is over and that are not archived and deleted yet.",
+            registry=self.registry,
+        )
+        self._archive_away = Gauge(
+            "longtask_api_archive_away",
+            "1 while the archive does not answer, and so no task is deleted.",
+            registry=self.registry,
+        )
         self._objects = Gauge(
             "longtask_api_cache_objects",
             "Resources in the cache.",
@@ -55,6 +82,11 @@ class Metrics:
         self._objects.labels(kind).set_function(informer.cache.__len__)
         self._silence.labels(kind).set_function(informer.silent_for)
         self._unforeseen.labels(kind).set_function(lambda: informer.unforeseen)
+
+    def watch_archive(self, *, overdue: Callable[[], int], is_away: Callable[[], bool]) -> None:
+        """Show how the archive is doing whenever somebody asks."""
+        self._overdue.set_function(overdue)
+        self._archive_away.set_function(is_away)
 
     def app(self) -> Starlette:
         """Return the application of the metrics port."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from longtask_adapters.settings import CommonSettings
 
@@ -47,6 +47,16 @@ class Settings(CommonSettings):
 
     data_directory: Path = Path("/var/lib/longtask")
     """Where the database is a file if no URL is given."""
+
+    ttl_seconds: NonNegativeInt = 86_400
+    """How long a task's resource stays after its end if the task does not say; then it is archived
+    and deleted."""
+
+    ttl_seconds_failed: NonNegativeInt = 604_800
+    """The same for tasks that failed."""
+
+    archive_days: PositiveInt = 90
+    """How long a task stays in the archive."""
 
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""

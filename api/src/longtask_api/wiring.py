@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from longtask_adapters import webhooks
 from longtask_adapters.kube import kinds
@@ -31,8 +31,11 @@ from longtask_api.services import (
     types,
 )
 from longtask_api.settings import Settings
+from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
+from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
+from longtask_api.workers import archiver, recorder, sweeper
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import address_guard, queueing
 
@@ -78,6 +81,13 @@ async def _database(url: str) -> AsyncIterator[Database]:
         yield database
 
 
+def _stay(settings: Settings) -> archiver.Stay:
+    return archiver.Stay(
+        usual=timedelta(seconds=settings.ttl_seconds),
+        failed=timedelta(seconds=settings.ttl_seconds_failed),
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(
     transport: Transport,
@@ -105,16 +115,19 @@ async def running(
     type_informer = Informer(connection, kinds.TYPES, settings.namespace)
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
-    resources = Resources(
-        cluster,
-        namespace=settings.namespace,
-        tasks=task_informer.cache,
-        types=type_informer.cache,
-        queues=queue_informer.cache,
-        clock=clock,
-    )
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings.database()))
+        blobs = Blobs(database, clock=clock)
+        tails = LogTails(blobs)
+        resources = Resources(
+            cluster,
+            Archive(database),
+            namespace=settings.namespace,
+            tasks=task_informer.cache,
+            types=type_informer.cache,
+            queues=queue_informer.cache,
+            clock=clock,
+        )
         reporting = reporters.Reporters(
             resources,
             cluster,
@@ -136,24 +149,39 @@ async def running(
             path_prefix=settings.path_prefix,
         )
         supervisor = await stack.enter_async_context(Supervisor())
+        recorded = recorder.Recorder(
+            cluster, tails, metrics, clock=clock, several=database.is_shared
+        )
+        archived = archiver.Archiver(
+            resources, cluster, recorded, metrics, stay=_stay(settings), clock=clock
+        )
+        metrics.watch_archive(
+            overdue=archived.overdue, is_away=lambda: archived.trouble is not None
+        )
+        for listener in (recorded.notice, archived.notice):
+            task_informer.cache.on_change(listener)
+        swept = sweeper.Sweeper(
+            resources, blobs, metrics, keep=timedelta(days=settings.archive_days), clock=clock
+        )
+        supervisor.start("the recorder of logs", recorded.run())
+        supervisor.start("the archiver", archived.run())
+        supervisor.start("the sweeper", swept.run())
         for informer in informers:
             supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
-            health=health.Health(informers, ended=supervisor.ended),
+            health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
             types=types.TypeService(resources),
-            logs=task_logs.LogService(resources, cluster, start_patience=start_patience),
+            logs=task_logs.LogService(resources, cluster, tails, start_patience=start_patience),
             keys=keys,
             deliveries=deliveries.DeliveryService(resources, of_tasks, clock=clock),
             trials=trials.Trials(sender, settings.guard, keys, clock=clock),
             reporters=reporting,
             progress=written,
-            results=results.ResultService(
-                resources, reporting, Blobs(database, clock=clock), limit=settings.result_limit
-            ),
+            results=results.ResultService(resources, reporting, blobs, limit=settings.result_limit),
             resources=resources,
             database=database,
             metrics=metrics,

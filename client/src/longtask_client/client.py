@@ -10,7 +10,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
@@ -136,7 +136,7 @@ class Client:
         limit: int = 100,
         cursor: str | None = None,
     ) -> models.TaskPage:
-        """Read one page of the list of tasks."""
+        """Read one page of the list of tasks, live and archived."""
         answer = self._send(
             "GET",
             "/api/v1/tasks",
@@ -146,6 +146,10 @@ class Client:
                 "type": wanted.type,
                 "owner": wanted.owner,
                 "label": [f"{key}={value}" for key, value in wanted.labels.items()],
+                "search": wanted.search,
+                "since": _stamp(wanted.since),
+                "until": _stamp(wanted.until),
+                "archived": _word(wanted.archived),
                 "sort": str(sort),
                 "limit": limit,
                 "cursor": cursor,
@@ -159,8 +163,16 @@ class Client:
         *,
         sort: models.SortOrder = models.SortOrder.NEWEST,
         limit: int | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> Iterator[models.TaskView]:
-        """Yield the tasks that fit, all of them or `limit`, page by page."""
+        """Yield the tasks that fit, page by page.
+
+        Args:
+            wanted: What they must be like.
+            sort: In which order.
+            limit: No more of them than this.
+            notice: Is told what a page lacks although it fits, and why.
+        """
         cursor = None
         left = limit
         while left is None or left > 0:
@@ -170,6 +182,8 @@ class Client:
                 limit=100 if left is None else min(left, 100),
                 cursor=cursor,
             )
+            if page.incomplete is not None:
+                notice(page.incomplete)
             yield from page.items[:left]
             left = None if left is None else left - len(page.items)
             cursor = page.next_cursor
@@ -279,17 +293,36 @@ class Client:
                 response.close()
 
     def logs(
-        self, task_id: str, *, follow: bool = False, attempt: int | None = None
+        self,
+        task_id: str,
+        *,
+        follow: bool = False,
+        attempt: int | None = None,
+        tail: int | None = None,
+        since: datetime | None = None,
+        timestamps: bool = False,
     ) -> Iterator[str]:
-        """Yield the log of an attempt, the last one by default, in pieces as they come.
+        """Yield the log of an attempt in pieces as they come: when its pod is gone, the end of it.
 
-        With `follow` it waits for the program to start, and goes on until it ends.
+        Args:
+            task_id: The task's id.
+            follow: Wait for the program to start, and go on until it ends.
+            attempt: The attempt's number; the last when absent.
+            tail: The last lines, so many.
+            since: What was written at this time or later.
+            timestamps: Begin each line with the time when it was written.
 
         Raises:
             NotStarted: There is no log yet; never with `follow`.
             NotFound: There is no such task or attempt, or its log is gone.
         """
-        parameters = {"follow": "true" if follow else "false", "attempt": attempt}
+        parameters = {
+            "follow": _word(follow),
+            "attempt": attempt,
+            "tail": tail,
+            "since": _stamp(since),
+            "timestamps": "true" if timestamps else None,
+        }
         request = self._http.build_request(
             "GET",
             _task(task_id, "/logs"),
@@ -517,6 +550,14 @@ def _queue(name: str, rest: str = "") -> str:
 
 def _present(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parameters.items() if value not in (None, [])}
+
+
+def _word(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _parsed(response: httpx.Response, model: type[_Model]) -> _Model:

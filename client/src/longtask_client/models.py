@@ -163,6 +163,18 @@ class TaskFilter(v1alpha1.Model):
     labels: dict[str, str] = Field(default_factory=dict)
     """With all of these labels."""
 
+    search: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """With this text in the name or the message, in capitals or not."""
+
+    since: v1alpha1.GivenTime | None = None
+    """Made at this time or later."""
+
+    until: v1alpha1.GivenTime | None = None
+    """Made before this time."""
+
+    archived: bool | None = None
+    """Only those whose resources are gone, or only those whose are not."""
+
 
 class TaskPage(v1alpha1.Model):
     """One page of a list."""
@@ -173,6 +185,9 @@ class TaskPage(v1alpha1.Model):
     next_cursor: str | None
     """What brings the next page; null on the last one. Where few tasks fit the filter, a page may
     be short or empty and not be the last."""
+
+    incomplete: str | None = None
+    """What is missing although it fits, and why; null when nothing is."""
 
 
 class TypeView(v1alpha1.Model):

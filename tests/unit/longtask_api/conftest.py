@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from api_support import TOKEN
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import app, settings, wiring
+from longtask_api.database.engine import Database
+from longtask_api.stores.archive import Archive
 from longtask_crds import names
 from longtask_crds.testing import NOW
 
@@ -45,6 +48,17 @@ def configured(tmp_path: Path) -> settings.Settings:
 @pytest.fixture
 def sender() -> MemorySender:
     return MemorySender()
+
+
+@pytest.fixture
+async def database(configured: settings.Settings) -> AsyncIterator[Database]:
+    async with contextlib.aclosing(Database.at(configured.database())) as made:
+        yield made
+
+
+@pytest.fixture
+def archive(database: Database) -> Archive:
+    return Archive(database)
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ def a_record(name: str = "a", **changed: Any) -> Record:
         "queue": None,
         "priority": None,
         "came_through": None,
+        "message": None,
     }
-    return Record(key=names.ObjectKey("ns", name), **(usual | changed))
+    return Record(uid=f"uid-of-{name}", key=names.ObjectKey("ns", name), **(usual | changed))
 
 
 def test_a_record_is_what_the_task_says() -> None:
@@ -31,6 +32,7 @@ def test_a_record_is_what_the_task_says() -> None:
     )
     assert Record.of(task) == Record(
         key=names.ObjectKey("longtasks", "a"),
+        uid=task.metadata.uid,
         created=int(NOW.timestamp()),
         phase=Phase.PENDING,
         type="t",
@@ -39,6 +41,7 @@ def test_a_record_is_what_the_task_says() -> None:
         queue="q",
         priority=7,
         came_through="past",
+        message=None,
     )
 
 
@@ -108,5 +111,6 @@ def test_whatever_changes_it_finds_what_a_search_would(
     assert list(catalogue.by_age(newest_first=newest_first)) == everything
     assert list(filter(fits, found)) == list(filter(fits, everything))
     for number, record in enumerate(found):
-        behind = catalogue.by_age(**given_filter, newest_first=newest_first, after=record.age)
+        bound = {"high" if newest_first else "low": record.age}
+        behind = catalogue.by_age(**given_filter, newest_first=newest_first, **bound)
         assert list(behind) == found[number + 1 :]

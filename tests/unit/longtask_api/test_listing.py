@@ -10,6 +10,8 @@ from longtask_adapters.kube.cache import Cache
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import listing
+from longtask_api.stores.archive import Archive
+from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import names, v1alpha1
@@ -33,26 +35,28 @@ def listed(name: str, *, age: int = 0, labels: Any = None, spec: Any = None, **s
     return with_meta(made, creation_timestamp=created, labels=labels or {})
 
 
-def held(tasks: Iterable[v1alpha1.LongTask]) -> Resources:
+def held(archive: Archive, tasks: Iterable[v1alpha1.LongTask]) -> Resources:
     caches: Any = {"tasks": Cache(), "types": Cache(), "queues": Cache()}
-    resources = Resources(None, namespace=NAMESPACE, **caches)  # type: ignore[arg-type]
+    resources = Resources(None, archive, namespace=NAMESPACE, **caches)  # type: ignore[arg-type]
     caches["types"].put(FAST)
     for task in tasks:
         caches["tasks"].put(task)
     return resources
 
 
-def a_page(
+async def a_page(
+    archive: Archive,
     tasks: Iterable[v1alpha1.LongTask],
-    wanted: listing.Filter = listing.Filter(),  # noqa: B008 - it is frozen
+    wanted: Filter = Filter(),  # noqa: B008 - it is frozen
     *,
     caller: callers.Caller = CALLER,
     sort: models.SortOrder = models.SortOrder.OLDEST,
     cursor: str | None = None,
 ) -> str:
     """Return the names on the page, each of one letter."""
-    found, _ = listing.page(held(tasks), caller, wanted, sort=sort, limit=10, cursor=cursor)
-    return "".join(task.key.name for task in found)
+    resources = held(archive, tasks)
+    found, _ = await listing.page(resources, caller, wanted, sort=sort, limit=10, cursor=cursor)
+    return "".join(task.metadata.name for task in found.tasks)
 
 
 RUNNING = {"phase": v1alpha1.Phase.RUNNING, "attempts": [an_attempt()]}
@@ -68,32 +72,30 @@ TASKS = [
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        pytest.param(listing.Filter(), "abcde", id="all"),
-        pytest.param(listing.Filter(phases=(v1alpha1.Phase.RUNNING,)), "bd", id="one-phase"),
+        pytest.param(Filter(), "abcde", id="all"),
+        pytest.param(Filter(phases=(v1alpha1.Phase.RUNNING,)), "bd", id="one-phase"),
         pytest.param(
-            listing.Filter(phases=(v1alpha1.Phase.PENDING, v1alpha1.Phase.QUEUED)),
+            Filter(phases=(v1alpha1.Phase.PENDING, v1alpha1.Phase.QUEUED)),
             "ace",
             id="several-phases",
         ),
-        pytest.param(listing.Filter(queue="default"), "a", id="where-it-waits"),
-        pytest.param(listing.Filter(queue="other"), "c", id="where-it-says-itself"),
-        pytest.param(listing.Filter(queue="express"), "b", id="where-its-type-sends-it"),
-        pytest.param(listing.Filter(queue="slow"), "d", id="where-it-holds-its-place"),
-        pytest.param(listing.Filter(queue="past"), "e", id="what-it-came-through"),
-        pytest.param(listing.Filter(type="fast"), "bd", id="type"),
-        pytest.param(listing.Filter(owner="me"), "a", id="owner"),
+        pytest.param(Filter(queue="default"), "a", id="where-it-waits"),
+        pytest.param(Filter(queue="other"), "c", id="where-it-says-itself"),
+        pytest.param(Filter(queue="express"), "b", id="where-its-type-sends-it"),
+        pytest.param(Filter(queue="slow"), "d", id="where-it-holds-its-place"),
+        pytest.param(Filter(queue="past"), "e", id="what-it-came-through"),
+        pytest.param(Filter(type="fast"), "bd", id="type"),
+        pytest.param(Filter(owner="me"), "a", id="owner"),
+        pytest.param(Filter(labels=listing.parse_selectors(["team=x,kind=y"])), "a", id="labels"),
         pytest.param(
-            listing.Filter(labels=listing.parse_selectors(["team=x,kind=y"])), "a", id="labels"
-        ),
-        pytest.param(
-            listing.Filter(labels=listing.parse_selectors(["team=x", "kind=z"])),
+            Filter(labels=listing.parse_selectors(["team=x", "kind=z"])),
             "",
             id="every-label-counts",
         ),
     ],
 )
-def test_filters(wanted: listing.Filter, expected: str) -> None:
-    assert a_page(TASKS, wanted) == expected
+async def test_filters(archive: Archive, wanted: Filter, expected: str) -> None:
+    assert await a_page(archive, TASKS, wanted) == expected
 
 
 @pytest.mark.parametrize(
@@ -115,21 +117,21 @@ def test_filters(wanted: listing.Filter, expected: str) -> None:
         ),
     ],
 )
-def test_who_is_next(tasks: list[v1alpha1.LongTask], expected: str) -> None:
-    assert a_page(tasks, sort=models.SortOrder.NEXT) == expected
+async def test_who_is_next(archive: Archive, tasks: list[v1alpha1.LongTask], expected: str) -> None:
+    assert await a_page(archive, tasks, sort=models.SortOrder.NEXT) == expected
 
 
-def test_callers_see_what_they_may() -> None:
-    assert a_page(TASKS, caller=callers.Caller("me", is_admin=False)) == "a"
+async def test_callers_see_what_they_may(archive: Archive) -> None:
+    assert await a_page(archive, TASKS, caller=callers.Caller("me", is_admin=False)) == "a"
 
 
-def every_page(resources: Resources, wanted: listing.Filter, **how: Any) -> list[str]:
+async def every_page(resources: Resources, wanted: Filter, **how: Any) -> list[str]:
     """Return the names on each page, and follow the cursors to their end."""
     pages: list[str] = []
     cursor = None
     while not pages or cursor is not None:
-        found, cursor = listing.page(resources, CALLER, wanted, cursor=cursor, **how)
-        pages.append("".join(task.key.name for task in found))
+        found, cursor = await listing.page(resources, CALLER, wanted, cursor=cursor, **how)
+        pages.append("".join(task.metadata.name for task in found.tasks))
         assert len(pages) <= 20, "it goes in circles"
     return pages
 
@@ -139,43 +141,44 @@ def every_page(resources: Resources, wanted: listing.Filter, **how: Any) -> list
 @pytest.mark.parametrize(
     ("sort", "wanted", "expected"),
     [
-        pytest.param(models.SortOrder.OLDEST, listing.Filter(), "abcde", id="oldest"),
-        pytest.param(models.SortOrder.NEWEST, listing.Filter(), "edcba", id="newest"),
-        pytest.param(models.SortOrder.NEXT, listing.Filter(), "acbde", id="next"),
-        pytest.param(models.SortOrder.NEXT, listing.Filter(queue="other"), "c", id="of-a-queue"),
-        pytest.param(models.SortOrder.NEXT, listing.Filter(type="fast"), "bd", id="of-a-type"),
-        pytest.param(models.SortOrder.NEWEST, listing.Filter(type="none"), "", id="nothing"),
+        pytest.param(models.SortOrder.OLDEST, Filter(), "abcde", id="oldest"),
+        pytest.param(models.SortOrder.NEWEST, Filter(), "edcba", id="newest"),
+        pytest.param(models.SortOrder.NEXT, Filter(), "acbde", id="next"),
+        pytest.param(models.SortOrder.NEXT, Filter(queue="other"), "c", id="of-a-queue"),
+        pytest.param(models.SortOrder.NEXT, Filter(type="fast"), "bd", id="of-a-type"),
+        pytest.param(models.SortOrder.NEWEST, Filter(type="none"), "", id="nothing"),
         pytest.param(
             models.SortOrder.NEXT,
-            listing.Filter(phases=(v1alpha1.Phase.RUNNING, v1alpha1.Phase.RUNNING)),
+            Filter(phases=(v1alpha1.Phase.RUNNING, v1alpha1.Phase.RUNNING)),
             "bd",
             id="of-a-phase-said-twice",
         ),
     ],
 )
-def test_pages_show_each_task_once_however_few_they_look_at(
+async def test_pages_show_each_task_once_however_few_they_look_at(
+    archive: Archive,
     sort: models.SortOrder,
-    wanted: listing.Filter,
+    wanted: Filter,
     expected: str,
     limit: int,
     looks: int,
 ) -> None:
-    pages = every_page(held(TASKS), wanted, sort=sort, limit=limit, most_looks=looks)
+    pages = await every_page(held(archive, TASKS), wanted, sort=sort, limit=limit, most_looks=looks)
     assert "".join(pages) == expected
     assert max(map(len, pages)) <= min(limit, looks)
 
 
-def test_a_page_begins_at_its_cursor_whatever_came_and_went() -> None:
+async def test_a_page_begins_at_its_cursor_whatever_came_and_went(archive: Archive) -> None:
     before = [listed("b", age=2), listed("c", age=1)]
-    _, cursor = listing.page(
-        held(before),
+    _, cursor = await listing.page(
+        held(archive, before),
         CALLER,
-        listing.Filter(),
+        Filter(),
         sort=models.SortOrder.OLDEST,
         limit=1,
         cursor=None,
     )
-    assert a_page([listed("a", age=3), listed("d")], cursor=cursor) == "d"
+    assert await a_page(archive, [listed("a", age=3), listed("d")], cursor=cursor) == "d"
 
 
 def a_cursor(text: str) -> str:
@@ -195,6 +198,6 @@ def a_cursor(text: str) -> str:
     ],
 )
 @pytest.mark.parametrize("sort", models.SortOrder)
-def test_foreign_cursors(cursor: str, sort: models.SortOrder) -> None:
+async def test_foreign_cursors(archive: Archive, cursor: str, sort: models.SortOrder) -> None:
     with pytest.raises(errors.Malformed):
-        a_page(TASKS, sort=sort, cursor=cursor)
+        await a_page(archive, TASKS, sort=sort, cursor=cursor)

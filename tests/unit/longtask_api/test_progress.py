@@ -12,6 +12,7 @@ from longtask_api import errors
 from longtask_api.cluster import Cluster
 from longtask_api.metrics import Metrics
 from longtask_api.services import progress
+from longtask_api.stores.archive import Archive
 from longtask_api.stores.resources import Resources
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, NAMESPACE, NOW, with_meta
@@ -41,9 +42,10 @@ def pauses() -> Pauses:
 
 
 @pytest.fixture
-def resources(kubernetes: MemoryKubernetes) -> Resources:
+def resources(kubernetes: MemoryKubernetes, archive: Archive) -> Resources:
     return Resources(
         Cluster(connection.Connection(kubernetes, user_agent="longtask-api")),
+        archive,
         namespace=NAMESPACE,
         tasks=Cache(),
         types=Cache(),

@@ -7,7 +7,7 @@ from api_support import put_task
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import errors, wiring
 from longtask_api.auth import callers
-from longtask_api.services import listing
+from longtask_api.stores import pages
 from longtask_crds import names
 from longtask_crds.testing import FINISHED
 
@@ -136,7 +136,7 @@ async def test_of_others_tasks_only_the_places_are_told(
     seen = await services.queues.get(me, "lane", limit=50, cursor=None)
     assert [(task.position, task.id) for task in seen.content] == [(2, "mine")]
     # And a look at all others has an end.
-    monkeypatch.setattr(listing, "MOST_LOOKS", 1)
+    monkeypatch.setattr(pages, "MOST_LOOKS", 1)
     first = await services.queues.get(me, "lane", limit=50, cursor=None)
     second = await services.queues.get(me, "lane", limit=50, cursor=first.next_cursor)
     assert (first.content, [task.id for task in second.content]) == ([], ["mine"])

@@ -10,6 +10,7 @@ from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import errors as told
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
+from longtask_api.stores.archive import Archive
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Resources
 from longtask_crds import names, v1alpha1
@@ -40,10 +41,11 @@ def caches() -> Caches:
 
 
 @pytest.fixture
-def resources(kubernetes: MemoryKubernetes, caches: Caches) -> Resources:
+def resources(kubernetes: MemoryKubernetes, archive: Archive, caches: Caches) -> Resources:
     cluster = Cluster(connection.Connection(kubernetes, user_agent="longtask-api"))
     return Resources(
         cluster,
+        archive,
         namespace=NAMESPACE,
         tasks=caches.tasks,
         types=caches.types,

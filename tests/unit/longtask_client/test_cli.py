@@ -177,6 +177,25 @@ def test_list(run: Any, api: Any, a_task: Any) -> None:
     assert api.requests[0].url.params.get_list("phase") == ["Queued", "Running"]
 
 
+@pytest.mark.usefixtures("_late")
+def test_a_search_for_what_is_archived(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", TASKS, {"items": [a_task("a", "Failed")], "nextCursor": None})
+    words = ("--archived", "--search", "oom", "--since", "1h30m", "--until", "2026-01-01T01:00:00Z")
+    assert run("list", *words, "-o", "name").stdout == "a\n"
+    asked = api.requests[0].url.params
+    assert (asked["archived"], asked["search"]) == ("true", "oom")
+    assert (asked["since"], asked["until"]) == ("2025-12-31T22:35:00Z", "2026-01-01T01:00:00Z")
+
+
+def test_a_list_that_lacks_something_says_so_beside_the_data(
+    run: Any, api: Any, a_task: Any
+) -> None:
+    page = {"items": [a_task("a")], "nextCursor": None, "incomplete": "The archive is away."}
+    api.on("GET", TASKS, page)
+    ended = run("list", "-o", "name")
+    assert (ended.stdout, ended.stderr) == ("a\n", "The archive is away.\n")
+
+
 def test_list_in_other_forms(run: Any, api: Any, a_task: Any) -> None:
     api.on("GET", TASKS, {"items": [a_task("a"), a_task("b")], "nextCursor": None})
     assert run("list", "-o", "name").stdout == "a\nb\n"
@@ -194,6 +213,20 @@ def test_logs(run: Any, api: Any) -> None:
     api.on("GET", f"{TASKS}/a/logs", "one\ntwo\n")
     assert run("logs", "-f", "a").stdout == "one\ntwo\n"
     assert api.requests[0].url.params["follow"] == "true"
+
+
+@pytest.mark.usefixtures("_late")
+def test_a_part_of_a_log(run: Any, api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/logs", "two\n")
+    words = ("--attempt", "1", "--tail", "1", "--since", "5m", "--timestamps")
+    assert run("logs", "a", *words).stdout == "two\n"
+    assert dict(api.requests[0].url.params) == {
+        "follow": "false",
+        "attempt": "1",
+        "tail": "1",
+        "since": "2026-01-01T00:00:00Z",
+        "timestamps": "true",
+    }
 
 
 @pytest.mark.parametrize(
@@ -402,6 +435,9 @@ def test_a_refused_field_is_named(run: Any, api: Any, a_problem: Any) -> None:
         ["get"],
         ["get", "a", "-o", "yaml"],
         ["list", "--phase", "done"],
+        ["list", "--since", "yesterday"],
+        ["list", "--until", "2026-01-01T00:00:00"],
+        ["logs", "a", "--since", ""],
         ["nonsense"],
         ["queue"],
         ["queue", "nonsense"],

@@ -10,6 +10,7 @@ import pytest
 
 from longtask_client import client, errors, models
 from longtask_crds import names, v1alpha1
+from longtask_crds.testing import NOW
 
 TASKS = "/api/v1/tasks"
 
@@ -171,13 +172,20 @@ def test_a_list_is_followed_to_its_end(api: Any, a_task: Any) -> None:
     ]
     api.on("GET", TASKS, *pages)
     wanted = models.TaskFilter(
-        phases=(v1alpha1.Phase.QUEUED, v1alpha1.Phase.RUNNING), labels={"team": "red"}
+        phases=(v1alpha1.Phase.QUEUED, v1alpha1.Phase.RUNNING),
+        labels={"team": "red"},
+        search="out of memory",
+        since=NOW,
+        archived=False,
     )
     found = api.connect().tasks(wanted)
     assert [task.id for task in found] == ["a", "b", "c"]
     first, second = (request.url.params for request in api.requests)
     assert first.get_list("phase") == ["Queued", "Running"]
     assert first["label"] == "team=red"
+    assert first["search"] == "out of memory"
+    assert (first["since"], "until" in first) == ("2026-01-02T03:04:05Z", False)
+    assert first["archived"] == second["archived"] == "false"
     assert "cursor" not in first
     assert second["cursor"] == "c1"
 
@@ -338,6 +346,17 @@ def test_a_log_comes_in_pieces(api: Any) -> None:
     api.on("GET", f"{TASKS}/a/logs", httpx.Response(200, stream=Pieces()))
     assert list(api.connect().logs("a", attempt=2)) == ["one\n", "zwölf\n"]
     assert dict(api.requests[0].url.params) == {"follow": "false", "attempt": "2"}
+
+
+def test_a_part_of_a_log(api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/logs", "x\n")
+    list(api.connect().logs("a", tail=0, since=NOW, timestamps=True))
+    assert dict(api.requests[0].url.params) == {
+        "follow": "false",
+        "tail": "0",
+        "since": "2026-01-02T03:04:05Z",
+        "timestamps": "true",
+    }
 
 
 def test_following_waits_for_the_start(api: Any, a_problem: Callable[..., Any]) -> None:

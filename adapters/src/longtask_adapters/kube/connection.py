@@ -126,20 +126,22 @@ class Connection:
                 raise errors.Conflict(str(error)) from error
             raise
 
-    async def delete(self, path: str, *, uid: str | None = None) -> Raw:
+    async def delete(self, path: str, *, uid: str | None = None, version: str | None = None) -> Raw:
         """Delete an object; what it owns follows in the background.
 
         Args:
             path: The object's path.
             uid: The object that is meant, or it is a Conflict.
+            version: The resourceVersion that it must still have, or it is a Conflict.
 
         Returns:
             A Status, or the object as it stays until its finalizers are done.
         """
         # Without a policy a raw DELETE of a Job leaves its pods behind.
         options: Raw = {"propagationPolicy": "Background"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        wanted = {"uid": uid, "resourceVersion": version}
+        if preconditions := {key: value for key, value in wanted.items() if value is not None}:
+            options["preconditions"] = preconditions
         return await self._write(self._request("DELETE", path, json=options))
 
     async def pages(

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -144,7 +145,7 @@ class MemoryKubernetes(course.Course):
 
     def _read(self, route: Route, request: Request) -> "_Answer":
         if route.subresource == "log":
-            return self._log(route, request.query.get("container", ""))
+            return self._log(route, request.query)
         if route.name:
             return _Answer(200, self._found(route))
         labels = patches.by_labels(request.query.get("labelSelector", ""))
@@ -200,12 +201,16 @@ class MemoryKubernetes(course.Course):
                 if ends != self._ends_of_watches:
                     return
 
-    def _log(self, route: Route, container: str) -> "_Answer":
+    def _log(self, route: Route, query: Mapping[str, str]) -> "_Answer":
         self._found(route)
         if route.name not in self.logs:
+            container = query.get("container", "")
             message = f'container "{container}" in pod "{route.name}" is waiting to start'
             raise Refusal(400, "BadRequest", message)
-        return _Answer(200, stream=self.logs[route.name])
+        if not query.keys() & _LOG_OPTIONS:
+            return _Answer(200, stream=self.logs[route.name])
+        text = b"".join(self.logs[route.name])
+        return _Answer(200, stream=[_part_of_log(text, query, stamp(self.now))])
 
     def _create(self, route: Route, raw: Raw) -> Raw:
         meta = raw["metadata"]
@@ -269,14 +274,17 @@ class MemoryKubernetes(course.Course):
     def _delete(self, route: Route, options: Raw) -> Raw:
         raw = self._found(route)
         uid = raw["metadata"]["uid"]
-        wanted = (options.get("preconditions") or {}).get("uid", uid)
-        if uid != wanted:
-            raise Refusal(
-                409,
-                "Conflict",
-                f"Operation cannot be fulfilled on {route}: the UID in the precondition "
-                f"({wanted}) does not match the UID in record ({uid})",
-            )
+        preconditions = options.get("preconditions") or {}
+        for called, field in (("UID", "uid"), ("ResourceVersion", "resourceVersion")):
+            there = raw["metadata"][field]
+            wanted = preconditions.get(field, there)
+            if there != wanted:
+                raise Refusal(
+                    409,
+                    "Conflict",
+                    f"Operation cannot be fulfilled on {route}: the {called} in the precondition "
+                    f"({wanted}) does not match the {called} in record ({there})",
+                )
         if raw["metadata"].get("finalizers"):
             meta = raw["metadata"] | {"deletionTimestamp": stamp(self.now)}
             return self._save(route.plural, {**raw, "metadata": meta})
@@ -317,6 +325,22 @@ class MemoryKubernetes(course.Course):
         """Forget what happened up to now, as etcd does: older places have expired."""
         super().compact()
         self._pages = {}
+
+
+#: Options of a log that change what comes.
+_LOG_OPTIONS = {"limitBytes", "sinceTime", "tailLines", "timestamps"}
+
+
+def _part_of_log(text: bytes, query: Mapping[str, str], now: str) -> bytes:
+    """Return what the options of a request leave of a log; all of it was written now."""
+    if query.get("sinceTime", now) > now:
+        return b""
+    lines = text.splitlines(keepends=True)
+    if (tail := query.get("tailLines")) is not None:
+        lines = lines[max(0, len(lines) - int(tail)) :]
+    if query.get("timestamps") == "true":
+        lines = [f"{now} ".encode() + line for line in lines]
+    return b"".join(lines)[: int(query.get("limitBytes", sys.maxsize))]
 
 
 class _Answer:

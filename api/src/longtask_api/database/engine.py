@@ -39,6 +39,8 @@ class Database:
     def __init__(self, engine: AsyncEngine, transaction_seconds: float) -> None:
         self._engine = engine
         self._transaction_seconds = transaction_seconds
+        # SQLite has one writer at a time and lets others try again and again: in here they queue.
+        self._writers = asyncio.Semaphore(_CONNECTIONS if self.is_shared else 1)
         self._is_prepared = False
         self._preparation: asyncio.Task[None] | None = None
 
@@ -52,6 +54,11 @@ class Database:
         """
         make = _sqlite if url.startswith("sqlite:") else _postgresql
         return cls(make(url), transaction_seconds)
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other replicas may use it too."""
+        return self._engine.dialect.name != "sqlite"
 
     async def prepare(self) -> None:
         """Bring the tables to this version, unless they are; whoever asks meanwhile waits too.
@@ -98,7 +105,11 @@ class Database:
     async def transaction(self, *, within: float | None) -> AsyncIterator[AsyncConnection]:
         """Open a transaction on the tables as they are, whatever their version."""
         with _told_apart():
-            async with asyncio.timeout(within), self._engine.connect() as connection:
+            async with (
+                asyncio.timeout(within),
+                self._writers,
+                self._engine.connect() as connection,
+            ):
                 await connection.execution_options(writes=True)
                 async with connection.begin():
                     yield connection

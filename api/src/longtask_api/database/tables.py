@@ -87,24 +87,30 @@ CHUNKS: Final = sa.Table(
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
 
-#: The records of finished tasks, kept when their resources go.
+
+def _in_order(length: int) -> sa.String:
+    """Return the type of text that sorts as Python sorts it, whatever the server's language."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+#: The records of finished tasks, kept when their resources go. What a list filters by has a column;
+#: the rest stands in `document`, the resource as JSON without inputs, and `spec`, all of its spec.
 ARCHIVE: Final = sa.Table(
     "archive",
     METADATA,
-    _uid(primary_key=True),
-    sa.Column("namespace", sa.String(63), nullable=False),
-    sa.Column("name", sa.String(253), nullable=False),
+    sa.Column("task_uid", _in_order(64), primary_key=True),
+    sa.Column("namespace", _in_order(63), nullable=False),
+    sa.Column("name", _in_order(253), nullable=False),
     sa.Column("owner", sa.String(63)),
     sa.Column("type", sa.String(253)),
     sa.Column("queue", sa.String(253)),
     sa.Column("phase", sa.String(16), nullable=False),
-    sa.Column("message", sa.Text),
+    #: What free text is looked for in.
+    sa.Column("words", sa.Text, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
-    sa.Column("queued_at", Moment),
-    sa.Column("started_at", Moment),
-    sa.Column("finished_at", Moment, nullable=False),
     sa.Column("archived_at", Moment, nullable=False),
-    sa.Column("document", sa.JSON, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
 )
 # The order of lists, alone and behind each filter; a uid tells apart what was made in one second.
 _AGE = (ARCHIVE.c.created_at, ARCHIVE.c.namespace, ARCHIVE.c.name, ARCHIVE.c.task_uid)
@@ -114,7 +120,7 @@ for _filter in (ARCHIVE.c.owner, ARCHIVE.c.type, ARCHIVE.c.queue, ARCHIVE.c.phas
 # A name may come again: the newest of its tasks is meant.
 sa.Index("ix_archive_name", ARCHIVE.c.namespace, ARCHIVE.c.name, ARCHIVE.c.created_at)
 #: For retention.
-sa.Index("ix_archive_finished_at", ARCHIVE.c.finished_at)
+sa.Index("ix_archive_archived_at", ARCHIVE.c.archived_at)
 
 #: The labels of archived tasks, for selectors.
 ARCHIVE_LABELS: Final = sa.Table(

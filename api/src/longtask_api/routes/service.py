@@ -24,10 +24,11 @@ async def is_alive(health: HealthDep) -> Response:
     "/readyz", operation_id="isReady", response_class=Response, responses=openapi.problems(503)
 )
 async def is_ready(health: HealthDep) -> Response:
-    """Tell whether the resources are read and Kubernetes is there."""
+    """Tell whether the resources are read and Kubernetes is there, and what goes wrong besides."""
     if reasons := health.obstacles():
         raise errors.Unavailable("; ".join(reasons))
-    return Response("ok\n", media_type="text/plain")
+    ailment = health.ailment()
+    return Response(f"ok, but {ailment}\n" if ailment else "ok\n", media_type="text/plain")
 
 
 @router.get("/version", operation_id="getVersion")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from longtask_api import errors
+from longtask_api.cluster import LogPart
 from longtask_api.dependencies import (
     CallerDep,
     JsonBodyDep,
@@ -18,6 +19,7 @@ from longtask_api.dependencies import (
 )
 from longtask_api.http import answers, openapi
 from longtask_api.services import listing, task_logs, views
+from longtask_api.stores.filters import Filter
 from longtask_client import models
 from longtask_crds import v1alpha1
 
@@ -60,26 +62,55 @@ async def create_task(
 async def list_tasks(
     caller: CallerDep,
     tasks: TasksDep,
-    phase: Annotated[list[v1alpha1.Phase], Query(description="One of these phases.")] = [],  # noqa: B006 - FastAPI copies it
+    phase: Annotated[list[v1alpha1.Phase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
     queue: Annotated[str | None, Query(description="In this queue.")] = None,
     type: Annotated[str | None, Query(description="Of this type.")] = None,  # noqa: A002 - the parameter's public name
     owner: Annotated[str | None, Query(description="Of this owner.")] = None,
     label: Annotated[list[str], Query(description="With these labels: `a=b,c=d`.")] = [],  # noqa: B006 - FastAPI copies it
+    search: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="With this text in the name or the message, in capitals or not.",
+            examples=["out of memory"],
+        ),
+    ] = None,
+    since: Annotated[
+        v1alpha1.GivenTime | None,
+        Query(description="Made at this time or later.", examples=["2026-01-02T00:00:00Z"]),
+    ] = None,
+    until: Annotated[
+        v1alpha1.GivenTime | None,
+        Query(description="Made before this time.", examples=["2026-01-03T00:00:00Z"]),
+    ] = None,
+    archived: Annotated[
+        bool | None,
+        Query(
+            description="Only those whose resources are gone, or only those whose are not; all when"
+            " absent."
+        ),
+    ] = None,
     sort: Annotated[models.SortOrder, Query(description="In this order.")] = (
         models.SortOrder.NEWEST
     ),
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
 ) -> Response:
-    """List tasks, page by page, until there is no `nextCursor`."""
-    wanted = listing.Filter(
+    """List tasks, live and archived, page by page, until there is no `nextCursor`."""
+    wanted = Filter(
         phases=tuple(phase),
         queue=queue,
         type=type,
         owner=owner,
         labels=listing.parse_selectors(label),
+        text=search,
+        since=since,
+        until=until,
+        archived=archived,
     )
-    return answers.json(tasks.page(caller, wanted, sort=sort, limit=limit, cursor=cursor))
+    found = await tasks.page(caller, wanted, sort=sort, limit=limit, cursor=cursor)
+    return answers.json(found)
 
 
 @router.get(
@@ -178,13 +209,27 @@ async def get_task_logs(
     attempt: Annotated[
         int | None, Query(ge=1, description="The attempt's number; the last when absent.")
     ] = None,
+    tail: Annotated[
+        int | None,
+        Query(ge=0, le=2**31 - 1, description="The last lines, so many.", examples=[100]),
+    ] = None,
+    since: Annotated[
+        v1alpha1.GivenTime | None,
+        Query(
+            description="What was written at this time or later.", examples=["2026-01-02T03:04:05Z"]
+        ),
+    ] = None,
+    timestamps: Annotated[
+        bool, Query(description="Begin each line with the time when it was written.")
+    ] = False,
 ) -> Response:
-    """Read a task's log, as long as its pod is there."""
+    """Read a task's log: whole while its pod is there, its last 64 KiB afterwards."""
     if "step" in request.query_params:
         wrong = errors.finding("step", "steps are not supported yet")
         raise errors.Invalid(errors=[wrong])
+    part = LogPart(follow=follow, tail=tail, since=since, timestamps=timestamps)
     async with contextlib.AsyncExitStack() as stack:
-        opened = logs.opened(caller, task_id, attempt=attempt, follow=follow)
+        opened = logs.opened(caller, task_id, attempt=attempt, part=part)
         chunks = await stack.enter_async_context(opened)
         return StreamingResponse(
             task_logs.streamed(stack.pop_all(), chunks),

@@ -9,7 +9,8 @@ from typing import Any
 from longtask_adapters.kube import errors as kube
 from longtask_api import errors
 from longtask_api.auth import callers
-from longtask_api.services import bodies, cursors, listing, tasks, views
+from longtask_api.services import bodies, cursors, tasks, views
+from longtask_api.stores import pages
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Resources
 from longtask_client import models
@@ -57,7 +58,7 @@ class DeliveryService:
     async def redeliver_all(self, caller: callers.Caller, document: Any) -> models.Redelivery:
         """Have the callbacks delivered again that report what happened in a range of time.
 
-        It looks at `listing.MOST_LOOKS` tasks at most, the newest first, and may do nothing yet
+        It looks at `pages.MOST_LOOKS` tasks at most, the newest first, and may do nothing yet
         and have a cursor all the same.
 
         Raises:
@@ -73,7 +74,7 @@ class DeliveryService:
         more = None
         for looks, record in enumerate(self._made_before(caller, order.to, last)):
             fits = caller.may_see(record.owner) and _fits(record, order)
-            if looks == listing.MOST_LOOKS or (fits and len(found) == _MOST):
+            if looks == pages.MOST_LOOKS or (fits and len(found) == _MOST):
                 assert last is not None
                 more = cursors.encode(last, mark)
                 break
@@ -93,7 +94,7 @@ class DeliveryService:
         else:
             after = (last[0], ObjectKey(last[1], last[2]))
         owner = None if caller.is_admin else caller.subject
-        return self._resources.catalogue.by_age(owner=owner, after=after, newest_first=True)
+        return self._resources.catalogue.by_age(owner=owner, high=after, newest_first=True)
 
     async def _redeliver(self, keys: list[ObjectKey]) -> list[str]:
         places = asyncio.Semaphore(_AT_ONCE)

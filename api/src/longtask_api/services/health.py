@@ -17,16 +17,22 @@ class Health:
     """Looks at the caches' informers, and at the loops that should run."""
 
     def __init__(
-        self, informers: Iterable[Informer[Any]], *, ended: Callable[[], Sequence[str]]
+        self,
+        informers: Iterable[Informer[Any]],
+        *,
+        ended: Callable[[], Sequence[str]],
+        ails: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Look at these.
 
         Args:
             informers: What fills the caches.
             ended: Returns the names of the loops that ended unasked.
+            ails: Returns what goes wrong and keeps nobody from being served.
         """
         self._informers = tuple(informers)
         self._ended = ended
+        self._ails = ails
 
     async def synced(self) -> None:
         """Return once every cache has been filled."""
@@ -48,6 +54,10 @@ class Health:
     def obstacles(self) -> list[str]:
         """Return what keeps this replica from serving; nothing if it is ready."""
         return self.illnesses() + [told for one in self._informers if (told := _obstacle(one))]
+
+    def ailment(self) -> str | None:
+        """Return what goes wrong and keeps nobody from being served, or None."""
+        return self._ails()
 
 
 def _obstacle(one: Informer[Any]) -> str | None:

@@ -8,7 +8,8 @@ from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.auth import callers
-from longtask_api.services import cursors, listing, views
+from longtask_api.services import cursors, views
+from longtask_api.stores import pages
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import queueing, v1alpha1
@@ -44,7 +45,7 @@ class QueueService:
         """Return the queue and one page of the tasks that wait in it and the caller may see.
 
         A page begins where the cursor says and costs what it holds, however many wait. It looks at
-        `listing.MOST_LOOKS` tasks at most, so of somebody who sees few of them it may be empty.
+        `pages.MOST_LOOKS` tasks at most, so of somebody who sees few of them it may be empty.
 
         Raises:
             Missing: There is none of that name.
@@ -56,7 +57,7 @@ class QueueService:
         content: list[models.QueuedTask] = []
         more = None
         for looks, task in enumerate(self._resources.waiting(name, after=last)):
-            if len(content) == limit or looks == listing.MOST_LOOKS:
+            if len(content) == limit or looks == pages.MOST_LOOKS:
                 assert last is not None
                 more = cursors.encode(last, mark)
                 break

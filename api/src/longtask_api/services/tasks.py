@@ -1,5 +1,6 @@
 """What the API does with tasks: hand over, look at, change, cancel, delete."""
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import listing, orders, views
 from longtask_api.stores.catalogue import Record
+from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import address_guard, effective, names, queueing, v1alpha1
@@ -20,6 +22,9 @@ _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: So long an order waits for the archive, which may know its key; then it is taken all the same.
+_ARCHIVE_SECONDS = 2.0
+_WITHOUT_ARCHIVE = "The archive does not answer: the tasks in it are missing."
 #: How often a name is looked up that goes from one task to the next.
 _LOOKS = 3
 
@@ -79,6 +84,8 @@ class TaskService:
         digest = None
         if key is not None:
             digest = orders.request_hash(order, key, caller=caller.subject)
+            if (known := await self._archived(order, name, digest)) is not None:
+                return known
         try:
             await self._check(order)
             body = orders.resource(order, name, request_hash=digest)
@@ -98,6 +105,23 @@ class TaskService:
             return self._same(original, digest)
         _logger.info("Created task", extra={"task": str(key_of(task))})
         return Written(self.view(task), changed=True)
+
+    async def _archived(self, order: models.TaskOrder, name: str, digest: str) -> Written | None:
+        """Return what the same request made so long ago that it is archived, or None."""
+        try:
+            async with asyncio.timeout(_ARCHIVE_SECONDS):
+                original = await self._resources.archive.find(self._resources.key(name))
+        except (errors.DatabaseAway, TimeoutError):
+            # Work is taken without the archive: that a key is older than its task is rare.
+            _logger.warning("Looked for no archived task", extra={"task": name})
+            return None
+        if original is None:
+            return None
+        # A name of one's own may be given again; a key's name stands for the key.
+        is_free = order.name is not None
+        if is_free and original.metadata.annotations.get(names.REQUEST_HASH_ANNOTATION) != digest:
+            return None
+        return self._same(original, digest)
 
     def _same(self, original: v1alpha1.LongTask, digest: str | None) -> Written:
         """Return the task that has the name already, if this is the request that made it."""
@@ -231,10 +255,10 @@ class TaskService:
                 continue
         raise errors.Clash("The task is being changed too often.")
 
-    def page(
+    async def page(
         self,
         caller: callers.Caller,
-        wanted: listing.Filter,
+        wanted: Filter,
         *,
         sort: models.SortOrder,
         limit: int,
@@ -244,12 +268,16 @@ class TaskService:
 
         Raises:
             Malformed: The cursor is none of ours, or of another list.
+            DatabaseAway: The archive does not answer, and nothing else is wanted.
         """
-        shown, more = listing.page(
+        found, more = await listing.page(
             self._resources, caller, wanted, sort=sort, limit=limit, cursor=cursor
         )
-        tasks = filter(None, (self._resources.cached_task(record.key) for record in shown))
-        return models.TaskPage(items=[self.view(task) for task in tasks], next_cursor=more)
+        return models.TaskPage(
+            items=[self.view(task) for task in found.tasks],
+            next_cursor=more,
+            incomplete=None if found.is_whole else _WITHOUT_ARCHIVE,
+        )
 
     def view(self, task: v1alpha1.LongTask) -> models.TaskView:
         """Return the task as the API shows it now."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from longtask_api.stores.catalogue import Record
+from longtask_api.stores.catalogue import Record, message_of
 from longtask_api.stores.resources import Line
 from longtask_client import models
 from longtask_crds import events, names, queueing, v1alpha1
@@ -32,20 +32,14 @@ def task_view(
 ) -> models.TaskView:
     """Return the whole task; `prefix` is the path under which the API is published."""
     meta, spec, status = task.metadata, task.spec, task.status
-    phase = task.phase
     succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
-    message = None
-    if phase.is_terminal:
-        message = succeeded.message or None if succeeded else None
-    elif phase is v1alpha1.Phase.RUNNING and status.progress:
-        message = status.progress.message
     return models.TaskView(
         id=meta.name,
         namespace=meta.namespace,
         type=spec.type,
-        phase=phase,
+        phase=task.phase,
         percent=percent_of(task),
-        message=message,
+        message=message_of(task),
         reason=succeeded.reason if succeeded else None,
         waiting=_waiting(task, place, queue),
         queue=queue,

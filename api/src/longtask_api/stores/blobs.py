@@ -1,5 +1,6 @@
 """Bytes of attempts, in the database: results, and tails of logs. None is ever in memory whole."""
 
+import contextlib
 import dataclasses
 import enum
 import hashlib
@@ -11,7 +12,7 @@ from typing import Final, Self
 import sqlalchemy as sa
 
 from longtask_api.database.engine import Database
-from longtask_api.database.tables import BLOBS, CHUNKS
+from longtask_api.database.tables import ARCHIVE, BLOBS, CHUNKS
 
 #: A piece is read and written at once: small beside the memory, large beside a transaction's cost.
 CHUNK_BYTES: Final = 512 * 1024
@@ -73,6 +74,35 @@ class Blobs:
             )
         return upload
 
+    async def put(
+        self, task_uid: str, kind: Kind, attempt: int, media_type: str, content: bytes
+    ) -> None:
+        """Store bytes that are at hand and few, in one transaction; the same again changes nothing.
+
+        Args:
+            task_uid: The task's.
+            kind: What it is.
+            attempt: The number of the attempt.
+            media_type: What the bytes are.
+            content: No more than a piece.
+        """
+        blob = {
+            "id": uuid.uuid4().hex,
+            "task_uid": task_uid,
+            "kind": kind,
+            "attempt": attempt,
+            "media_type": media_type,
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "created_at": self._clock(),
+        }
+        with contextlib.suppress(sa.exc.IntegrityError):
+            async with self._database.writing() as connection:
+                await connection.execute(sa.insert(BLOBS).values(blob))
+                if content:
+                    chunk = {"blob_id": blob["id"], "start": 0, "content": content}
+                    await connection.execute(sa.insert(CHUNKS).values(chunk))
+
     async def find(
         self,
         task_uid: str,
@@ -130,9 +160,28 @@ class Blobs:
         others = _of_attempt(blob.task_uid, blob.kind, blob.attempt) & (BLOBS.c.id != blob.id)
         await self._remove(others)
 
-    async def remove(self, task_uid: str) -> None:
-        """Remove all that a task has, for good: when its resource and its archived record go."""
-        await self._remove(BLOBS.c.task_uid == task_uid)
+    async def remove(self, *task_uids: str) -> None:
+        """Remove all that tasks have, for good: when their resources and archived records go."""
+        await self._remove(BLOBS.c.task_uid.in_(task_uids))
+
+    async def not_archived(self, *, before: datetime, after: str, limit: int) -> list[str]:
+        """Return the uids of tasks that have bytes from before then and are not archived.
+
+        Args:
+            before: When the bytes came.
+            after: Only behind this uid; they come in order.
+            limit: How many at the most.
+        """
+        archived = sa.select(1).where(ARCHIVE.c.task_uid == BLOBS.c.task_uid)
+        asked = (
+            sa.select(BLOBS.c.task_uid)
+            .distinct()
+            .where(BLOBS.c.created_at < before, BLOBS.c.task_uid > after, ~archived.exists())
+            .order_by(BLOBS.c.task_uid)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.execute(asked)).scalars())
 
     async def _remove(self, which: sa.ColumnElement[bool]) -> None:
         async with self._database.writing() as connection:

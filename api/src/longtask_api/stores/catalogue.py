@@ -4,16 +4,17 @@ import dataclasses
 import heapq
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
 from sortedcontainers import SortedList
 
 from longtask_adapters.kube.cache import key_of
 from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
+from longtask_crds.v1alpha1 import conditions
 
-#: The sorting key of a task by its age: made at, in seconds of the epoch; then its key.
-Age = tuple[int, ObjectKey]
+#: The sorting key of a task by its age: made at, in seconds of the epoch; its key; its uid, which
+#: tells it from another of its name that was made, and is archived, in the same second.
+Age = tuple[int, ObjectKey, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Record:
     """What a task is found by."""
 
     key: ObjectKey
+    uid: str
     created: int  #: in seconds of the epoch: Kubernetes knows no less
     phase: v1alpha1.Phase
     type: str | None
@@ -29,6 +31,7 @@ class Record:
     queue: str | None  #: that it names itself
     priority: int | None  #: that it names itself
     came_through: str | None  #: the queue on record
+    message: str | None  #: what it is doing, or how it ended
     callback: v1alpha1.CallbackState | None = None  #: where the delivery of its last event stands
     told_at: datetime | None = None  #: when that event happened
 
@@ -39,6 +42,7 @@ class Record:
         told_at = entry.facts.at if entry and entry.facts else task.status.finished_at
         return cls(
             key=key_of(task),
+            uid=task.metadata.uid,
             created=int(task.metadata.created_at.timestamp()),
             phase=task.phase,
             type=task.spec.type,
@@ -49,12 +53,23 @@ class Record:
             came_through=task.status.queue,
             callback=entry.state if entry else None,
             told_at=told_at if entry else None,
+            message=message_of(task),
         )
 
     @property
     def age(self) -> Age:
         """Return what sorts it among all tasks."""
-        return self.created, self.key
+        return self.created, self.key, self.uid
+
+
+def message_of(task: v1alpha1.LongTask) -> str | None:
+    """Return what the task is doing, or how it ended; None if it says nothing."""
+    if task.phase.is_terminal:
+        succeeded = conditions.find(task.status.conditions, v1alpha1.ConditionType.SUCCEEDED)
+        return (succeeded.message or None) if succeeded else None
+    if task.phase is v1alpha1.Phase.RUNNING and task.status.progress:
+        return task.status.progress.message
+    return None
 
 
 #: What tasks have in common, and its value.
@@ -103,7 +118,8 @@ class Catalogue:
         phases: Collection[v1alpha1.Phase] = (),
         type: str | None = None,  # noqa: A002 - the field's name
         owner: str | None = None,
-        after: Age | None = None,
+        low: Age | None = None,
+        high: Age | None = None,
         newest_first: bool = False,
     ) -> Iterator[Record]:
         """Yield the records of tasks in the order of their making; others may be among them.
@@ -112,7 +128,8 @@ class Catalogue:
             phases: In one of these phases,
             type: or of this type,
             owner: or of this owner: whichever are fewest. Nothing else is looked at.
-            after: Begin behind this one, at no cost for those before it.
+            low: Behind this one in age, at no cost for those before it.
+            high: Before this one, likewise.
             newest_first: Go backwards.
         """
         choices: list[set[_Trait]] = [{("all", None)}]
@@ -120,11 +137,11 @@ class Catalogue:
             choices.append({("phase", phase) for phase in phases})
         choices += [{trait} for trait in (("type", type), ("owner", owner)) if trait[1] is not None]
         shelves = min(([*self._shelves(choice)] for choice in choices), key=_size)
-        bounds: dict[str, Any] = {"minimum": after, "inclusive": (False, True)}
-        if newest_first:
-            bounds = {"maximum": after, "inclusive": (True, False), "reverse": True}
-        parts = (shelf.irange(**bounds) for shelf in shelves)
-        return (self._records[key] for _, key in heapq.merge(*parts, reverse=newest_first))
+        parts = (
+            shelf.irange(low, high, inclusive=(False, False), reverse=newest_first)
+            for shelf in shelves
+        )
+        return (self._records[key] for _, key, _ in heapq.merge(*parts, reverse=newest_first))
 
     def _shelves(self, traits: Iterable[_Trait]) -> Iterator[SortedList[Age]]:
         return (self._by_age[trait] for trait in traits if trait in self._by_age)

@@ -1,6 +1,7 @@
 """The resources: read from the caches, then from Kubernetes; written through to both.
 
-No other room reads or writes through the caches. What was just written is seen at once, and a write
+No other room reads or writes through the caches. A task whose resource is gone is read from the
+archive: here, so that nobody else has to know. What was just written is seen at once, and a write
 is bound to the object that was looked at: another of the same name is never meant.
 """
 
@@ -18,6 +19,7 @@ from longtask_adapters.kube.kinds import Kind, R
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
+from longtask_api.stores.archive import Archive
 from longtask_api.stores.catalogue import Catalogue, Record
 from longtask_api.stores.pace import Pace
 from longtask_crds import effective, forecast, names, queueing, v1alpha1
@@ -42,6 +44,7 @@ class Resources:
     def __init__(
         self,
         cluster: Cluster,
+        archive: Archive,
         *,
         namespace: str,
         tasks: Cache[v1alpha1.LongTask],
@@ -51,6 +54,7 @@ class Resources:
     ) -> None:
         """Stand on caches that something else keeps fresh; they are empty yet."""
         self._cluster = cluster
+        self.archive: Final = archive  #: for reading, by whoever reads all tasks
         self._namespace = namespace
         self._tasks = tasks
         self._types = types
@@ -71,12 +75,14 @@ class Resources:
     # --- tasks, as somebody sees them
 
     async def seen_task(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
-        """Return the task of that name.
+        """Return the task of that name, live or archived.
 
         Raises:
             Missing: There is none that the caller may see.
+            DatabaseAway: It is not live, and the archive does not answer.
         """
-        task = await self.find_task(self.key(name))
+        key = self.key(name)
+        task = await self.find_task(key) or await self.archive.find(key)
         if task is None or not caller.may_see(Record.of(task).owner):
             raise errors.Missing("There is no such task.")
         return task
@@ -123,6 +129,10 @@ class Resources:
     def cached_task(self, key: ObjectKey) -> v1alpha1.LongTask | None:
         """Return the task as far as it is known without asking."""
         return self._tasks.get(key)
+
+    def live_uids(self) -> set[str]:
+        """Return the uids of all tasks that Kubernetes has."""
+        return {uid for uid, _ in self._tasks.versions()}
 
     async def wait_for(
         self, key: ObjectKey, done: Callable[[v1alpha1.LongTask | None], bool], *, within: float
@@ -190,15 +200,36 @@ class Resources:
         return self._keep(await self._cluster.write_result(task, result))
 
     async def delete_task(self, task: v1alpha1.LongTask) -> None:
-        """Delete the task that was looked at.
+        """Delete the task that was looked at, live or archived or on its way from one to the other.
 
         Raises:
             NotFound: It is gone.
             Conflict: Another has its name; the next look finds that one.
+            DatabaseAway: It is not live any more, but may be archived.
+        """
+        try:
+            await self.retire_task(task)
+        except (kube.NotFound, kube.Conflict):
+            if not (task.is_finished and await self.archive.remove(task.metadata.uid)):
+                raise
+        else:
+            if task.is_finished:
+                await self.archive.remove(task.metadata.uid)
+
+    async def retire_task(self, task: v1alpha1.LongTask, *, version: str | None = None) -> None:
+        """Delete the task that was looked at from Kubernetes alone.
+
+        Args:
+            task: The task.
+            version: The resourceVersion that it must still have.
+
+        Raises:
+            NotFound: It is gone.
+            Conflict: Another has its name, or it has changed; the next look finds what is there.
         """
         key, uid = key_of(task), task.metadata.uid
         try:
-            gone = await self._cluster.delete(kinds.TASKS, key, uid=uid)
+            gone = await self._cluster.delete(kinds.TASKS, key, uid=uid, version=version)
         except (kube.NotFound, kube.Conflict):
             await self._look_again(kinds.TASKS, self._tasks, task)
             raise
@@ -228,7 +259,7 @@ class Resources:
 
     def place(self, task: Record) -> queueing.Place | None:
         """Return the task's place in its queue, or None if it does not wait."""
-        return self._index.place(task.key)
+        return None if task.phase.is_terminal else self._index.place(task.key)
 
     def estimated_start(self, place: queueing.Place) -> tuple[datetime, datetime] | None:
         """Return when the task at this place starts, at the earliest and at the latest.
@@ -252,7 +283,8 @@ class Resources:
 
     def queue_of(self, task: Record) -> str:
         """Return the queue that the task waits in, holds a place in, or came through."""
-        if (queue := self._index.queue_of(task.key)) is not None:
+        # Of one that is over, another may have the name by now.
+        if not task.phase.is_terminal and (queue := self._index.queue_of(task.key)) is not None:
             return queue.name
         return task.came_through or effective.queue_of(task, self._defaults(task))
 

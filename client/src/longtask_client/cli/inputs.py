@@ -81,31 +81,41 @@ def start(at: str | None, delay: str | None, *, now: datetime) -> datetime | str
         return at
     if at is not None:
         raise BadWord("give --at or --in, not both")
-    parts = _DELAY.fullmatch(delay)
-    if parts is None or not delay:
+    span = _span(delay)
+    if span is None:
         raise BadWord(f"--in {delay!r}: write it as 90s, 5m, 1h30m or 2d")
-    return now + _delay(parts)
+    return now + span
 
 
-def moment(text: str, *, option: str, now: datetime) -> datetime | str:
-    """Return the time that an option names: as it is written, or so long ago.
+def moment(text: str, option: str, *, now: datetime) -> datetime:
+    """Return the time that an option names: how long ago, or in RFC 3339.
 
     Raises:
-        BadWord: It is empty.
+        BadWord: It is neither.
     """
-    if not text:
-        raise BadWord(f"{option}: write it as 2026-01-02T03:04:05Z, or as 90s, 5m, 1h30m or 2d ago")
-    parts = _DELAY.fullmatch(text)
-    return text if parts is None else now - _delay(parts)
+    span = _span(text)
+    if span is not None:
+        return now - span
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise BadWord(f"{option} {text!r}: write it as 2h or 1d, or as 2026-01-02T03:04:05Z")
+    return found
+
+
+def _span(text: str) -> timedelta | None:
+    """Return the time that 90s, 5m, 1h30m or 2d is, or None if the text is none."""
+    parts = _DELAY.fullmatch(text) if text else None
+    if parts is None:
+        return None
+    return timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
 
 
 def strict_json(text: str) -> Any:
     """Parse JSON as it is defined: Python would take NaN and Infinity too."""
     return json.loads(text, parse_constant=_refuse)
-
-
-def _delay(parts: re.Match[str]) -> timedelta:
-    return timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
 
 
 def _parsed(text: str, source: str) -> Any:

@@ -19,3 +19,7 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="What to print.")
 Timeout = Annotated[
     float | None, typer.Option(min=0, metavar="SECONDS", help="Wait no longer; the task goes on.")
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="From then on: 2h or 1d ago, or 2026-01-02T03:04:05Z."),
+]

@@ -104,8 +104,9 @@ class LongTaskSpec(Model):
     """Set it to true to cancel the task. There is no way back."""
 
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """How long the resource stays after its end. Not yet acted upon: it stays until somebody
-    deletes it."""
+    """How long the resource stays after its end; when absent, 86400, or 604800 if it failed, unless
+    the installation says otherwise. Then it is archived and deleted, but never before its callback
+    is delivered or given up."""
 
 
 class LongTask(Resource):

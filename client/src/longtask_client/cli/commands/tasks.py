@@ -150,19 +150,40 @@ def list_(
         list[str] | None,
         typer.Option("--label", "-l", metavar="KEY=VALUE", help="With this label."),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="With this text in the name or the message."),
+    ] = None,
+    since: options.Since = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Made before then; as --since.")
+    ] = None,
+    archived: Annotated[
+        bool | None,
+        typer.Option(
+            "--archived/--live",
+            help="Only those whose resources are gone, or only the others.",
+            show_default="both",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 100,
     form: options.Output = options.Format.TABLE,
 ) -> None:
-    """List tasks, the newest first."""
+    """List tasks, live and archived, the newest first."""
+    now = output.now()
     wanted = models.TaskFilter(
         phases=orders.phases(phase or []),
         queue=queue,
         type=type_,
         owner=owner,
         labels=dict(inputs.pairs(label or [], what="label")),
+        search=search or None,
+        since=None if since is None else inputs.moment(since, "--since", now=now),
+        until=None if until is None else inputs.moment(until, "--until", now=now),
+        archived=archived,
     )
     with session.of(context).open() as connection:
-        tasks = list(connection.tasks(wanted, limit=limit or None))
+        tasks = list(connection.tasks(wanted, limit=limit or None, notice=terminal.say))
     lists.show(
         tasks,
         form,
@@ -179,13 +200,26 @@ def logs(
     task_id: options.TaskId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="Of this attempt; the last.")] = None,
+    tail: Annotated[int | None, typer.Option(min=0, help="The last lines, so many.")] = None,
+    since: options.Since = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Begin each line with the time.")
+    ] = False,
 ) -> None:
-    """Print the log of a task.
+    """Print the log of a task, or the end of it when its pod is gone.
 
     Ctrl-C leaves it running.
     """
+    first = None if since is None else inputs.moment(since, "--since", now=output.now())
     with session.of(context).open() as connection:
-        for piece in connection.logs(task_id, follow=follow, attempt=attempt):
+        for piece in connection.logs(
+            task_id,
+            follow=follow,
+            attempt=attempt,
+            tail=tail,
+            since=first,
+            timestamps=timestamps,
+        ):
             terminal.show(piece, end="")
 
 

@@ -9,28 +9,30 @@ branch_labels = None
 depends_on = None
 
 
+def _in_order(length: int) -> sa.String:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     """Take the step."""
     op.create_table(
         "archive",
-        sa.Column("task_uid", sa.String(64), nullable=False),
-        sa.Column("namespace", sa.String(63), nullable=False),
-        sa.Column("name", sa.String(253), nullable=False),
+        sa.Column("task_uid", _in_order(64), nullable=False),
+        sa.Column("namespace", _in_order(63), nullable=False),
+        sa.Column("name", _in_order(253), nullable=False),
         sa.Column("owner", sa.String(63)),
         sa.Column("type", sa.String(253)),
         sa.Column("queue", sa.String(253)),
         sa.Column("phase", sa.String(16), nullable=False),
-        sa.Column("message", sa.Text()),
+        sa.Column("words", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("queued_at", sa.DateTime(timezone=True)),
-        sa.Column("started_at", sa.DateTime(timezone=True)),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("task_uid", name="pk_archive"),
     )
     op.create_index("ix_archive_age", "archive", ["created_at", "namespace", "name", "task_uid"])
-    op.create_index("ix_archive_finished_at", "archive", ["finished_at"])
+    op.create_index("ix_archive_archived_at", "archive", ["archived_at"])
     op.create_index("ix_archive_name", "archive", ["namespace", "name", "created_at"])
     op.create_index(
         "ix_archive_owner_age", "archive", ["owner", "created_at", "namespace", "name", "task_uid"]

@@ -1,0 +1,92 @@
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from longtask_adapters.kube.cache import Cache
+from longtask_api.database.engine import Database
+from longtask_api.metrics import Metrics
+from longtask_api.stores.archive import Archive
+from longtask_api.stores.blobs import Blobs
+from longtask_api.stores.log_tails import LogTails
+from longtask_api.stores.resources import Resources
+from longtask_api.workers import sweeper
+from longtask_crds import names, v1alpha1
+from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_task, with_status
+
+KEEP = timedelta(days=90)
+OLD, YOUNG = NOW - KEEP - timedelta(seconds=1), NOW - KEEP + timedelta(seconds=1)
+
+
+class Rooms:
+    """The rooms that are swept."""
+
+    def __init__(self, database: Database, archive: Archive) -> None:
+        self.archive = archive
+        self.live: Cache[v1alpha1.LongTask] = Cache()
+        self.now = NOW
+        blobs = Blobs(database, clock=lambda: self.now)
+        self.tails = LogTails(blobs)
+        self.resources = Resources(
+            None,  # type: ignore[arg-type]
+            archive,
+            namespace=NAMESPACE,
+            tasks=self.live,
+            types=Cache(),
+            queues=Cache(),
+        )
+        self.sweeper = sweeper.Sweeper(
+            self.resources,
+            blobs,
+            Metrics(),
+            keep=KEEP,
+            clock=lambda: NOW,
+            sleep=lambda _: asyncio.sleep(0),
+        )
+
+    async def archived(self, name: str, at: datetime) -> None:
+        await self.archive.put(an_ended(name), queue="default", at=at)
+
+    async def logged(self, name: str, at: datetime) -> None:
+        self.now = at
+        await self.tails.put(name, 1, b"x\n")
+
+    async def left(self, names_: str) -> str:
+        """Return whose logs are left."""
+        return "".join([name for name in names_ if await self.tails.holds(name, 1)])
+
+
+def an_ended(name: str) -> v1alpha1.LongTask:
+    task = a_task(name, uid=name)
+    return with_status(task, conditions=[FINISHED], phase=v1alpha1.Phase.SUCCEEDED)
+
+
+@pytest.fixture
+def rooms(database: Database, archive: Archive) -> Rooms:
+    return Rooms(database, archive)
+
+
+@pytest.mark.parametrize("batch", [1, 200])
+async def test_what_was_kept_long_enough_goes_with_its_logs(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(sweeper, "_BATCH", batch)
+    for name, at in (("a", OLD), ("b", YOUNG), ("c", OLD), ("d", OLD)):
+        await rooms.archived(name, at)
+        await rooms.logged(name, OLD)
+    # Its time was changed after it was archived: it is not gone yet.
+    rooms.live.put(an_ended("d"))
+    await rooms.sweeper.sweep()
+    found = [await rooms.archive.find(names.ObjectKey(NAMESPACE, name)) for name in "abcd"]
+    assert "".join(task.metadata.name for task in found if task) == "bd"
+    assert await rooms.left("abcd") == "bd"
+
+
+async def test_blobs_go_with_their_tasks(rooms: Rooms) -> None:
+    rooms.live.put(a_task("l", uid="l"))
+    await rooms.archived("a", NOW)
+    for name, at in (("l", OLD), ("a", OLD), ("d", OLD), ("n", NOW)):
+        await rooms.logged(name, at)
+    await rooms.sweeper.sweep()
+    # Of what is new the task may just not be heard of.
+    assert await rooms.left("ladn") == "lan"
