@@ -597,8 +597,8 @@ def test_redeliver_a_range(run: Any, api: Any) -> None:
     words = ("--since", "2026-01-02T03:00:00Z", "--until", "2026-01-02T04:00:00Z")
     assert run("redeliver", *words, "--state", "exhausted").stdout == "a\n"
     assert api.body == {
-        "from": "2026-01-02T03:00:00Z",
-        "to": "2026-01-02T04:00:00Z",
+        "from": "2026-01-02T03:00:00+00:00",
+        "to": "2026-01-02T04:00:00+00:00",
         "state": "Exhausted",
     }
     assert run("redeliver", "--since", "2h").exit_code == 0

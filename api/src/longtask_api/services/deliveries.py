@@ -80,7 +80,7 @@ class DeliveryService:
                 break
             if fits:
                 found.append(record.key)
-            last = (record.created, *record.key)
+            last = (record.created, *record.key, record.uid)
         done = await self._redeliver(found)
         _logger.info("Asked for other deliveries", extra={"tasks": len(done)})
         return models.Redelivery(items=done, next_cursor=more)
@@ -90,9 +90,9 @@ class DeliveryService:
     ) -> Iterator[Record]:
         """Yield tasks from the newest on that can have anything to tell of before that time."""
         if last is None:
-            after = (int(end.timestamp()) + 1, ObjectKey("", ""))
+            after = (int(end.timestamp()) + 1, ObjectKey("", ""), "")
         else:
-            after = (last[0], ObjectKey(last[1], last[2]))
+            after = (last[0], ObjectKey(last[1], last[2]), last[3])
         owner = None if caller.is_admin else caller.subject
         return self._resources.catalogue.by_age(owner=owner, high=after, newest_first=True)
 
@@ -120,4 +120,4 @@ def _fits(record: Record, order: models.RedeliveryOrder) -> bool:
 
 
 def _is_age(key: cursors.Key) -> bool:
-    return [type(part) for part in key] == [int, str, str]
+    return [type(part) for part in key] == [int, str, str, str]
