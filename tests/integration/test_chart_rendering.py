@@ -293,7 +293,8 @@ def test_the_database_is_a_file_on_a_volume_that_stays() -> None:
     assert mounted == {"claimName": "longtask-api-data"}
     assert env(api)["LONGTASK_DATA_DIRECTORY"] == "/var/lib/longtask"
     # Two pods would write to one file.
-    assert api["spec"]["strategy"] == {"type": "Recreate"}
+    one_after_the_other = {"maxSurge": 0, "maxUnavailable": 1}
+    assert api["spec"]["strategy"]["rollingUpdate"] == one_after_the_other
 
 
 @pytest.mark.parametrize(
