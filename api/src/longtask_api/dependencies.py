@@ -86,8 +86,20 @@ async def require_operator(services: _Services, token: _Token) -> None:
     await services.reporters.check_operator(token)
 
 
-def _json_body(*media_types: str) -> Any:
-    """Return what hands over the JSON that a request of one of these media types brings."""
+async def _body(request: Request) -> bytes:
+    """Return the body; it is read once, however often it is asked for."""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.body()
+    except TimeoutError as error:
+        raise errors.SlowBody from error
+
+
+def _json_body(*media_types: str, may_be_absent: bool = False) -> Any:
+    """Return what hands over the JSON that a request of one of these media types brings.
+
+    Where the body may be absent, none is an empty object.
+    """
 
     async def get(request: Request) -> Any:
         """Return the JSON.
@@ -97,15 +109,12 @@ def _json_body(*media_types: str) -> Any:
             SlowBody: It does not arrive in time.
             Malformed: It is no JSON.
         """
+        if may_be_absent and not await _body(request):
+            return {}
         media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type not in media_types:
             raise errors.UnsupportedMedia(f"Send it as {' or '.join(media_types)}.")
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await request.body()
-        except TimeoutError as error:
-            raise errors.SlowBody from error
-        return json_text.loads(body)
+        return json_text.loads(await _body(request))
 
     return Depends(get)
 
@@ -124,6 +133,7 @@ CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingTaskDep = Annotated[v1alpha1.LongTask, Depends(get_reporting_task)]
 RunnerTokenDep = Annotated[str, Depends(get_runner_token)]
 JsonBodyDep = Annotated[Any, _json_body("application/json")]
+OptionalJsonBodyDep = Annotated[Any, _json_body("application/json", may_be_absent=True)]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
 DeliveriesDep = Annotated[deliveries.DeliveryService, _of(lambda services: services.deliveries)]

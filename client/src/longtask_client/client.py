@@ -352,6 +352,38 @@ class Client:
         """Ask a task to end; its record stays. A finished one stays as it is."""
         return _parsed(self._send("POST", _task(task_id, ":cancel")), models.TaskView)
 
+    def retry(
+        self,
+        task_id: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> models.TaskView:
+        """Make a new task of one that has ended; it is stored when this returns.
+
+        Args:
+            task_id: The task that has ended; it stays as it is.
+            changes: Fields of an order, as the API names them, each in place of that task's whole
+                field; None takes one away.
+            idempotency_key: Made up when absent, as in `submit`.
+
+        Raises:
+            InvalidRequest: A change is wrong; nothing is stored.
+            NotFound: There is no such task.
+            Conflict: It has not ended, or the new name or the key stands for another task.
+        """
+        body = dict(changes or {})
+        key = idempotency_key or body.get("idempotencyKey")
+        if key is None:
+            key = secrets.token_hex(16)
+            body.setdefault("name", names.made_up_after(task_id))
+        return _parsed(
+            self._send(
+                "POST", _task(task_id, ":retry"), body=body, headers={"Idempotency-Key": key}
+            ),
+            models.TaskView,
+        )
+
     def set_priority(self, task_id: str, priority: int) -> models.TaskView:
         """Give a task that waits another place in its queue: 0 to 100 minutes of head start.
 

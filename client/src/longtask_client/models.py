@@ -127,6 +127,9 @@ class TaskView(v1alpha1.Model):
     labels: dict[str, str]
     """Labels of the resource."""
 
+    retry_of: str | None
+    """The id of the task that this one does again; null for one of its own."""
+
     created_at: datetime
     """When it was handed over."""
 
@@ -140,7 +143,8 @@ class TaskView(v1alpha1.Model):
     """When it ended."""
 
     links: dict[str, str]
-    """Paths of what belongs to it: self, state, result, logs, callbacks, cancel."""
+    """Paths of what belongs to it: self, state, result, logs, callbacks, cancel, retry; and retryOf,
+    if it is one."""
 
 
 class TaskFilter(v1alpha1.Model):
@@ -279,7 +283,7 @@ class QueuedTask(v1alpha1.Model):
     """Since when it waits."""
 
     links: dict[str, str]
-    """Paths of what belongs to it: self, state, result, logs, callbacks, cancel."""
+    """Paths of what belongs to it: self, state, result, logs, callbacks, cancel, retry."""
 
 
 class QueueContent(QueueView):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import secrets
 from typing import Final, NamedTuple
 
@@ -31,6 +32,9 @@ REQUEST_HASH_ANNOTATION: Final = f"{GROUP}/request-hash"
 #: Any new value, by custom the time, asks for the last callback to be delivered again.
 REDELIVER_ANNOTATION: Final = f"{GROUP}/redeliver"
 
+#: The name of the task that this one does again.
+RETRY_OF_ANNOTATION: Final = f"{GROUP}/retry-of"
+
 #: The runner's container in a task's pod. Only its end is the attempt's end.
 RUNNER_CONTAINER: Final = "runner"
 
@@ -46,6 +50,8 @@ DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 #: How long a finished Job stays once its outcome is stored, so that its name stays taken.
 RELEASED_TTL_SECONDS: Final = 600
+
+_MADE_UP_ENDING = re.compile(r"(?<=[a-z0-9])-[a-z2-7]{8}$")
 
 MESSAGE_MAX: Final = 1024  #: characters of any message in a status
 INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON
@@ -79,6 +85,14 @@ def job_name(task_name: str, task_uid: str, *, attempt: int, step: str = "") -> 
 def made_up(stem: str) -> str:
     """Return a new name for a task that nobody named, beginning with the stem."""
     return f"{stem[: TASK_NAME_MAX - 9].rstrip('-')}-{letters(secrets.token_bytes(5))}"
+
+
+def made_up_after(name: str) -> str:
+    """Return a new name for a task that does another one again: that one's, with a new ending.
+
+    What looks like a made-up ending gives way to the new one, so that no chain of retries grows.
+    """
+    return made_up(_MADE_UP_ENDING.sub("", name))
 
 
 def letters(data: bytes) -> str:

@@ -90,6 +90,7 @@ def _task(task_id: str = "sleep-a", phase: str = "Queued", **changed: Any) -> di
         "callback": None,
         "owner": None,
         "labels": {},
+        "retryOf": None,
         "createdAt": "2026-01-01T00:00:00Z",
         "queuedAt": None,
         "startedAt": None,

@@ -292,6 +292,30 @@ def test_small_commands(run: Any, api: Any, a_task: Any) -> None:
     assert run("--version").stdout == "0.1.0\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        pytest.param((), {}, id="the-same"),
+        pytest.param(("n=5", "--priority", "0"), {"input": {"n": 5}, "priority": 0}, id="changed"),
+        pytest.param(("--input", "[1]", "--queue", "q"), {"input": [1], "queue": "q"}, id="input"),
+    ],
+)
+def test_retry_prints_the_new_id(
+    run: Any, api: Any, a_task: Any, words: tuple[str, ...], body: dict[str, Any]
+) -> None:
+    api.on("POST", f"{TASKS}/a:retry", a_task("b"), status=202)
+    ended = run("retry", "a", "--name", "b", *words)
+    assert (ended.exit_code, ended.stdout) == (0, "b\n")
+    assert api.body == {"name": "b"} | body
+
+
+def test_retry_may_wait_for_the_result(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", f"{TASKS}/old:retry", a_task("a"), status=202)
+    finishes(api, a_task, "Succeeded")
+    ended = run("retry", "old", "--wait")
+    assert (ended.exit_code, ended.stdout) == (0, '{"n": 1}\n')
+
+
 LANE = {
     "name": "lane",
     "maxRunning": 2,

@@ -372,6 +372,25 @@ def test_a_log_that_is_not_there_yet(api: Any, a_problem: Any) -> None:
         list(api.connect().logs("a"))
 
 
+def test_a_task_is_made_again_once(api: Any, a_task: Any) -> None:
+    api.on("POST", f"{TASKS}/sleep-abcdefgh:retry", httpx.ConnectError("no"), a_task())
+    again = api.connect().retry("sleep-abcdefgh", {"callback": None})
+    assert again.id == "sleep-a"
+    first, second = api.requests
+    assert first.content == second.content
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    name = api.body.pop("name")
+    assert name != "sleep-abcdefgh"
+    assert re.fullmatch("sleep-[a-z2-7]{8}", name)
+    assert json.loads(second.content) == {"callback": None, "name": name}
+
+
+def test_a_key_of_ones_own_names_no_retry(api: Any, a_task: Any) -> None:
+    api.on("POST", f"{TASKS}/a:retry", a_task())
+    api.connect().retry("a", idempotency_key="k")
+    assert (api.body, api.requests[0].headers["Idempotency-Key"]) == ({}, "k")
+
+
 def test_small_calls(api: Any, a_task: Any) -> None:
     kind = {"name": "sleep", "description": None, "inputSchema": None, "defaults": None}
     api.on("POST", f"{TASKS}/a:cancel", a_task(), status=202)

@@ -48,3 +48,19 @@ def test_a_made_up_name_is_a_tasks_name(stem: str, begins: str) -> None:
     assert re.fullmatch(re.escape(begins) + "[a-z2-7]{8}", name)
     assert len(name) <= names.TASK_NAME_MAX
     assert name != names.made_up(stem)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        pytest.param("nightly", "nightly", id="a-given-name-gets-an-ending"),
+        pytest.param("sleep-abcdef23", "sleep", id="a-made-up-ending-gives-way"),
+        pytest.param("sleep-abcdef19", "sleep-abcdef19", id="what-no-letters-are-stays"),
+        pytest.param("a" * 52, "a" * 43, id="a-long-name-is-cut"),
+    ],
+)
+def test_a_name_after_another(name: str, stem: str) -> None:
+    after = names.made_up_after(name)
+    assert after[:-9] == stem
+    assert after != name
+    assert len(after) <= names.TASK_NAME_MAX

@@ -48,6 +48,28 @@ CHANGE_BODY: dict[str, Any] = {
     }
 }
 
+#: The fields of an order, of which each one given stands in place of the original's.
+RETRY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF.format(model="TaskOrder")},
+                "examples": {
+                    "same": {"summary": "The same once more", "value": {}},
+                    "changed": {
+                        "summary": "With more memory, and without its callback",
+                        "value": {
+                            "resources": {"limits": {"memory": "1Gi"}},
+                            "callback": None,
+                        },
+                    },
+                },
+            }
+        },
+    }
+}
+
 
 def json_body(model: type[v1alpha1.Model], example: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a body that is read raw; `describe` knows its model."""
@@ -81,6 +103,7 @@ TASK_LINKS: dict[str, Any] = {
         "logs": _link("getTaskLogs", "Read its log."),
         "change": _link("changeTask", "Give it another place in its queue."),
         "cancel": _link("cancelTask", "End it."),
+        "retry": _link("retryTask", "Do it again once it has ended."),
         "delete": _link("deleteTask", "Delete it."),
     }
 }

@@ -14,11 +14,13 @@ from longtask_api.dependencies import (
     JsonBodyDep,
     LogsDep,
     MergePatchDep,
+    OptionalJsonBodyDep,
     ResultsDep,
     TasksDep,
 )
 from longtask_api.http import answers, openapi
 from longtask_api.services import listing, task_logs, views
+from longtask_api.services.tasks import Written
 from longtask_api.stores.filters import Filter
 from longtask_client import models
 from longtask_crds import v1alpha1
@@ -48,7 +50,11 @@ async def create_task(
     ] = None,
 ) -> Response:
     """Hand over a task. It runs as soon as its queue lets it."""
-    written = await tasks.submit(caller, document, header_key=idempotency_key)
+    return _made(await tasks.submit(caller, document, header_key=idempotency_key))
+
+
+def _made(written: Written) -> Response:
+    """Answer with a task that was just made, or that the same request made before."""
     headers = {"Location": written.view.links["self"]} | answers.RETRY_SOON
     return answers.json(written.view, status=202 if written.changed else 200, headers=headers)
 
@@ -266,6 +272,34 @@ async def cancel_task(caller: CallerDep, tasks: TasksDep, task_id: str) -> Respo
     """Ask a task to end: SIGTERM, thirty seconds, then the end. Its record stays."""
     written = await tasks.cancel(caller, task_id)
     return answers.json(written.view, status=202 if written.changed else 200)
+
+
+@router.post(
+    "/{task_id}:retry",
+    status_code=202,
+    response_model=models.TaskView,
+    operation_id="retryTask",
+    responses={
+        200: {"model": models.TaskView, "description": "The same request made this task before."},
+        202: {"description": "The new task is stored and will run.", **openapi.TASK_LINKS},
+        **openapi.problems(400, 403, 404, 408, 409, 413, 415, 422, 429),
+    },
+    openapi_extra=openapi.RETRY_BODY,
+)
+async def retry_task(
+    caller: CallerDep,
+    tasks: TasksDep,
+    task_id: str,
+    document: OptionalJsonBodyDep,
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key and changes again: the same task.")
+    ] = None,
+) -> Response:
+    """Make a new task of one that has ended: its whole order, but for what the body changes.
+
+    Each field of the body stands in place of the original's, whole; null takes it away.
+    """
+    return _made(await tasks.retry(caller, task_id, document, header_key=idempotency_key))
 
 
 @router.delete(

@@ -18,6 +18,7 @@ from longtask_crds.json_values import pointer
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SPEC_STRANGERS = ("name", "labels", "idempotencyKey")
+_NOT_AGAIN = ("cancel", "notBefore")
 
 
 def parse(document: Any) -> models.TaskOrder:
@@ -94,39 +95,96 @@ def _labels(labels: Mapping[str, str]) -> Iterator[models.ProblemError]:
         prefix, slash, name = key.rpartition("/")
         if not _LABEL_NAME.fullmatch(name) or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
             yield errors.finding(where, "not a label's name")
-        elif prefix == names.GROUP or prefix.endswith(f".{names.GROUP}"):
+        elif _is_reserved(prefix):
             yield errors.finding(where, f"labels of {names.GROUP} are reserved")
         if value and not _LABEL_NAME.fullmatch(value):
             yield errors.finding(where, "not a label's value")
 
 
-def name_of(order: models.TaskOrder, key: str | None, *, caller: str) -> str:
-    """Return the task's name: the given one, the key's, or a made-up one."""
+def _is_reserved(prefix: str) -> bool:
+    return prefix == names.GROUP or prefix.endswith(f".{names.GROUP}")
+
+
+def _given(order: models.TaskOrder) -> dict[str, Any]:
+    """Return the fields that were given, and null for those that shall be none."""
+    absent = {
+        field.alias or name
+        for name, field in models.TaskOrder.model_fields.items()
+        if name in order.model_fields_set and getattr(order, name) is None
+    }
+    return order.to_json() | dict.fromkeys(absent)
+
+
+def again(original: v1alpha1.LongTask, changes: models.TaskOrder) -> models.TaskOrder:
+    """Return the order that does the original again.
+
+    A field that is changed stands in place of the original's, whole; null takes it away. The labels
+    of the group stay behind: they are given by who makes a task. So do the wish to cancel and the
+    time to begin, which were for that run.
+
+    Raises:
+        Invalid: The two do not go together.
+    """
+    labels = {
+        key: value
+        for key, value in original.metadata.labels.items()
+        if not _is_reserved(key.rpartition("/")[0])
+    }
+    spec = {k: v for k, v in original.spec.to_json().items() if k not in _NOT_AGAIN}
+    return parse({"labels": labels} | spec | _given(changes))
+
+
+def name_of(order: models.TaskOrder, key: str | None, *, caller: str, origin: str = "") -> str:
+    """Return the task's name: the given one, the key's, or a made-up one.
+
+    Args:
+        order: What is ordered.
+        key: The idempotency key, if there is one.
+        caller: Who asks.
+        origin: The name of the task that is done again; empty for a new one.
+    """
     if order.name is not None:
         return order.name
     if key is not None:
         # Whatever is ordered under the key must meet the same name, or no clash would be seen.
         digest = hashlib.sha256(json.dumps([caller, key]).encode()).digest()
         return f"task-{names.letters(digest[:15])}"
-    return names.made_up(order.type or "task")
+    return names.made_up_after(origin) if origin else names.made_up(order.type or "task")
 
 
-def request_hash(order: models.TaskOrder, key: str, *, caller: str) -> str:
-    """Return what tells a retry from another order; equal only for the same order and key."""
-    document = order.to_json()
+def request_hash(order: models.TaskOrder, key: str, *, caller: str, origin: str = "") -> str:
+    """Return what tells a retry from another order; equal only for the same order and key.
+
+    Args:
+        order: What is ordered, or changed of the origin.
+        key: The idempotency key.
+        caller: Who asks.
+        origin: The name of the task that is done again; empty for a new one.
+    """
+    document = {"retryOf": origin} | _given(order) if origin else order.to_json()
     document.pop("idempotencyKey", None)
     text = json.dumps([caller, key, document], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def resource(order: models.TaskOrder, name: str, *, request_hash: str | None) -> dict[str, Any]:
-    """Return the LongTask to store."""
+def resource(
+    order: models.TaskOrder, name: str, *, request_hash: str | None, origin: str = ""
+) -> dict[str, Any]:
+    """Return the LongTask to store.
+
+    Args:
+        order: What is ordered.
+        name: What the task is called.
+        request_hash: What tells the same request from another; None without a key.
+        origin: The name of the task that it does again; empty for a new one.
+    """
     spec = {k: v for k, v in order.to_json().items() if k not in _SPEC_STRANGERS}
     metadata: dict[str, Any] = {"name": name}
     if order.labels:
         metadata["labels"] = dict(order.labels)
-    if request_hash is not None:
-        metadata["annotations"] = {names.REQUEST_HASH_ANNOTATION: request_hash}
+    annotations = {names.REQUEST_HASH_ANNOTATION: request_hash, names.RETRY_OF_ANNOTATION: origin}
+    if said := {key: value for key, value in annotations.items() if value}:
+        metadata["annotations"] = said
     return {
         "apiVersion": names.API_VERSION,
         "kind": "LongTask",

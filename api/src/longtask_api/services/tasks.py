@@ -1,4 +1,4 @@
-"""What the API does with tasks: hand over, look at, change, cancel, delete."""
+"""What the API does with tasks: hand over, look at, change, cancel, do again, delete."""
 
 import asyncio
 import dataclasses
@@ -79,24 +79,70 @@ class TaskService:
             Clash: The name or the key stands for another task.
         """
         order = orders.parse(document)
-        key = orders.idempotency_key(order, header_key)
-        name = orders.name_of(order, key, caller=caller.subject)
+
+        async def ordered() -> models.TaskOrder:
+            return order
+
+        return await self._make(caller, order, ordered, header_key=header_key)
+
+    async def retry(
+        self, caller: callers.Caller, name: str, document: Any, *, header_key: str | None
+    ) -> Written:
+        """Store a new task that does an ended one again; or find the one that this request made.
+
+        Raises:
+            Invalid: A change is wrong, or the task may not be ordered today; nothing is stored.
+            Missing: There is no task of that name.
+            Clash: It has not ended, or the new name or the key stands for another task.
+        """
+        changes = orders.parse(document)
+
+        async def ordered() -> models.TaskOrder:
+            original = await self._resources.whole_task(caller, name)
+            if not original.is_finished:
+                raise errors.Clash(f"The task is {original.phase}: only an ended one is retried.")
+            return orders.again(original, changes)
+
+        return await self._make(caller, changes, ordered, header_key=header_key, origin=name)
+
+    async def _make(
+        self,
+        caller: callers.Caller,
+        asked: models.TaskOrder,
+        ordered: Callable[[], Awaitable[models.TaskOrder]],
+        *,
+        header_key: str | None,
+        origin: str = "",
+    ) -> Written:
+        """Store what was ordered; or find the task that the same request made before.
+
+        Args:
+            caller: Who asks.
+            asked: What the request says, by which it is known again.
+            ordered: Returns the order that it means, as things stand.
+            header_key: The idempotency key of the request's header.
+            origin: The name of the task that is done again; empty for a new one.
+        """
+        key = orders.idempotency_key(asked, header_key)
+        name = orders.name_of(asked, key, caller=caller.subject, origin=origin)
         digest = None
         if key is not None:
-            digest = orders.request_hash(order, key, caller=caller.subject)
-            if (known := await self._archived(order, name, digest)) is not None:
+            digest = orders.request_hash(asked, key, caller=caller.subject, origin=origin)
+            if (known := await self._archived(asked, name, digest)) is not None:
                 return known
         try:
+            order = await ordered()
             await self._check(order)
-            body = orders.resource(order, name, request_hash=digest)
+            body = orders.resource(order, name, request_hash=digest, origin=origin)
             task = await self._resources.create_task(body)
         except kube.AlreadyExists as error:
             original = await self._resources.look(self._resources.key(name))
             if original is None:
                 raise errors.Unavailable("A task of that name is going away.") from error
             return self._same(original, digest)
-        except (errors.Invalid, kube.Rejected, kube.Forbidden):
-            # Rules, types and quotas change; what the same request made is its answer still.
+        except (errors.Invalid, errors.Missing, errors.Clash, kube.Rejected, kube.Forbidden):
+            # Rules, types, quotas and origins change; what the same request made is its answer
+            # still.
             if digest is None:
                 raise
             original = await self._resources.find_task(self._resources.key(name))

@@ -1,6 +1,7 @@
 """From resources to what the API shows. Pure."""
 
 from datetime import datetime
+from urllib.parse import quote
 
 from longtask_api.stores.catalogue import Record, message_of
 from longtask_api.stores.resources import Line
@@ -57,17 +58,24 @@ def task_view(
         callback=status.callback and status.callback.model_copy(update={"deliveries": None}),
         owner=meta.labels.get(names.OWNER_LABEL),
         labels=meta.labels,
+        retry_of=meta.annotations.get(names.RETRY_OF_ANNOTATION),
         created_at=meta.created_at,
         queued_at=status.queued_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
-        links=links(meta.name, prefix),
+        links=links(meta.name, prefix) | _origin(meta, prefix),
     )
 
 
 def _is_elsewhere(task: v1alpha1.LongTask) -> bool:
     """Tell whether the task's result is too large to be shown with it."""
     return task.status.result is not None and task.status.result.ref is not None
+
+
+def _origin(meta: v1alpha1.ObjectMeta, prefix: str) -> dict[str, str]:
+    """Return the path of the task that this one does again, if it does."""
+    origin = meta.annotations.get(names.RETRY_OF_ANNOTATION)
+    return {"retryOf": f"{prefix}/api/v1/tasks/{quote(origin, safe='')}"} if origin else {}
 
 
 def _waiting(task: v1alpha1.LongTask, place: queueing.Place | None, queue: str) -> str | None:
@@ -90,6 +98,7 @@ def links(name: str, prefix: str) -> dict[str, str]:
         "logs": f"{own}/logs",
         "callbacks": f"{own}/callbacks",
         "cancel": f"{own}:cancel",
+        "retry": f"{own}:retry",
     }
 
 

@@ -82,10 +82,17 @@ class Resources:
             DatabaseAway: It is not live, and the archive does not answer.
         """
         key = self.key(name)
-        task = await self.find_task(key) or await self.archive.find(key)
-        if task is None or not caller.may_see(Record.of(task).owner):
-            raise errors.Missing("There is no such task.")
-        return task
+        return _shown(caller, await self.find_task(key) or await self.archive.find(key))
+
+    async def whole_task(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
+        """Return the task of that name with its inputs, which the cache does not keep.
+
+        Raises:
+            Missing: There is none that the caller may see.
+            DatabaseAway: It is not live, and the archive does not answer.
+        """
+        key = self.key(name)
+        return _shown(caller, await self.look(key) or await self.archive.find(key))
 
     # --- lists: by records, so that no task is read that is not shown
 
@@ -378,6 +385,13 @@ class Resources:
         elif before is not None:
             self._index.set_queue(key_of(before), None)
             self._pace.forget(key_of(before))
+
+
+def _shown(caller: callers.Caller, task: v1alpha1.LongTask | None) -> v1alpha1.LongTask:
+    """Return the task, or raise Missing if there is none that the caller may see."""
+    if task is None or not caller.may_see(Record.of(task).owner):
+        raise errors.Missing("There is no such task.")
+    return task
 
 
 def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:

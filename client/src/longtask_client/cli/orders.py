@@ -50,12 +50,7 @@ def order(
         if not words:
             raise inputs.BadWord("what shall run? Name a type, or an --image")
         fields["type"], arguments = words[0], words[1:]
-    if source is not None:
-        if arguments:
-            raise inputs.BadWord("give the input as KEY=VALUE or by --input, not both")
-        fields["input"] = inputs.document(source)
-    elif arguments:
-        fields["input"] = inputs.arguments(arguments)
+    fields |= _input(arguments, source)
     try:
         return models.TaskOrder.model_validate(
             {key: value for key, value in fields.items() if value is not None}
@@ -66,6 +61,33 @@ def order(
             for wrong in error.errors(include_url=False)
         )
         raise inputs.BadWord("; ".join(told)) from error
+
+
+def changes(
+    words: Sequence[str],
+    *,
+    source: str | None,
+    name: str | None,
+    queue: str | None,
+    priority: int | None,
+) -> dict[str, object]:
+    """Return what the options of `retry` change of the task that is done again.
+
+    Raises:
+        BadWord: They contradict each other, or one of them cannot be understood.
+    """
+    fields = {"name": name, "queue": queue, "priority": priority}
+    given = {key: value for key, value in fields.items() if value is not None}
+    return given | _input(words, source)
+
+
+def _input(words: Sequence[str], source: str | None) -> dict[str, object]:
+    """Return the field `input`, if any was given."""
+    if source is None:
+        return {"input": inputs.arguments(words)} if words else {}
+    if words:
+        raise inputs.BadWord("give the input as KEY=VALUE or by --input, not both")
+    return {"input": inputs.document(source)}
 
 
 def phases(words: Sequence[str]) -> tuple[v1alpha1.Phase, ...]:

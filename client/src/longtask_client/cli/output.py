@@ -128,6 +128,7 @@ def details(task: models.TaskView, now: datetime) -> str:
     return _facts(
         ("ID", task.id),
         ("Type", task.type or "a container of its own"),
+        ("Retry of", task.retry_of),
         ("Phase", f"{task.phase} ({task.reason})" if task.reason else task.phase),
         ("Message", task.message),
         ("Waiting", task.waiting),

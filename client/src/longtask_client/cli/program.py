@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "logs": ("tasks", "Print the log of a task, or the end of it when its pod is gone."),
     "result": ("tasks", "Print what a finished task brought, as it is: JSON mostly."),
     "cancel": ("tasks", "Ask a task to end; its record stays."),
+    "retry": ("tasks", "Make a new task of one that has ended; print its id."),
     "delete": ("tasks", "Remove a task and everything of it; one that runs is ended."),
     "priority": ("tasks", "Change the priority of a task that waits."),
     "callbacks": ("callbacks", "Show how a task's callback is delivered, and each try."),

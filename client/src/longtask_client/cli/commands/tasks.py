@@ -2,7 +2,7 @@
 
 import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -93,22 +93,54 @@ def submit(
     )
     with session.of(context).open() as connection:
         task: models.TaskView = connection.submit(order, idempotency_key=idempotency_key)
-        if not wait:
-            place = f", place {task.queue_position}" if task.queue_position else ""
-            terminal.say(f"{task.id} is {task.phase} (queue {task.queue or 'default'}{place})")
-            if order.not_before is not None and task.waiting:
-                terminal.say(f"It {task.waiting}.")
-            terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
-            return
-        terminal.say(f"{task.id} is handed over")
-        task = _await(connection, task.id, timeout)
-        succeeded = task.phase is v1alpha1.Phase.SUCCEEDED
-        if form is options.Format.TABLE:
-            if succeeded:
-                terminal.pour(connection.result_content(task.id))
-        else:
-            terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
-    raise typer.Exit(outcomes.of_phase(task.phase))
+        if wait:
+            _see_through(connection, task, timeout, form)
+    _print_new(task, form)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  longtask retry fibonacci-x4a2b3cd
+  longtask retry fibonacci-x4a2b3cd n=50 --wait
+"""
+)
+def retry(
+    context: typer.Context,
+    task_id: options.TaskId,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Another input, in place of the whole one.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--input", metavar="JSON|FILE|-", help="Another input, all of it."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The new id; made up when absent.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Another queue.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Other minutes of head start.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key and changes again: the same task.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end; print the result.")
+    ] = False,
+    timeout: options.Timeout = None,
+    form: options.Output = options.Format.TABLE,
+) -> None:
+    """Make a new task of one that has ended; print its id."""
+    changes = orders.changes(words or [], source=source, name=name, queue=queue, priority=priority)
+    with session.of(context).open() as connection:
+        task = connection.retry(task_id, changes, idempotency_key=idempotency_key)
+        if wait:
+            _see_through(connection, task, timeout, form)
+    _print_new(task, form)
 
 
 @app.command()
@@ -282,6 +314,32 @@ def delete(context: typer.Context, task_id: options.TaskId) -> None:
     with session.of(context).open() as connection:
         connection.delete(task_id)
     terminal.show(task_id)
+
+
+def _print_new(task: models.TaskView, form: options.Format) -> None:
+    """Print a task that was just made."""
+    place = f", place {task.queue_position}" if task.queue_position else ""
+    terminal.say(f"{task.id} is {task.phase} (queue {task.queue or 'default'}{place})")
+    if task.phase is v1alpha1.Phase.PENDING and task.waiting and task.queue_position is None:
+        terminal.say(f"It {task.waiting}.")
+    terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
+
+
+def _see_through(
+    connection: client.Client,
+    task: models.TaskView,
+    timeout: float | None,
+    form: options.Format,
+) -> NoReturn:
+    """Wait for the end of a task that was just made; print what it brought."""
+    terminal.say(f"{task.id} is handed over")
+    task = _await(connection, task.id, timeout)
+    if form is options.Format.TABLE:
+        if task.phase is v1alpha1.Phase.SUCCEEDED:
+            terminal.pour(connection.result_content(task.id))
+    else:
+        terminal.show(output.as_json(task) if form is options.Format.JSON else task.id)
+    raise typer.Exit(outcomes.of_phase(task.phase))
 
 
 def _await(connection: client.Client, task_id: str, timeout: float | None) -> models.TaskView:
