@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	postgresql images context format lint typecheck imports bench bench-waiting bench-archive \
+	postgresql faults images context format lint typecheck imports bench bench-waiting bench-archive \
 	pods-check
 
 VENV := .venv
@@ -65,6 +65,10 @@ postgresql: # The server that the integration tests run; no server of the machin
 
 e2e: $(READY) ## Run the end-to-end tests against the product of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e
+
+faults: up ## Break what the operator stands on, 20 tasks a fault; half an hour, or FAULT=F5 alone
+	@. .localcluster/env; PYTHONPATH=tests/support $(BIN)/python tests/faults/run_faults.py \
+		$(if $(FAULT),$(FAULT),--write docs/reliability.md)
 
 generate: $(READY) ## Make what is made: the CRDs, and the chart's copies
 	@$(BIN)/python -m longtask_crds.definitions.generate crds charts/longtask/crds

@@ -197,8 +197,8 @@ class Upstream:
     @classmethod
     def of_kubeconfig(cls, kubeconfig: Path) -> "Upstream":
         """Return the one that the current context names; its clients show who they are by token."""
-        command = ["kubectl", "--kubeconfig", kubeconfig, "config", "view", "--raw", "--minify"]
-        shown = subprocess.run([*command, "-o", "json"], capture_output=True, check=True)
+        command = ["kubectl", f"--kubeconfig={kubeconfig}", "config", "view", "--raw", "--minify"]
+        shown = subprocess.run([*command, "--output=json"], capture_output=True, check=True)
         cluster = json.loads(shown.stdout)["clusters"][0]["cluster"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         return cls(cluster["server"], ssl.create_default_context(cadata=authority))
