@@ -25,6 +25,9 @@ DISRUPTED = Expected(attempts=range(1, 5))
 TASK_WRITES = frozenset({"longtasks/status", "jobs"})
 WATCH, LIST = frozenset({"watch"}), frozenset({"list"})
 
+#: So many programs run side by side before they are broken: of ten some may have ended by then.
+_MANY: Final = 8
+
 Ends = Expected | Mapping[str, Expected]
 
 
@@ -42,10 +45,9 @@ def killed_at_each_write(stage: Stage) -> Ends:
     points = [(f"W{n}", after) for n in range(1, 7) for after in (False, True)]
     for number, (step, after) in enumerate(points):
         stage.submit(2 if number < COUNT - len(points) else 1, seconds=4)
-        crash = Rule(Crash(stage.operator.kill, after), steps=frozenset({step}), times=1)
+        crash = Rule(Crash(stage.kill_operator, after), steps=frozenset({step}), times=1)
         with stage.proxy.breaking(crash):
             _wait_for_hits(crash, 1)
-            stage.mark()
         stage.operator.ready()
     return SUCCEEDED
 
@@ -178,13 +180,14 @@ def rights_taken_away(stage: Stage) -> Ends:
     stage.submit(seconds=3)
     stage.wait_until_running(MAX_RUNNING // 2)
     before = stage.kubectl.get(*binding)
-    before["metadata"] = {k: before["metadata"][k] for k in ("name", "namespace", "labels")}
+    for stale in ("uid", "resourceVersion", "creationTimestamp"):
+        del before["metadata"][stale]
     stage.kubectl("delete", *binding)
     try:
         stage.proxy.hang_up()
         stage.pause(90)
     finally:
-        stage.kubectl.apply(json.dumps(before))
+        stage.kubectl("create", "-f", "-", stdin=json.dumps(before))
     stage.mark()
     return SUCCEEDED
 
@@ -216,8 +219,8 @@ def node_silent(stage: Stage) -> Ends:
 
 
 def evicted_and_preempted(stage: Stage) -> Ends:
-    stage.submit(COUNT, seconds=8)
-    for pod in stage.pods(*stage.wait_until_running()):
+    stage.submit(seconds=15)
+    for pod in stage.pods(*stage.wait_until_running(_MANY)):
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         eviction = {
             "apiVersion": "policy/v1",
@@ -292,8 +295,8 @@ def pods_that_cannot_start(stage: Stage) -> Ends:
 
 
 def jobs_deleted(stage: Stage) -> Ends:
-    stage.submit(seconds=8, retry={"maxAttempts": 3, "backoffSeconds": 1})
-    running = stage.wait_until_running()
+    stage.submit(seconds=15, retry={"maxAttempts": 3, "backoffSeconds": 1})
+    running = stage.wait_until_running(_MANY)
     jobs = {
         task.metadata.name: _first_attempt(task).job_name
         for task in stage.tasks()
@@ -310,8 +313,9 @@ def jobs_deleted(stage: Stage) -> Ends:
 
 
 def pods_deleted_by_force(stage: Stage) -> Ends:
-    stage.submit(seconds=6)
-    pods = [pod["metadata"]["name"] for pod in stage.pods(*stage.wait_until_running())]
+    stage.submit(seconds=15)
+    running = stage.wait_until_running(_MANY)
+    pods = [pod["metadata"]["name"] for pod in stage.pods(*running)]
     stage.kubectl("delete", "pod", *pods, "--force", "--grace-period=0", "--wait=false")
     stage.mark()
     return DISRUPTED
@@ -335,10 +339,10 @@ def tasks_deleted(stage: Stage) -> Ends:
 
 
 def status_wiped(stage: Stage) -> Ends:
-    stage.submit(seconds=8)
+    stage.submit(seconds=15)
     stage.may_go_back = True
     wipe = json.dumps([{"op": "remove", "path": "/status"}])
-    for task in stage.wait_until_running():
+    for task in stage.wait_until_running(_MANY):
         stage.kubectl("patch", "lt", task, "--subresource=status", "--type=json", "-p", wipe)
     stage.mark()
     return SUCCEEDED
@@ -362,8 +366,7 @@ def two_operators(stage: Stage) -> Ends:
         second.ready()
         stage.submit(COUNT // 2)
         stage.wait_for(lambda task: bool(task.status.attempts), count=3)
-        stage.operator.kill()
-        stage.mark()
+        stage.kill_operator()
         stage.submit(COUNT // 2)
         stage.wait_for(_is_finished, within=120)
     finally:
@@ -512,13 +515,13 @@ FAULTS: Final = (
     Fault("F11", "the operator's rights taken away for 90 s", rights_taken_away, within=180),
     Fault("F12", "a quota without room for a pod", quota_full, within=240),
     Fault("F13", "kubelet frozen for 60 s", node_silent, within=180),
-    Fault("F14", "ten pods evicted, then some preempted", evicted_and_preempted, within=180),
+    Fault("F14", "eight pods evicted, then some preempted", evicted_and_preempted, within=180),
     Fault("F15", "out of memory", out_of_memory),
     Fault("F16", "an image that is not there; no node that fits", pods_that_cannot_start),
-    Fault("F17", "ten Jobs deleted, in each cascade mode", jobs_deleted, within=180),
-    Fault("F18", "ten pods deleted by force", pods_deleted_by_force, within=180),
+    Fault("F17", "eight Jobs deleted, in each cascade mode", jobs_deleted, within=180),
+    Fault("F18", "eight pods deleted by force", pods_deleted_by_force, within=180),
     Fault("F19", "tasks deleted while they run, with the operator and without", tasks_deleted),
-    Fault("F21", "the status of ten running tasks wiped", status_wiped),
+    Fault("F21", "the status of eight running tasks wiped", status_wiped),
     Fault("F22", "the spec edited", spec_edited),
     Fault("F23", "two operators, one of them killed", two_operators),
     Fault("F25", "bad receivers of eight kinds", bad_receivers, within=300),

@@ -248,15 +248,16 @@ def _attempts(seen: Evidence) -> Iterator[Finding]:
 
 def _recovery(seen: Evidence) -> Iterator[float]:
     """Yield how long it took from each mark until a task's write was done."""
-    done = sorted(
-        entry.at
+    done = [
+        entry
         for entry in seen.calls
         if entry.call.step and entry.status is not None and entry.status < 300
-    )
+    ]
     for mark in seen.marks:
-        after = next((at for at in done if at > mark), None)
-        if after is not None:
-            yield after - mark
+        # What was on its way before is no sign of life.
+        after = [entry.at for entry in done if entry.began > mark]
+        if after:
+            yield min(after) - mark
 
 
 def counted(jobs: Iterable[str]) -> dict[str, int]:

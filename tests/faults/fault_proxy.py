@@ -47,7 +47,8 @@ class Call:
 class Entry:
     """One call, and what became of it."""
 
-    at: float  #: seconds of the epoch, when it was over
+    began: float  #: seconds of the epoch
+    at: float  #: when it was over
     call: Call
     status: int | None  #: of the API server; None where it was never asked
     fault: str = ""  #: what the proxy did to it
@@ -312,7 +313,7 @@ class Proxy:
         if self._away.is_set():
             return _abort(request)
         target = yarl.URL(request.raw_path, encoded=True)
-        body = await request.read()
+        began, body = time.time(), await request.read()
         call = described(request.method, target, body)
         effect = self._effect_on(call)
         fault = type(effect).__name__.lower() if effect else ""
@@ -320,12 +321,12 @@ class Proxy:
             case Delay():
                 await asyncio.sleep(effect.seconds)
             case Refuse():
-                self._note(call, None, fault)
+                self._note(call, began, None, fault)
                 return _refusal(effect)
             case Cut(after=False) | Crash(after=False):
                 if isinstance(effect, Crash):
                     effect.kill()
-                self._note(call, None, fault)
+                self._note(call, began, None, fault)
                 return _abort(request)
         try:
             async with self._session.request(
@@ -338,9 +339,9 @@ class Proxy:
                 if self._away.is_set() and not call.is_write:
                     return _abort(request)
                 if call.verb == "watch":
-                    return await self._stream(request, answer, call, effect)
+                    return await self._stream(request, answer, call, effect, began)
                 content = await answer.read()
-                self._note(call, answer.status, fault)
+                self._note(call, began, answer.status, fault)
                 if isinstance(effect, Cut | Crash):
                     if isinstance(effect, Crash):
                         effect.kill()
@@ -349,7 +350,7 @@ class Proxy:
                     status=answer.status, headers=_passed_on(answer.headers), body=content
                 )
         except (aiohttp.ClientError, OSError):
-            self._note(call, None, fault or "unreachable")
+            self._note(call, began, None, fault or "unreachable")
             return _abort(request)
 
     async def _stream(
@@ -358,8 +359,9 @@ class Proxy:
         answer: aiohttp.ClientResponse,
         call: Call,
         effect: Effect | None,
+        began: float,
     ) -> web.StreamResponse:
-        self._note(call, answer.status, "bend" if effect else "")
+        self._note(call, began, answer.status, "bend" if effect else "")
         response = web.StreamResponse(status=answer.status, headers=_passed_on(answer.headers))
         await response.prepare(request)
         async for line in _lines(answer):
@@ -368,8 +370,8 @@ class Proxy:
         await response.write_eof()
         return response
 
-    def _note(self, call: Call, status: int | None, fault: str) -> None:
-        self.history.append(Entry(time.time(), call, status, fault))
+    def _note(self, call: Call, began: float, status: int | None, fault: str) -> None:
+        self.history.append(Entry(began, time.time(), call, status, fault))
 
 
 async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

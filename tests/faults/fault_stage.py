@@ -277,6 +277,11 @@ class Stage:
 
     # --- faults
 
+    def kill_operator(self) -> None:
+        """End the first operator without a word of warning; the time until it goes on counts."""
+        self.operator.kill()
+        self.mark()
+
     def mark(self) -> None:
         """Say that from now on things can go on: the time until they do is measured."""
         self.marks.append(time.time())

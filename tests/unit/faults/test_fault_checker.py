@@ -24,7 +24,7 @@ RUNNING = version(2, Phase.RUNNING, attempts=[an_attempt()])
 ENDED = version(3, Phase.SUCCEEDED, attempts=[DONE], conditions=[FINISHED])
 NAME, UID = ENDED.metadata.name, ENDED.metadata.uid or ""
 HISTORY = (("ADDED", version(1, Phase.PENDING, attempt=None)), ("MODIFIED", RUNNING))
-WRITE = Entry(11.0, Call("patch", "longtasks/status", NAME, "W4"), 200)
+WRITE = Entry(10.5, 11.0, Call("patch", "longtasks/status", NAME, "W4"), 200)
 
 WELL = Evidence(
     acknowledged=[NAME],
