@@ -34,7 +34,7 @@ LABEL = "longtask-faults"
 QUEUE = "faults"
 MAX_RUNNING = 10
 COUNT = 20
-_READY_WITHIN = 30
+_READY_WITHIN = 90
 
 
 class Operator:
@@ -247,7 +247,7 @@ class Stage:
         is_so: Callable[[v1alpha1.LongTask], bool],
         *,
         count: int | None = None,
-        within: float = 60,
+        within: float = 120,
     ) -> list[v1alpha1.LongTask]:
         """Wait until it is so of this many tasks, of all by default; return those."""
         enough = len(self.acknowledged) - len(self.deleted) if count is None else count
@@ -257,7 +257,7 @@ class Stage:
 
         return eventually(fetch, lambda found: len(found) >= enough, within=within)
 
-    def wait_until_running(self, count: int = MAX_RUNNING, within: float = 60) -> list[str]:
+    def wait_until_running(self, count: int = MAX_RUNNING, within: float = 120) -> list[str]:
         """Wait until this many programs run; return the names of their tasks."""
         found = self.wait_for(
             lambda task: task.phase is v1alpha1.Phase.RUNNING, count=count, within=within
