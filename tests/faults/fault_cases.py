@@ -14,7 +14,7 @@ from typing import Any, Final
 from e2e_support import BASE_IMAGE, eventually
 from fault_checker import Expected
 from fault_proxy import Bend, Crash, Cut, Refuse, Rule, error_line
-from fault_stage import COUNT, MAX_RUNNING, Stage
+from fault_stage import COUNT, LABEL, MAX_RUNNING, QUEUE_MANIFEST, Stage
 from longtask_client import client, models
 from longtask_crds import names, v1alpha1
 from longtask_crds.v1alpha1 import Phase
@@ -338,6 +338,60 @@ def tasks_deleted(stage: Stage) -> Ends:
     return SUCCEEDED
 
 
+def namespace_deleted(stage: Stage) -> Ends:
+    """Delete a namespace of its own, with an operator of its own, while its tasks run."""
+    place, second = stage.stamp, stage.operators[1]
+    account = {"kind": "ServiceAccount", "name": "longtask-operator", "namespace": "longtask"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "operator"},
+        "roleRef": role,
+        "subjects": [account],
+    }
+    pods_account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "longtask-task"},
+    }
+    tasks = [f"{stage.stamp}-{number:02}" for number in range(COUNT)]
+    manifests = [binding, pods_account, QUEUE_MANIFEST, *(_task(stage, name) for name in tasks)]
+    whole = {"apiVersion": "v1", "kind": "List", "items": manifests}
+    stage.kubectl("create", "namespace", place)
+    try:
+        stage.kubectl("create", "-n", place, "-f", "-", stdin=json.dumps(whole))
+        second.start(LONGTASK_NAMESPACE=place)
+        second.ready()
+
+        def running() -> list[Any]:
+            pods = stage.kubectl.get("pods", "-n", place, "--field-selector=status.phase=Running")
+            return list(pods["items"])
+
+        eventually(running, lambda pods: len(pods) >= _MANY, within=120)
+        stage.acknowledged.extend(tasks)
+        stage.deleted.update(tasks)
+        began = time.monotonic()
+        stage.kubectl("delete", "namespace", place, "--timeout=150s")
+        stage.measured.append(time.monotonic() - began)
+        if second.starts > 1:
+            stage.problems.append(f"its operator was started {second.starts} times")
+    finally:
+        second.stop()
+        stage.kubectl("delete", "namespace", place, "--ignore-not-found", "--wait=false")
+    return SUCCEEDED
+
+
+def _task(stage: Stage, name: str) -> dict[str, Any]:
+    spec = {key: value for key, value in stage.order(seconds=60).items() if key != "labels"}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "LongTask",
+        "metadata": {"name": name, "labels": {LABEL: stage.stamp}},
+        "spec": spec,
+    }
+
+
 def status_wiped(stage: Stage) -> Ends:
     stage.submit(seconds=15)
     stage.may_go_back = True
@@ -413,12 +467,8 @@ def poison(stage: Stage) -> Ends:
     stage.submit(7)
     for spec in specs:
         name = f"{stage.stamp}-{len(stage.acknowledged):02}"
-        task = {
-            "apiVersion": names.API_VERSION,
-            "kind": "LongTask",
-            "metadata": {"name": name, "labels": {"longtask-faults": stage.stamp}},
-            "spec": {key: value for key, value in spec.items() if key != "labels"},
-        }
+        wanted = {key: value for key, value in spec.items() if key != "labels"}
+        task = _task(stage, name) | {"spec": wanted}
         path = "/apis/longtask.dev/v1alpha1/namespaces/longtasks/longtasks"
         said = stage.kubectl(
             "create", "--raw", path, "-f", "-", stdin=json.dumps(task), check=False
@@ -521,6 +571,7 @@ FAULTS: Final = (
     Fault("F17", "eight Jobs deleted, in each cascade mode", jobs_deleted),
     Fault("F18", "eight pods deleted by force", pods_deleted_by_force),
     Fault("F19", "tasks deleted while they run, with the operator and without", tasks_deleted),
+    Fault("F20", "the namespace deleted while ten tasks run in it", namespace_deleted),
     Fault("F21", "the status of eight running tasks wiped", status_wiped),
     Fault("F22", "the spec edited", spec_edited),
     Fault("F23", "two operators, one of them killed", two_operators),

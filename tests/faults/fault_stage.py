@@ -50,14 +50,16 @@ class Operator:
             "LONGTASK_HEALTH_PORT": str(self._port),
             "LONGTASK_METRICS_PORT": str(self._port + 1),
         }
+        self._changed: dict[str, str] = {}
         self._wanted = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
         self.starts = 0
 
-    def start(self) -> None:
-        """Start it, and keep it alive from now on."""
+    def start(self, **changed: str) -> None:
+        """Start it, with changed variables, and keep it alive from now on."""
         self._wanted.set()
+        self._changed = changed
         self._keeper = threading.Thread(target=self._keep_alive, daemon=True)
         self._keeper.start()
 
@@ -98,7 +100,7 @@ class Operator:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "longtask_operator"],
-                    env=self._environment,
+                    env=self._environment | self._changed,
                     stdout=log,
                     stderr=log,
                 )
@@ -379,10 +381,12 @@ def write_kubeconfig(path: Path, proxy: Proxy, kubectl: Kubectl) -> None:
 
 def make_queue(kubectl: Kubectl) -> None:
     """Make the queue of the tasks that meet faults."""
-    queue = {
-        "apiVersion": names.API_VERSION,
-        "kind": "LongTaskQueue",
-        "metadata": {"name": QUEUE},
-        "spec": {"maxRunning": MAX_RUNNING},
-    }
-    kubectl.apply(json.dumps(queue))
+    kubectl.apply(json.dumps(QUEUE_MANIFEST))
+
+
+QUEUE_MANIFEST: Final = {
+    "apiVersion": names.API_VERSION,
+    "kind": "LongTaskQueue",
+    "metadata": {"name": QUEUE},
+    "spec": {"maxRunning": MAX_RUNNING},
+}
