@@ -97,3 +97,5 @@ def test_an_end_is_called_back_with_one_id(ids: frozenset[str]) -> None:
     task = ENDED.model_copy(update={"spec": spec})
     seen = dataclasses.replace(WELL, final={NAME: task}, webhook_ids={NAME: ids})
     assert [one.rule for one in verdict(seen).findings] == ["I6", "I6"]
+    hopeless = dataclasses.replace(seen, expected={NAME: Expected(delivered=False)})
+    assert [one.rule for one in verdict(hopeless).findings] == ["I6"] * (len(ids) > 1)
