@@ -127,7 +127,7 @@ class TaskView(v1alpha1.Model):
     labels: dict[str, str]
     """Labels of the resource."""
 
-    retry_of: str | None
+    retry_of: str | None = None
     """The id of the task that this one does again; null for one of its own."""
 
     created_at: datetime
