@@ -15,7 +15,7 @@ from e2e_support import BASE_IMAGE, eventually
 from fault_checker import Expected
 from fault_proxy import Bend, Crash, Cut, Refuse, Rule, error_line
 from fault_stage import COUNT, LABEL, MAX_RUNNING, QUEUE_MANIFEST, Stage
-from longtask_client import client, models
+from longtask_client import client, errors, models
 from longtask_crds import names, v1alpha1
 from longtask_crds.v1alpha1 import Phase
 
@@ -495,11 +495,23 @@ def api_killed(stage: Stage) -> Ends:
             name = f"{stage.stamp}-{number:02}"
             order = order.model_copy(update={"name": name})
             began = time.monotonic()
-            connection.submit(order, idempotency_key=name)
+            _submit(connection, order, key=name)
             stage.acknowledged.append(name)
             if number in (5, 12):
                 stage.measured.append(time.monotonic() - began)
     return SUCCEEDED
+
+
+def _submit(connection: client.Client, order: models.TaskOrder, *, key: str) -> None:
+    """Hand over a task as who asks with the same key until there is an answer."""
+
+    def submit() -> models.TaskView | errors.LongTaskError:
+        try:
+            return connection.submit(order, idempotency_key=key)
+        except errors.LongTaskError as error:
+            return error
+
+    eventually(submit, lambda answer: isinstance(answer, models.TaskView), within=120)
 
 
 def operator_down(stage: Stage) -> Ends:
