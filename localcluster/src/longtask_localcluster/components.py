@@ -159,6 +159,8 @@ def traefik(settings: Settings) -> Component:
             "--entrypoints.web.transport.respondingtimeouts.readtimeout=0",
             "--providers.kubernetesingress",
             "--providers.kubernetesingress.ingressclass=traefik",
+            # Else a Service without a ready pod is a 404, as if nothing were there; so it is a 503.
+            "--providers.kubernetesingress.allowemptyservices=true",
             f"--providers.kubernetesingress.ingressendpoint.ip={network.LOOPBACK}",
             "--providers.kubernetesingress.throttleduration=100ms",
             "--providers.providersthrottleduration=100ms",
