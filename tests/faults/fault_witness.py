@@ -58,6 +58,14 @@ class Fact:
     at: float
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a bad receiver is left by whoever spoke to it."""
+
+
 class Witness:
     """The server."""
 
@@ -80,8 +88,7 @@ class Witness:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = http.server.ThreadingHTTPServer((address, 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((address, 0), Handler)
         self.host, self.port = str(self._server.server_address[0]), self._server.server_port
 
     def __enter__(self) -> Self:
