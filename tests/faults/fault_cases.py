@@ -482,6 +482,7 @@ def poison(stage: Stage) -> Ends:
 
 
 def api_killed(stage: Stage) -> Ends:
+    waited = []
     with client.Client(stage.product.url, stage.product.token) as connection:
         for number in range(COUNT):
             if number in (5, 12):
@@ -493,8 +494,8 @@ def api_killed(stage: Stage) -> Ends:
             began = time.monotonic()
             _submit(connection, order, key=name)
             stage.acknowledged.append(name)
-            if number in (5, 12):
-                stage.measured.append(time.monotonic() - began)
+            waited.append(time.monotonic() - began)
+    stage.measured.append(max(waited))
     return SUCCEEDED
 
 

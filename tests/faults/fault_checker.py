@@ -6,7 +6,6 @@ Pure: it judges what was seen, and asks nobody.
 import collections
 import dataclasses
 import itertools
-import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fault_proxy import Entry
@@ -91,11 +90,6 @@ class Verdict:
     recovery: tuple[float, ...]  #: seconds from each mark to the operator's next write
     findings: tuple[Finding, ...]
 
-    @property
-    def median_recovery(self) -> float | None:
-        """Return the median, or None where nothing had to go on."""
-        return statistics.median(self.recovery) if self.recovery else None
-
 
 def verdict(seen: Evidence) -> Verdict:
     """Judge what was seen."""
@@ -114,6 +108,7 @@ def verdict(seen: Evidence) -> Verdict:
             *unexpected,
             *doubled,
             *orphaned,
+            *_unheard(seen),
             *_outcomes(seen),
             *_order(seen),
             *_callbacks(seen),
@@ -134,6 +129,14 @@ def _lost(seen: Evidence) -> Iterator[Finding]:
             yield Finding("I1", name, "is gone")
         elif not seen.final[name].is_finished:
             yield Finding("I1", name, f"has not ended: {seen.final[name].phase}")
+
+
+def _unheard(seen: Evidence) -> Iterator[Finding]:
+    """What a program did not say cannot be counted: who succeeded has said that it started."""
+    for name, task in seen.final.items():
+        last = (task.metadata.uid or "", task.status.attempt or 0)
+        if task.phase is Phase.SUCCEEDED and last not in seen.starts:
+            yield Finding("I2", name, "its program was not heard when it started")
 
 
 def _unexpected(seen: Evidence) -> Iterator[Finding]:

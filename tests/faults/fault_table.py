@@ -1,6 +1,7 @@
 """The table of docs/reliability.md, from what the runs wrote down."""
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def keep(file: Path, one: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def rendered(runs: Sequence[Mapping[str, Any]]) -> str:
     """Return the table, its sum, and each finding."""
-    lines = [*_HEAD, *map(_row, runs), _sum(runs)]
+    days = sorted({run["day"] for run in runs})
+    since = f"{days[0]} to {days[-1]}" if len(days) > 1 else days[0]
+    lines = [f"Run on {since}.", "", *_HEAD, *map(_row, runs), _sum(runs)]
     findings = [f"- {run['id']}: {one}" for run in runs for one in _told(run["findings"])]
     if findings:
         lines += ["", "What did not hold:", "", *findings]
@@ -80,7 +83,7 @@ def _recovery(run: Mapping[str, Any]) -> str:
         return "-"
     if len(seconds) == 1:
         return f"{seconds[0]:.1f}"
-    return f"{seconds[len(seconds) // 2]:.1f}, at most {seconds[-1]:.1f}"
+    return f"{statistics.median(seconds):.1f}, at most {seconds[-1]:.1f}"
 
 
 def _told(findings: Sequence[str]) -> list[str]:

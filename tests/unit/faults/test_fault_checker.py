@@ -67,6 +67,7 @@ OTHERS = a_task(name="another")
         pytest.param({"expected": {NAME: Expected(Phase.FAILED)}}, "end", id="another-end"),
         pytest.param({"expected": {NAME: Expected(attempts=range(2, 3))}}, "end", id="attempts"),
         pytest.param({"jobs_made": {"j": 2}}, "I2", id="a-job-made-twice"),
+        pytest.param({"starts": {}}, "I2", id="a-program-that-nobody-heard"),
         pytest.param({"starts": {(UID, 1): frozenset("pq")}}, "I2", id="a-program-started-twice"),
         pytest.param({"history": ended(attempts=[OTHER])}, "I3", id="two-outcomes"),
         pytest.param(
