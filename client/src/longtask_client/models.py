@@ -143,7 +143,7 @@ class TaskView(v1alpha1.Model):
     """When it ended."""
 
     links: dict[str, str]
-    """Paths of what belongs to it: self, state, result, logs, callbacks, cancel, retry; and retryOf,
+    """Paths of what belongs to it: self, state, result, logs, callbacks, cancel, retry; retryOf,
     if it is one."""
 
 
