@@ -5,11 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api_support import put_task
+from api_support import key, put_task
 from longtask_adapters.testing import MemoryKubernetes
+from longtask_api import wiring
 from longtask_client import models
 from longtask_crds import names
-from longtask_crds.testing import FINISHED
+from longtask_crds.testing import FINISHED, NOW
 
 SPEC = {"type": "fibonacci", "input": {"n": 10}, "priority": 60}
 ENDED = {"phase": "Failed", "conditions": [FINISHED.to_json()]}
@@ -160,15 +161,28 @@ async def test_idempotency_keys(
 async def test_a_key_stands_for_one_origin_and_outlives_it(
     client: httpx.AsyncClient, kubernetes: MemoryKubernetes
 ) -> None:
-    key = {"Idempotency-Key": "k"}
-    first = await retry(client, **key)
+    same = {"Idempotency-Key": "k"}
+    first = await retry(client, **same)
     put_task(kubernetes, "other", spec=SPEC, status=ENDED)
-    assert (await retry(client, task="other", **key)).status_code == 409
-    assert (await client.post("/api/v1/tasks", json=SPEC, headers=key)).status_code == 409
+    assert (await retry(client, task="other", **same)).status_code == 409
+    assert (await client.post("/api/v1/tasks", json=SPEC, headers=same)).status_code == 409
     kubernetes.remove_task("old")
-    again = await retry(client, **key)
+    again = await retry(client, **same)
     assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
     assert (await retry(client, **{"Idempotency-Key": "new"})).status_code == 404
+
+
+@pytest.mark.usefixtures("_ended")
+async def test_one_that_is_archived_is_done_again(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    original = await services.resources.look(key("old"))
+    assert original is not None
+    await services.resources.archive.put(original, queue="default", at=NOW)
+    kubernetes.remove_task("old")
+    view = (await retry(client)).json()
+    assert view["retryOf"] == "old"
+    assert kubernetes.stored(names.LONGTASKS, view["id"])["spec"] == SPEC
 
 
 async def test_a_chain_of_retries_keeps_its_names_short(
