@@ -79,7 +79,8 @@ async def test_a_result_is_written_to_the_task_as_it_was_seen(
 ) -> None:
     made = await cluster.create(kinds.TASKS, namespace, a_task("result"))
     key, uid = ObjectKey(namespace, "result"), made.metadata.uid
-    reported = await cluster.write_progress(key, {"percent": 5}, uid=uid)
+    await claim(cluster, key)
+    reported = await cluster.write_progress(key, {"percent": 5}, uid=uid, attempt=1)
     result = v1alpha1.Result(ref=v1alpha1.ResultRef(size=5, sha256="0" * 64))
     with pytest.raises(errors.Conflict):
         await cluster.write_result(made, result)

@@ -26,11 +26,12 @@ API_MAY: Rights = [
     (TASKS, "patch", "longtasks.longtask.dev/status"),
     (TASKS, "get list", "pods"),
     (TASKS, "get", "pods/log"),
+    (TASKS, "get", "jobs.batch"),
     (RELEASE, "get patch", KEYS),
     ("", "create", "tokenreviews.authentication.k8s.io"),
 ]
 API_MAY_NOT: Rights = [
-    (TASKS, "get list create patch delete", "jobs.batch"),
+    (TASKS, "list create patch delete", "jobs.batch"),
     (TASKS, "update deletecollection", "longtasks.longtask.dev"),
     *(
         (TASKS, "create update patch delete", f"{kind}.longtask.dev")

@@ -178,9 +178,10 @@ async def test_a_finished_task_is_opened_for_another_delivery(
     asked = await door.get_task(key)
     request = delivery.asked_again(asked)
     assert request == "now"
-    after = status.next_status(asked, decisions.Redeliver(request), queue="default", now=now())
+    at = now()
+    after = status.next_status(asked, decisions.Redeliver(request), queue="default", now=at)
     opened = await door.write_status(asked, after)
-    assert opened.status.callback == delivery.reopened(entry, "now", now=now())
+    assert opened.status.callback == delivery.reopened(entry, "now", now=at)
     assert delivery.asked_again(opened) is None
 
 

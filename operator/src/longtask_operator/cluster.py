@@ -136,6 +136,11 @@ class Cluster:
         spec = {"activeDeadlineSeconds": 1}
         await self._connection.patch(kinds.PODS.path(pod.key), {"spec": spec}, uid=pod.uid)
 
+    async def adopt_pod(self, pod: pods.Pod, owner: dict[str, Any]) -> None:
+        """Give the pod an owner, with which it goes."""
+        meta = {"ownerReferences": [owner]}
+        await self._connection.patch(kinds.PODS.path(pod.key), {"metadata": meta}, uid=pod.uid)
+
     async def warn(
         self, task: v1alpha1.LongTask, reason: str, message: str, *, now: datetime
     ) -> None:

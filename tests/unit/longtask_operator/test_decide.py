@@ -21,6 +21,7 @@ from longtask_operator.rules import decide as rules
 from longtask_operator.rules import decisions, outcome, pods, retry, troubles
 from longtask_operator.rules.decisions import (
     Acknowledge,
+    AdoptPod,
     CheckJob,
     CheckPod,
     Claim,
@@ -370,6 +371,12 @@ RECORDED = {"job_uid": "job-1", "pod_uid": "pod-1", "started_at": NOW}
         ),
         pytest.param(claimed(pod=RUNNING), 2, MarkRunning(RUNNING), id="a-running-pod-is-recorded"),
         pytest.param(
+            claimed(pod=a_pod(is_orphan=True, started_at=NOW)),
+            2,
+            AdoptPod(a_pod(is_orphan=True, started_at=NOW)),
+            id="a-pod-that-nobody-owns-is-to-go-with-its-task",
+        ),
+        pytest.param(
             claimed(pod=a_pod(started_at=NOW, running_seen_at=NOW + seconds(1))),
             2,
             Wait(NOW + seconds(1) + rules.RUNNING_AFTER),
@@ -530,7 +537,14 @@ def retried(world: World, **spec: Any) -> World:
             60,
             Reason.JOB_LOST,
             False,
-            id="a-pod-that-vanished",
+            id="a-pod-that-vanished-after-its-end",
+        ),
+        pytest.param(
+            claimed(job=a_job(is_finished=True, has_failed=True), **RECORDED),
+            60,
+            Reason.DISRUPTED,
+            True,
+            id="a-pod-that-was-deleted-by-force",
         ),
     ],
 )

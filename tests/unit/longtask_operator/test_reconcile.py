@@ -567,6 +567,8 @@ async def test_an_orphaned_pod_is_followed_to_its_end(operator: Operator) -> Non
     await operator.hear()
     await operator.look()
     assert operator.status().phase is v1alpha1.Phase.RUNNING
+    (owner,) = operator.kubernetes.stored("pods", pod)["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("LongTask", "report"), "or it would outlive its task"
     operator.kubernetes.end_pod(pod, 0, "7")
     await operator.hear()
     await operator.look()

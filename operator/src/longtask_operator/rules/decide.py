@@ -14,6 +14,7 @@ from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome, pods, retry, timeouts, troubles
 from longtask_operator.rules.decisions import (
     Acknowledge,
+    AdoptPod,
     CheckJob,
     CheckPod,
     Claim,
@@ -203,8 +204,10 @@ def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datet
     if attempt.job_uid is not None and attempt.job_uid != job.uid:
         return Finish(outcome.failed(Reason.JOB_LOST, "another Job stands in the Job's place"))
     if job.is_finished:
+        # Nothing but a deletion makes the pod of a Job that stands go so early.
+        reason = Reason.DISRUPTED if job.has_failed and world.job_stands else Reason.JOB_LOST
         vanished = "the pod vanished before its outcome was read"
-        return _settle(world, outcome.failed(Reason.JOB_LOST, vanished), None, now)
+        return _settle(world, outcome.failed(reason, vanished), None, now)
     if job.refusal:  # a cause without words is none: recorded, it would be told again for ever
         told = troubles.keeps_from_starting(
             world, job.refusal, Reason.POD_NOT_CREATED, job.uid, attempt, now
@@ -235,6 +238,8 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
 
 
 def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
+    if pod.is_orphan and not pod.is_deleting:
+        return AdoptPod(pod)
     cancel = bool(world.task.spec.cancel)
     sentence = outcome.sentence_of(attempt)
     # A success stands as soon as the container has ended: the pod's phase follows a second later.

@@ -168,6 +168,13 @@ class StopPod:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdoptPod:
+    """Have the task own the pod, which then goes with it: its Job was deleted without it."""
+
+    pod: pods.Pod
+
+
+@dataclasses.dataclass(frozen=True)
 class DeleteJob:
     """Delete a Job whose program is not to start any more."""
 
@@ -201,7 +208,9 @@ Write = (
     | TellProgress
     | Redeliver
 )
-Effect = CreateJob | CheckJob | CheckPod | StopPod | DeleteJob | ReleaseJob | SendCallback
+Effect = (
+    CreateJob | CheckJob | CheckPod | StopPod | AdoptPod | DeleteJob | ReleaseJob | SendCallback
+)
 Decision = Wait | Write | Effect
 
 

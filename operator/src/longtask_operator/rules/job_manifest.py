@@ -30,16 +30,7 @@ def build(
             "name": name,
             "namespace": meta.namespace,
             "labels": labels,
-            "ownerReferences": [
-                {
-                    "apiVersion": names.API_VERSION,
-                    "kind": "LongTask",
-                    "name": meta.name,
-                    "uid": meta.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner_reference(task) | {"blockOwnerDeletion": True}],
         },
         "spec": {
             "completions": 1,
@@ -70,3 +61,14 @@ def _checkpoint(task: v1alpha1.LongTask) -> str:
     if progress is None or progress.checkpoint is None:
         return ""
     return json_values.compact(progress.checkpoint)
+
+
+def owner_reference(task: v1alpha1.LongTask) -> dict[str, Any]:
+    """Return what has an object go with its task."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "LongTask",
+        "name": task.metadata.name,
+        "uid": task.metadata.uid,
+        "controller": True,
+    }

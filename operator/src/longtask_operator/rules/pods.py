@@ -46,6 +46,7 @@ class Pod:
     is_over: bool = False  #: the phase is Succeeded or Failed
     is_deleting: bool = False
     is_disrupted: bool = False
+    is_orphan: bool = False  #: nobody owns it, and nobody would remove it
     is_stopping: bool = False  #: somebody set its deadline to end it
     reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
     cannot_start: str | None = None
@@ -74,7 +75,8 @@ class Pod:
             uid=meta["uid"],
             task=names.ObjectKey(meta["namespace"], labels.get(names.TASK_LABEL, "")),
             job_name=owner.get("name", "") if owner.get("kind") == "Job" else "",
-            job_uid=owner.get("uid", ""),
+            job_uid=owner.get("uid", "") if owner.get("kind") == "Job" else "",
+            is_orphan=not owner,
             version=int(meta.get("resourceVersion") or 0),
             created_at=_time(meta["creationTimestamp"]),
             node=spec.get("nodeName"),
@@ -83,7 +85,7 @@ class Pod:
             end=_end(ended) if ended else None,
             is_over=status.get("phase") in {"Succeeded", "Failed"},
             is_deleting="deletionTimestamp" in meta,
-            is_disrupted=_condition(status, "DisruptionTarget").get("status") == "True",
+            is_disrupted=_is_true(status, "DisruptionTarget"),
             is_stopping=spec.get("activeDeadlineSeconds") == 1,
             reason=status.get("reason"),
             cannot_start=_cannot_start(status, runner),
@@ -120,6 +122,7 @@ class Job:
     created_at: datetime | None = None
     is_deleting: bool = False
     is_finished: bool = False
+    has_failed: bool = False
     is_released: bool = False  #: its TTL is set
     refusal: str | None = None  #: why it, or its pod, cannot be created
     task_name: str = ""  #: of the task whose attempt it is
@@ -136,9 +139,8 @@ class Job:
             owner_uid=controller_uid(meta),
             created_at=_time(meta["creationTimestamp"]),
             is_deleting="deletionTimestamp" in meta,
-            is_finished=any(
-                _condition(status, kind).get("status") == "True" for kind in ("Complete", "Failed")
-            ),
+            is_finished=_is_true(status, "Complete") or _is_true(status, "Failed"),
+            has_failed=_is_true(status, "Failed"),
             is_released="ttlSecondsAfterFinished" in spec,
             refusal=refusal,
             task_name=meta.get("labels", {}).get(names.TASK_LABEL, ""),
@@ -201,6 +203,10 @@ def _sentence(cause: dict[str, Any]) -> str:
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+
+
+def _is_true(status: dict[str, Any], kind: str) -> bool:
+    return bool(_condition(status, kind).get("status") == "True")
 
 
 def _named(statuses: Any, name: str) -> dict[str, Any]:

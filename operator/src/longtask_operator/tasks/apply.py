@@ -77,6 +77,9 @@ class Applier:
             case decisions.StopPod(pod):
                 await self._cluster.stop_pod(pod)
                 self._mirror.put_pod(dataclasses.replace(pod, is_stopping=True))
+            case decisions.AdoptPod(pod):
+                await self._cluster.adopt_pod(pod, job_manifest.owner_reference(world.task))
+                self._mirror.put_pod(dataclasses.replace(pod, is_orphan=False))
             case decisions.DeleteJob(job):
                 deleted = dataclasses.replace(job, is_deleting=True)
                 await self._settle(self._cluster.delete_job(job), deleted, now)
