@@ -35,6 +35,7 @@ def test_a_task_costs_no_more_requests_than_planned(
     release = ("longtask-operator", "patch", "jobs")
     assert dict(eventually(ours, lambda seen: seen[release] == 1, within=20)) == {
         ("longtask-api", "create", "longtasks"): 1,
+        ("longtask-api", "get", "pods/log"): 1,  # its end, to be kept
         ("longtask-operator", "get", "longtasks"): 1,  # live, before the claim
         # Claim, running, outcome, callback delivered.
         ("longtask-operator", "patch", "longtasks/status"): 4,

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e_support import BASE_IMAGE, Kubectl, Receiver, callback_key, finished, submit
+from e2e_support import BASE_IMAGE, Kubectl, Receiver, callback_key, eventually, finished, submit
 
 SYSTEM = ("-n", "longtask")
 #: What a program in any language does: here without a library of ours, and without curl.
@@ -66,11 +66,11 @@ def test_a_result_of_a_megabyte_is_kept_served_and_named_in_the_resource(
 
 
 def test_a_callback_carries_what_is_small_enough(rest: httpx.Client, receiver: Receiver) -> None:
-    task = upload(rest, "b'{\"digits\": ' + b'8' * 60_000 + b'}'", callback=receiver.url())
+    task = upload(rest, "b'{\"digits\": \"' + b'8' * 60_000 + b'\"}'", callback=receiver.url())
 
     (delivery,) = receiver.wait_for(str(task["id"]))
     delivery.verify(callback_key(rest))
-    assert delivery.body.endswith(b'"result":{"digits": ' + b"8" * 60_000 + b"}}}")
+    assert delivery.body.endswith(b'"result":{"digits": "' + b"8" * 60_000 + b'"}}}')
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,9 @@ def test_a_result_survives_the_api(rest: httpx.Client, kubectl: Kubectl) -> None
     kubectl("rollout", "restart", "deploy/longtask-api", *SYSTEM)
     kubectl("rollout", "status", "deploy/longtask-api", *SYSTEM, "--timeout=90s")
 
-    assert json.loads(rest.get(str(task["resultUrl"])).content) == [1] * 10_001
+    answer = eventually(
+        lambda: rest.get(str(task["resultUrl"])),
+        lambda answer: answer.status_code == 200,
+        within=30,
+    )
+    assert json.loads(answer.content) == [1] * 10_001

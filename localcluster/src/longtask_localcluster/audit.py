@@ -36,6 +36,8 @@ def requests(log: Path, *, offset: int = 0) -> Iterator[Request]:
             code = event.get("responseStatus", {}).get("code", 0)
             if about is None or not 200 <= code < 300:
                 continue
+            if event.get("stage") == "ResponseStarted":
+                continue  # of what takes long: its end is told, too
             sub = about.get("subresource")
             yield Request(
                 agent=event.get("userAgent", "").split("/")[0].split(" ")[0],
