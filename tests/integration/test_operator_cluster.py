@@ -178,7 +178,7 @@ async def test_a_finished_task_is_opened_for_another_delivery(
     asked = await door.get_task(key)
     request = delivery.asked_again(asked)
     assert request == "now"
-    at = now()
+    at = now().replace(microsecond=0)
     after = status.next_status(asked, decisions.Redeliver(request), queue="default", now=at)
     opened = await door.write_status(asked, after)
     assert opened.status.callback == delivery.reopened(entry, "now", now=at)
@@ -277,7 +277,7 @@ async def test_a_job_that_the_server_refuses_is_rejected_with_its_words(
 async def test_a_job_that_is_not_there_is_known_to_be_absent(
     door: cluster.Cluster, namespace: str
 ) -> None:
-    at = now()
+    at = now().replace(microsecond=0)
     found = await door.get_job(ObjectKey(namespace, "nothing"), now=at)
     assert found == pods.Job(namespace, "nothing", checked_at=at, exists=False)
 

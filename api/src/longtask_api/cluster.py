@@ -22,14 +22,6 @@ class TokenIdentity:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pod:
-    """A pod: what it was made for, and whether its program may still speak."""
-
-    meta: v1alpha1.ObjectMeta
-    has_ended: bool
-
-
-@dataclasses.dataclass(frozen=True)
 class LogPart:
     """What of a log is wanted."""
 
@@ -126,11 +118,10 @@ class Cluster:
         answer = await self._connection.delete(kind.path(key), uid=uid, version=version)
         return "deletionTimestamp" not in answer.get("metadata", {})
 
-    async def get_pod(self, key: names.ObjectKey) -> Pod:
-        """Return a pod as it is now."""
+    async def get_pod(self, key: names.ObjectKey) -> v1alpha1.ObjectMeta:
+        """Return the metadata of a pod as it is now."""
         raw = await self._connection.get(kinds.PODS.path(key))
-        meta = v1alpha1.ObjectMeta.model_validate(raw["metadata"])
-        return Pod(meta, has_ended=raw.get("status", {}).get("phase") in ("Succeeded", "Failed"))
+        return v1alpha1.ObjectMeta.model_validate(raw["metadata"])
 
     async def find_pods(
         self, namespace: str, labels: Mapping[str, str]

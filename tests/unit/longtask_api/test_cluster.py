@@ -5,7 +5,7 @@ import pytest
 from api_support import key, put_pod, put_task
 from longtask_adapters.kube import connection, errors, kinds
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api.cluster import Cluster, Pod, TokenIdentity
+from longtask_api.cluster import Cluster, TokenIdentity
 from longtask_crds import names
 
 
@@ -72,8 +72,8 @@ async def test_pods(cluster: Cluster, kubernetes: MemoryKubernetes) -> None:
     found = await cluster.find_pods("longtasks", {names.TASK_LABEL: "a", names.ATTEMPT_LABEL: "1"})
     assert [meta.name for meta in found] == ["new", "old"]
     assert await cluster.find_pods("longtasks", {names.TASK_LABEL: "b"}) == []
-    assert await cluster.get_pod(key("new")) == Pod(found[0], has_ended=True)
-    assert await cluster.get_pod(key("old")) == Pod(found[1], has_ended=False)
+    assert await cluster.get_pod(key("new")) == found[0]
+    assert await cluster.get_pod(key("old")) == found[1]
 
 
 async def test_whom_a_token_belongs_to(cluster: Cluster, kubernetes: MemoryKubernetes) -> None:

@@ -21,9 +21,9 @@ RUNNING = {
 CLAIMED = {"attempt": 1, "attempts": [{"number": 1, "jobName": "a-job"}]}
 
 
-def recorded(pod: str, *, job: str = "a-job", uid: str | None = None) -> dict[str, Any]:
+def recorded(pod: str) -> dict[str, Any]:
     """Return the status of a task whose recorded pod is another than `a-pod`."""
-    attempt = {"number": 1, "jobName": job, "podName": pod, "podUid": uid or f"uid-of-{pod}"}
+    attempt = {"number": 1, "jobName": "a-job", "podName": pod, "podUid": f"uid-of-{pod}"}
     return {"attempt": 1, "attempts": [attempt]}
 
 
@@ -129,20 +129,7 @@ async def test_a_checkpoint_reaches_the_status_and_the_last_report_is_answered_t
             id="of-another-job-with-its-name",
         ),
         pytest.param(an_identity(), recorded("alive"), 409, id="another-pod-is-recorded"),
-        pytest.param(an_identity(), recorded("ended"), 200, id="the-recorded-pod-has-ended"),
-        pytest.param(an_identity(), recorded("gone"), 200, id="the-recorded-pod-is-gone"),
-        pytest.param(
-            an_identity(),
-            recorded("alive", uid="uid-of-its-predecessor"),
-            200,
-            id="another-has-the-recorded-pods-name",
-        ),
-        pytest.param(
-            an_identity(),
-            recorded("gone", job="b-job"),
-            409,
-            id="the-recorded-pod-is-gone-but-of-another-job",
-        ),
+        pytest.param(an_identity(), recorded("gone"), 409, id="the-recorded-pod-is-gone"),
         pytest.param(an_identity(pod="vanished"), CLAIMED, 409, id="a-pod-that-is-gone"),
         pytest.param(an_identity(pod="of-nothing"), CLAIMED, 409, id="a-pod-of-no-task"),
         pytest.param(an_identity(), {}, 409, id="nothing-is-claimed"),
@@ -160,7 +147,6 @@ async def test_who_may_report(
     await client.get("/api/v1/tasks/a")
     put_pod(kubernetes, "a-pod", task="a", job="a-job")
     put_pod(kubernetes, "of-nothing", task="nothing")
-    put_pod(kubernetes, "ended", phase="Failed")
     put_pod(kubernetes, "alive")
     if identity is not None:
         kubernetes.tokens["pod-token"] = identity
@@ -233,20 +219,6 @@ async def test_a_refusal_costs_one_look_in_two_seconds(
             await asked.task_of("stray-token")
     looks = ["get pods stray", "get longtasks b"]
     assert kubernetes.calls == ["create tokenreviews", *looks, *looks]
-
-
-async def test_a_new_pod_goes_on_reporting_once_it_is_recorded(
-    runner: httpx.AsyncClient, kubernetes: MemoryKubernetes, services: wiring.Services
-) -> None:
-    put_task(kubernetes, status=recorded("gone"))
-    put_pod(kubernetes)
-    kubernetes.tokens["pod-token"] = an_identity()
-    assert (await report(runner)).status_code == 200
-    put_task(kubernetes, status=RUNNING)
-    await services.resources.wait_for(
-        key("a"), lambda task: bool(task and task.status.attempts[0].pod_name == "a-pod"), within=10
-    )
-    assert (await report(runner)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
-from longtask_api.cluster import Cluster, Pod
+from longtask_api.cluster import Cluster
 from longtask_api.stores.resources import Resources, last_attempt
 from longtask_crds import names, runner_contract, v1alpha1
 
@@ -41,7 +41,6 @@ class _Work:
     task: names.ObjectKey
     task_uid: str
     attempt: int
-    replaces: str | None = None  #: the uid of the pod on record, which is over
 
 
 class Reporters:
@@ -157,27 +156,20 @@ class Reporters:
         """Return the work of a pod that is not recorded yet: its Job vouches for it."""
         refused = errors.Clash("The pod does not belong to a task's running attempt.")
         seen = await self._pod(pod.key)
-        if seen is None or seen.meta.uid != pod.uid:
+        if seen is None or seen.uid != pod.uid:
             raise refused
-        task = await self._task(pod.key.sibling(seen.meta.labels.get(names.TASK_LABEL, "")))
+        task = await self._task(pod.key.sibling(seen.labels.get(names.TASK_LABEL, "")))
         last = last_attempt(task)
         if last is None:
             raise refused
-        jobs = [o for o in seen.meta.owner_references if (o.kind, o.name) == ("Job", last.job_name)]
+        jobs = [o for o in seen.owner_references if (o.kind, o.name) == ("Job", last.job_name)]
         if not any(last.job_uid in (None, job.uid) for job in jobs):
             raise refused
-        if last.pod_uid is not None and not await self._is_over(task, last):
+        if last.pod_uid is not None:
             raise refused
-        return _Work(key_of(task), task.metadata.uid, last.number, replaces=last.pod_uid)
+        return _Work(key_of(task), task.metadata.uid, last.number)
 
-    async def _is_over(self, task: v1alpha1.LongTask, attempt: v1alpha1.Attempt) -> bool:
-        """Tell whether the recorded pod is gone or has ended: its Job has made another then."""
-        if attempt.pod_name is None:
-            return False
-        recorded = await self._pod(key_of(task).sibling(attempt.pod_name))
-        return recorded is None or recorded.meta.uid != attempt.pod_uid or recorded.has_ended
-
-    async def _pod(self, key: names.ObjectKey) -> Pod | None:
+    async def _pod(self, key: names.ObjectKey) -> v1alpha1.ObjectMeta | None:
         try:
             return await self._cluster.get_pod(key)
         except kube.NotFound:
@@ -197,7 +189,7 @@ def _is_current(task: v1alpha1.LongTask, work: _Work, pod: _Reporter) -> bool:
         and task.metadata.uid == work.task_uid
         and last is not None
         and last.number == work.attempt
-        and last.pod_uid in (None, pod.uid, work.replaces)
+        and last.pod_uid in (None, pod.uid)
         and last.finished_at is None
     )
 
