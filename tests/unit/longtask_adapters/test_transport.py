@@ -330,8 +330,8 @@ async def test_a_long_list_comes_page_by_page(server: Server, real: connection.C
     ("bytes_each", "second"),
     [
         pytest.param(65_536, 15, id="of-large-objects-few"),
-        pytest.param(2_500, 415, id="of-usual-ones-many"),
-        pytest.param(100, 500, id="of-small-ones-as-many-as-are-wanted"),
+        pytest.param(25_000, 41, id="of-smaller-ones-more"),
+        pytest.param(100, 100, id="of-small-ones-as-many-as-would-do-if-large-ones-follow"),
         pytest.param(1_500_000, 10, id="some-at-least"),
     ],
 )

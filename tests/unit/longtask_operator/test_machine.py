@@ -127,7 +127,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def delete_a_job(self, data: st.DataObject) -> None:
-        """Only one that was heard of: that another was there nobody can tell, and it comes again."""
+        """Only one that was heard of: of another nobody can tell that it was there."""
         recorded = {
             attempt.get("jobUid")
             for status in self.statuses().values()

@@ -32,6 +32,8 @@ _QUOTA_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 _FIRST_PAGE = 10
 #: How much text a page has, about.
 _PAGE_BYTES = 2**20
+#: Small ones may be followed by large ones: so many of the largest tasks are 140 MB once decoded.
+MOST_OF_A_PAGE = 100
 #: How often a list is begun again because the API server forgot it meanwhile.
 _LISTS_ANEW = 3
 #: What the API server says of an account without a right. What admission says begins otherwise:
@@ -145,7 +147,7 @@ class Connection:
         return await self._write(self._request("DELETE", path, json=options))
 
     async def pages(
-        self, path: str, query: Mapping[str, str] | None = None, *, limit: int = 500
+        self, path: str, query: Mapping[str, str] | None = None, *, limit: int = MOST_OF_A_PAGE
     ) -> AsyncIterator[Page]:
         """Yield a list page by page; there is at least one page.
 

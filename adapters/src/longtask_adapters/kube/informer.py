@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple
 
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.cache import Cache
-from longtask_adapters.kube.connection import Connection, EventType
+from longtask_adapters.kube.connection import MOST_OF_A_PAGE, Connection, EventType
 from longtask_adapters.kube.kinds import R
 from longtask_crds import names
 
@@ -32,7 +32,7 @@ async def relist(
     namespace: str,
     cache: Cache[R],
     *,
-    limit: int = 500,
+    limit: int = MOST_OF_A_PAGE,
 ) -> Listing:
     """Bring the cache up to a complete list, page by page; parse only what is news.
 
