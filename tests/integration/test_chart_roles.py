@@ -188,6 +188,7 @@ async def test_the_operators_rights() -> None:
         "delete_job": [lambda: door.delete_job(job)],
         "release_job": [lambda: door.release_job(job)],
         "stop_pod": [lambda: door.stop_pod(pod)],
+        "adopt_pod": [lambda: door.adopt_pod(pod, {})],
         "warn": [lambda: door.warn(task, "Stalled", "message", now=NOW)],
     }
     assert set(questions) == calls(longtask_operator.cluster.Cluster)
