@@ -80,6 +80,13 @@ def test_submit_a_program_in_any_image(run: Any, api: Any, a_task: Any) -> None:
     assert api.body["container"] == {"image": "busybox", "command": ["sh", "-c", "exit 3"]}
 
 
+def test_submit_says_how_often_it_may_be_started(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task(), status=202)
+    assert run("submit", "sleep", "seconds=1", "--attempts", "3").exit_code == 0
+    assert api.body["retry"] == {"maxAttempts": 3}
+    assert run("submit", "sleep", "--attempts", "0").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("phase", "code", "out"),
     [("Succeeded", 0, '{"n": 1}'), ("Failed", 1, ""), ("Cancelled", 3, "")],

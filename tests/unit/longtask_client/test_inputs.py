@@ -18,6 +18,7 @@ NOTHING: dict[str, Any] = {
     "priority": None,
     "labels": [],
     "callback": None,
+    "attempts": None,
     "not_before": None,
 }
 

@@ -21,6 +21,7 @@ def order(
     priority: int | None,
     labels: Sequence[str],
     callback: str | None,
+    attempts: int | None,
     not_before: datetime | str | None,
 ) -> models.TaskOrder:
     """Return the order that the options of `submit` are.
@@ -34,6 +35,7 @@ def order(
         "priority": priority,
         "labels": dict(inputs.pairs(labels, what="label")) or None,
         "callback": {"url": callback} if callback else None,
+        "retry": {"maxAttempts": attempts} if attempts else None,
         "notBefore": not_before,
     }
     if image:

@@ -63,6 +63,10 @@ def submit(
     callback: Annotated[
         str | None, typer.Option(metavar="URL", help="Where to send what becomes of it.")
     ] = None,
+    attempts: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="How often it may be started, if it fails."),
+    ] = None,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin then: 2026-01-02T03:04:05Z.")
     ] = None,
@@ -89,6 +93,7 @@ def submit(
         priority=priority,
         labels=label or [],
         callback=callback,
+        attempts=attempts,
         not_before=inputs.start(at, delay, now=output.now()),
     )
     with session.of(context).open() as connection:
