@@ -16,6 +16,7 @@ class Format(enum.StrEnum):
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
 Output = Annotated[Format, typer.Option("--output", "-o", help="What to print.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end; print the result.")]
 Timeout = Annotated[
     float | None, typer.Option(min=0, metavar="SECONDS", help="Wait no longer; the task goes on.")
 ]

@@ -37,8 +37,9 @@ class World:
     def job_stands(self) -> bool:
         """Tell whether there is a Job of the last attempt that is ours, and is to stay."""
         job = self.job
-        stays = job is not None and job.exists and not job.is_deleting
-        return stays and job is not None and job.owner_uid == self.task.metadata.uid
+        if job is None or not job.exists or job.is_deleting:
+            return False
+        return job.owner_uid == self.task.metadata.uid
 
 
 @dataclasses.dataclass(frozen=True)

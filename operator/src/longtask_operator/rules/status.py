@@ -51,28 +51,22 @@ def _after(
             return task.status
         case decisions.Defer(waiting):
             visited = _visited(task, queue, now)
-            return _undecided(visited, _Phase.PENDING, Reason.DEFERRED, waiting, None, now)
+            return _undecided(visited, _Phase.PENDING, waiting, None, now)
         case decisions.Enqueue(waiting, stalled):
             visited = _visited(task, queue, now)
-            phase, reason = (
-                (_Phase.RETRYING, Reason.RETRYING)
-                if visited.attempts
-                else (_Phase.QUEUED, Reason.QUEUED)
-            )
-            return _undecided(visited, phase, reason, waiting, stalled, now)
+            phase = _Phase.RETRYING if visited.attempts else _Phase.QUEUED
+            return _undecided(visited, phase, waiting, stalled, now)
         case decisions.Claim():
             claimed = _claimed(_visited(task, queue, now), news, now)
-            return _undecided(claimed, _Phase.STARTING, Reason.STARTING, None, None, now)
+            return _undecided(claimed, _Phase.STARTING, None, None, now)
         case decisions.Explain(waiting, stalled, job_uid):
             status = _with_attempt(task.status, job_uid=job_uid) if job_uid else task.status
             runs = (status.attempts or [])[-1].started_at is not None
-            phase, reason = (
-                (_Phase.RUNNING, Reason.RUNNING) if runs else (_Phase.STARTING, Reason.STARTING)
-            )
-            return _undecided(status, phase, reason, waiting, stalled, now)
+            phase = _Phase.RUNNING if runs else _Phase.STARTING
+            return _undecided(status, phase, waiting, stalled, now)
         case decisions.MarkRunning(pod):
             status = _with_pod(task.status, pod)
-            return _undecided(status, _Phase.RUNNING, Reason.RUNNING, None, None, now)
+            return _undecided(status, _Phase.RUNNING, None, None, now)
         case decisions.Condemn(reason, message):
             return _with_attempt(task.status, reason=reason, message=message)
         case decisions.TryAgain(ended, following, pod):
@@ -164,17 +158,18 @@ def _to_be_retried(
         update["disruptions"] = (status.disruptions or 0) + 1
     status = status.model_copy(update=update)
     told = retry.sentence(status)
-    return _undecided(status, _Phase.RETRYING, Reason.RETRYING, told, None, now)
+    return _undecided(status, _Phase.RETRYING, told, None, now)
 
 
 def _undecided(
     status: v1alpha1.LongTaskStatus,
     phase: v1alpha1.Phase,
-    reason: Reason,
     waiting: str | None,
     stalled: Reason | None,
     now: datetime,
 ) -> v1alpha1.LongTaskStatus:
+    # The reason is the phase's own word, but for what waits for its time before it is queued.
+    reason = Reason.DEFERRED if phase is _Phase.PENDING else Reason(str(phase))
     waiting = waiting[: names.MESSAGE_MAX] if waiting else None
     stall = (
         Change(ConditionType.STALLED, _Status.TRUE, stalled, waiting or "")

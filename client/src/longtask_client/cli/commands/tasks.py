@@ -76,9 +76,7 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and order again: the same task.")
     ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the end; print the result.")
-    ] = False,
+    wait: options.Wait = False,
     timeout: options.Timeout = None,
     form: options.Output = options.Format.TABLE,
 ) -> None:
@@ -133,9 +131,7 @@ def retry(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and changes again: the same task.")
     ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the end; print the result.")
-    ] = False,
+    wait: options.Wait = False,
     timeout: options.Timeout = None,
     form: options.Output = options.Format.TABLE,
 ) -> None:
