@@ -8,7 +8,6 @@ paused: eight connections at once for the rate, then one for what each POST take
 
 import argparse
 import asyncio
-import json
 import os
 import ssl
 import statistics
@@ -133,10 +132,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     figures = asyncio.run(measure(arguments.tasks, arguments.rounds))
-    for title, value in figures.items():
-        print(f"{title:<40} {value:9.3f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+    waiting.show(figures, arguments.json)
 
 
 if __name__ == "__main__":

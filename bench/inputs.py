@@ -8,7 +8,6 @@ anew with all of them stored, and the most that each has ever used is read from 
 
 import argparse
 import asyncio
-import json
 import subprocess
 from pathlib import Path
 
@@ -79,10 +78,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     figures = asyncio.run(measure(arguments.tasks))
-    for title, value in figures.items():
-        print(f"{title:<46} {value:9.1f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+    waiting.show(figures, arguments.json)
 
 
 if __name__ == "__main__":

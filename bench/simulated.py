@@ -10,7 +10,6 @@ pods. Raw Jobs go first, as many and as they are, in the same run: the ratio is 
 import argparse
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -209,10 +208,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = asyncio.run(measure(arguments.tasks))
     print(f"\n{arguments.tasks} at once, pods simulated")
-    for title, value in figures.items():
-        print(f"{title:<40} {value:9.2f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+    waiting.show(figures, arguments.json)
 
 
 if __name__ == "__main__":

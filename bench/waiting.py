@@ -241,6 +241,14 @@ async def measure(waiting: int, running: int, ends: int) -> dict[str, float]:
     return figures
 
 
+def show(figures: dict[str, float], file: Path | None) -> None:
+    """Print the figures as a table, and keep them raw in a file if one is named."""
+    for title, value in figures.items():
+        print(f"{title:<56} {value:9.3f}")
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1))
+
+
 def main() -> None:
     """Measure, print a table, and keep the raw figures if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -254,10 +262,7 @@ def main() -> None:
     jobs = raw_jobs(arguments.ends, arguments.running)
     figures["raw Jobs per second"] = jobs
     print(f"\n{arguments.waiting} waiting")
-    for title, value in figures.items():
-        print(f"{title:<56} {value:9.3f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+    show(figures, arguments.json)
 
 
 if __name__ == "__main__":
