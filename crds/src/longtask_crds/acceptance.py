@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ import referencing.exceptions
 from referencing import Registry
 
 from longtask_crds import address_guard, effective, json_values, names, v1alpha1
+from longtask_crds.pipeline import checks, references
 from longtask_crds.v1alpha1 import Reason
 
 #: No more findings than a reader can use: an answer must not be larger than its request.
@@ -332,66 +333,113 @@ class Violation(Breach):
     reason: Reason
 
 
+def types_of(spec: v1alpha1.LongTaskSpec) -> frozenset[str]:
+    """Return the names of the types that a spec names, itself or in its steps."""
+    named = (spec.type, *(step.type for step in spec.steps or ()))
+    return frozenset(name for name in named if name)
+
+
 def violations(
     spec: v1alpha1.LongTaskSpec,
-    task_type: v1alpha1.LongTaskTypeSpec | None,
+    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
     installation: effective.Installation,
     guard: address_guard.Guard,
     *,
     created_at: datetime,
 ) -> list[Violation]:
-    """Return what is wrong with a spec whose type, if it names one, is given.
+    """Return what is wrong with a spec, as far as it takes more than the spec's schema to see it.
 
     Args:
         spec: The spec, whole.
-        task_type: The spec of the type that it names, if it names one.
+        types: The specs of the types that it names, as far as there are such.
         installation: What the installation allows.
         guard: Where callbacks may go.
         created_at: When the task was, or is, handed over.
     """
     found = []
-    for field in ("steps", "notify"):
-        if getattr(spec, field):
-            message = f"{field} are not supported by this version"
-            found.append(Violation(f"/{field}", message, Reason.NOT_SUPPORTED))
+    if spec.notify:
+        message = "notify is not supported by this version"
+        found.append(Violation("/notify", message, Reason.NOT_SUPPORTED))
     if spec.not_before is not None and spec.not_before - created_at > MOST_AHEAD:
         message = "more than a year ahead"
         found.append(Violation("/notBefore", message, Reason.NOT_BEFORE_TOO_FAR))
-    value = effective.input_of(spec)
     try:
-        size = json_values.size(value)
+        size = effective.size_of_inputs(spec)
     except RecursionError:
-        return [*found, Violation("/input", "nested too deeply", Reason.INVALID_INPUT)]
-    if size > names.INPUT_MAX_BYTES:
+        where = "/steps" if spec.steps else "/input"
+        return [*found, Violation(where, "nested too deeply", Reason.INVALID_INPUT)]
+    is_small = size <= names.INPUT_MAX_BYTES
+    if not is_small:
         message = f"larger than {names.INPUT_MAX_BYTES} bytes of compact JSON"
-        found.append(Violation("/input", message, Reason.INVALID_INPUT))
-    elif task_type is not None and task_type.input_schema is not None:
-        found += _against_schema(value, task_type.input_schema)
+        all_told = f"the inputs of all steps together are {message}"
+        where, told = ("/steps", all_told) if spec.steps else ("/input", message)
+        found.append(Violation(where, told, Reason.INVALID_INPUT))
     if spec.callback is not None:
         try:
             guard.check_url(spec.callback.url)
         except address_guard.Refused as refused:
             found.append(Violation("/callback/url", str(refused), Reason.CALLBACK_REFUSED))
-    if spec.resources is not None:
+    found += _of_work((), spec, types, installation, has_input=is_small and not spec.steps)
+    for path, flaw in checks.flaws(spec):
+        found.append(Violation(json_values.pointer(*path), flaw, Reason.INVALID_STEPS))
+    for index, step in enumerate(spec.steps or ()):
+        # What is not known before the step begins is looked at then.
+        is_known = step.for_each is None and not any(references.found(step.input))
+        of_step = v1alpha1.LongTaskSpec(type=step.type, input=step.input, resources=step.resources)
+        has_input = is_small and is_known
+        found += _of_work(("steps", index), of_step, types, installation, has_input=has_input)
         found += [
             Violation(
-                json_values.pointer("resources", part, name),
-                "more than one task may have"
-                if name in installation.resource_cap
-                else f"no task may ask for {name}: the installation's cap does not name it",
-                Reason.RESOURCES_EXCEEDED,
+                json_values.pointer("steps", index, *path), rule.message, Reason.INVALID_STEPS
             )
-            for part, name in effective.over_cap(spec.resources, installation.resource_cap)
+            for rule in (RESOURCES if step.resources is not None else ())
+            for path in _broken(rule, step.resources, ("resources",))
         ]
     return found[:MAX_FINDINGS]
 
 
-def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
+def _of_work(
+    at: references.Path,
+    spec: v1alpha1.LongTaskSpec,
+    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
+    installation: effective.Installation,
+    *,
+    has_input: bool,
+) -> Iterator[Violation]:
+    """Yield what keeps a program from running here: one without steps, or that of a step.
+
+    Args:
+        at: Where in the task's spec it stands.
+        spec: What it runs.
+        types: The specs of the types that there are.
+        installation: What the installation allows.
+        has_input: Its input is known, and small enough to be looked at.
+    """
+    task_type = types.get(spec.type) if spec.type else None
+    if spec.type and task_type is None:
+        message = f"there is no LongTaskType named {spec.type}"
+        yield Violation(json_values.pointer(*at, "type"), message, Reason.TYPE_NOT_FOUND)
+    if has_input and task_type is not None and task_type.input_schema is not None:
+        yield from _against_schema(effective.input_of(spec), task_type.input_schema, at)
+    if spec.resources is not None:
+        for part, name in effective.over_cap(spec.resources, installation.resource_cap):
+            message = (
+                "more than one task may have"
+                if name in installation.resource_cap
+                else f"no task may ask for {name}: the installation's cap does not name it"
+            )
+            pointer = json_values.pointer(*at, "resources", part, name)
+            yield Violation(pointer, message, Reason.RESOURCES_EXCEEDED)
+
+
+def _against_schema(
+    value: Any, schema: dict[str, Any], at: references.Path = ()
+) -> list[Violation]:
     try:
         errors = itertools.islice(_validator(json.dumps(schema)).iter_errors(value), MAX_FINDINGS)
         return [
             Violation(
-                json_values.pointer("input", *path),
+                json_values.pointer(*at, "input", *path),
                 error.message[: names.MESSAGE_MAX],
                 Reason.INVALID_INPUT,
             )
@@ -405,7 +453,7 @@ def _against_schema(value: Any, schema: dict[str, Any]) -> list[Violation]:
         RecursionError,  # a schema that refers to itself
     ) as error:
         message = f"the type's inputSchema is unusable: {error}"[: names.MESSAGE_MAX]
-        return [Violation("/input", message, Reason.INVALID_INPUT)]
+        return [Violation(json_values.pointer(*at, "input"), message, Reason.INVALID_INPUT)]
 
 
 @functools.lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import json_values, names, v1alpha1
 
 _UNITS = {
     "m": Decimal("0.001"),
@@ -127,6 +127,21 @@ def effective_spec(
 def input_of(spec: v1alpha1.LongTaskSpec) -> Any:
     """Return what the program gets; no type has an input of its own."""
     return {} if spec.input is None else spec.input
+
+
+def size_of_inputs(spec: v1alpha1.LongTaskSpec) -> int:
+    """Return the bytes of all JSON that a spec brings, written compactly, its steps' together.
+
+    Raises:
+        RecursionError: It is nested deeper than Python goes.
+    """
+    size = json_values.size(input_of(spec))
+    for value in (
+        spec.output,
+        *(value for step in spec.steps or () for value in (step.input, step.for_each)),
+    ):
+        size += 0 if value is None else json_values.size(value)
+    return size
 
 
 def queue_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> str:

@@ -35,6 +35,9 @@ REDELIVER_ANNOTATION: Final = f"{GROUP}/redeliver"
 #: The name of the task that this one does again.
 RETRY_OF_ANNOTATION: Final = f"{GROUP}/retry-of"
 
+#: What a pipeline takes over from the one that it does again from where that failed.
+REUSE_ANNOTATION: Final = f"{GROUP}/reuse"
+
 #: The runner's container in a task's pod. Only its end is the attempt's end.
 RUNNER_CONTAINER: Final = "runner"
 
@@ -54,6 +57,7 @@ RELEASED_TTL_SECONDS: Final = 600
 _MADE_UP_ENDING = re.compile(r"(?<=[a-z0-9])-[a-z2-7]{8}$")
 
 MESSAGE_MAX: Final = 1024  #: characters of any message in a status
+BRIEF_MAX: Final = 256  #: of one in the status of a step, of which there may be many
 INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON
 
 #: How deep Python may go in our processes: the API server stores JSON of 10000 levels, and one such

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INPUT_FILE = "/longtask/input/input.json"
 CHECKPOINT_FILE = "/longtask/input/checkpoint.json"  # empty: there is none
 TOKEN_FILE = "/longtask/token/token"
+FILES_FOLDER = "/longtask/files"  # whole results of earlier steps, by the steps' names
 OUTPUT_FILE = "/dev/termination-log"  # a bind mount: written in place, never renamed
 
 INPUT_ANNOTATION = "longtask.dev/input"
@@ -46,10 +47,16 @@ HEARTBEAT_SECONDS = 60
 REPORT_AUDIENCE = "longtask-report"
 PROGRESS_PATH = "/runner/v1/progress"
 RESULT_PATH = "/runner/v1/result"
+STEP_RESULT_PATH = "/runner/v1/steps/{name}/result"  # of a step of the same task that succeeded
 
 # What the operator asks at the same port, with a token of its own.
 OPERATOR_AUDIENCE = "longtask-operator"
-KEPT_RESULT_PATH = "/runner/v1/tasks/{uid}/result"  # of that uid, with the sum `?sha256=`
+# GET: the result of that uid with the sum `?sha256=`, or the part of it at `&pointer=`, which may
+# have 64 KiB: 404 it is not kept, 422 it has no such part, 413 that is larger. PUT keeps one that
+# is made of others: `{"run": name, "attempt": n, "isList": bool, "parts": [{"value": …} |
+# {"sha256": …, "taskUid": …}]}`; with `isList` the parts are the items of a list, else there is one.
+KEPT_RESULT_PATH = "/runner/v1/tasks/{uid}/result"
+PART_LIMIT = 64 * 1024
 
 
 class Env:

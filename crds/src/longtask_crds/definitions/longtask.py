@@ -12,11 +12,12 @@ def _unchanged(field: str) -> str:
     )
 
 
-#: The typeless `input` is invisible to a CRD's CEL; the admission policy guards it.
+#: The typeless `input` and `output` are invisible to a CRD's CEL; the admission policy guards them.
 _FROZEN_SPEC = (
     "type",
     "container",
     "steps",
+    "maxParallel",
     "queue",
     "resources",
     "retry",
@@ -38,7 +39,9 @@ _FROZEN_STATUS = (
     "retryAt",
     "progress",
     "result",
+    "step",
     "steps",
+    "outcome",
     "waiting",
 )
 _WAS_FINISHED = (
@@ -47,6 +50,26 @@ _WAS_FINISHED = (
     f"c.type == '{v1alpha1.ConditionType.FINISHED}' && c.status == 'True')"
 )
 _SETTLED = f"filter(c, c.type != '{v1alpha1.ConditionType.CALLBACK_DELIVERED}')"
+
+#: What CEL sees of `pipeline.checks`, which names the very place; circles it does not see.
+_LINKS = (
+    facts.Rule(
+        "!has(self.steps) || self.steps.all(step, !has(step.needs) || "
+        "step.needs.all(name, name != step.name && self.steps.exists(one, one.name == name)))",
+        "each of a step's needs is the name of another step",
+        ".steps",
+    ),
+    facts.Rule(
+        "!has(self.steps) || self.steps.exists(step, !has(step.finally) || !step.finally)",
+        "at least one step must not be marked finally",
+        ".steps",
+    ),
+    facts.Rule(
+        "has(self.steps) || !has(self.maxParallel)",
+        "only a task with steps has it",
+        ".maxParallel",
+    ),
+)
 
 FACTS = facts.CrdFacts(
     kind="LongTask",
@@ -59,6 +82,7 @@ FACTS = facts.CrdFacts(
         facts.Column("Type", ".spec.type"),
         facts.Column("Phase", ".status.phase"),
         facts.Column("Progress%", ".status.progress.percent", "integer"),
+        facts.Column("Step", ".status.step"),
         facts.Column("Queue", ".status.queue"),
         facts.Column("Attempt", ".status.attempt", "integer"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
@@ -76,6 +100,7 @@ FACTS = facts.CrdFacts(
             )
             for field in _FROZEN_SPEC
         ),
+        *_LINKS,
         facts.Rule(
             "!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",
             "a cancelled task stays cancelled",

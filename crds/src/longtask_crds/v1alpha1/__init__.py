@@ -15,6 +15,7 @@ from longtask_crds.v1alpha1.conditions import (
 )
 from longtask_crds.v1alpha1.fields import (
     QUANTITY_PATTERN,
+    Brief,
     Count,
     EnvName,
     GivenTime,
@@ -36,12 +37,16 @@ from longtask_crds.v1alpha1.fields import (
 from longtask_crds.v1alpha1.longtask import LongTask, LongTaskSpec, Step
 from longtask_crds.v1alpha1.longtask_status import (
     Attempt,
+    ChildStatus,
     LongTaskStatus,
     MediaType,
+    Outcome,
     Phase,
     Progress,
     Result,
     ResultRef,
+    RunStatus,
+    StepPhase,
     StepStatus,
 )
 from longtask_crds.v1alpha1.longtaskqueue import (
@@ -100,9 +105,11 @@ __all__ = [
     "Amounts",
     "Argument",
     "Attempt",
+    "Brief",
     "Callback",
     "CallbackState",
     "CallbackStatus",
+    "ChildStatus",
     "ConcurrencyPolicy",
     "Condition",
     "ConditionStatus",
@@ -136,6 +143,7 @@ __all__ = [
     "Model",
     "Notify",
     "ObjectMeta",
+    "Outcome",
     "OwnerReference",
     "Percent",
     "Phase",
@@ -149,11 +157,13 @@ __all__ = [
     "Result",
     "ResultRef",
     "Retry",
+    "RunStatus",
     "Seconds",
     "SecretKey",
     "SecretKeyRef",
     "SecretName",
     "Step",
+    "StepPhase",
     "StepStatus",
     "TaskEvent",
     "TaskName",

@@ -28,6 +28,7 @@ class Reason(enum.StrEnum):
     CALLBACK_REFUSED = "CallbackRefused"  #: the callback's URL is not allowed
     RESOURCES_EXCEEDED = "ResourcesExceeded"  #: more is asked for than one task may have
     NOT_BEFORE_TOO_FAR = "NotBeforeTooFar"  #: `notBefore` is more than a year ahead
+    INVALID_STEPS = "InvalidSteps"  #: needs, references or conditions of the steps do not fit
     NOT_SUPPORTED = "NotSupported"  #: a field that this version does not act upon yet
 
     # Finished and Succeeded, while undecided
@@ -51,6 +52,9 @@ class Reason(enum.StrEnum):
     OOM_KILLED = "OOMKilled"  #: the container used more memory than its limit
     EVICTED = "Evicted"  #: the pod used more than its share of the node
     DISRUPTED = "Disrupted"  #: the pod was preempted, drained, deleted or lost with its node
+    STEP_FAILED = "StepFailed"  #: a step of the pipeline failed
+    ITEMS_FAILED = "ItemsFailed"  #: more items of a step's `forEach` failed than may fail
+    NOT_TAKEN = "NotTaken"  #: a step whose condition is false, or that came after the end
     CANCELLED = "Cancelled"  #: somebody asked for it
     QUEUE_TIMEOUT = "QueueTimeout"  #: it waited for its queue longer than `queueSeconds`
     START_TIMEOUT = "StartTimeout"  #: the container did not start within `startSeconds`

@@ -94,6 +94,7 @@ EnvName = Annotated[
 
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 Message = Annotated[str, StringConstraints(max_length=names.MESSAGE_MAX)]
+Brief = Annotated[str, StringConstraints(max_length=names.BRIEF_MAX)]
 Word = Annotated[str, StringConstraints(max_length=128)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]

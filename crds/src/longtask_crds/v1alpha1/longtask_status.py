@@ -6,7 +6,17 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from longtask_crds.v1alpha1.conditions import Condition, ConditionStatus, ConditionType, find
-from longtask_crds.v1alpha1.fields import Count, Json, Label, Message, Model, Percent, Time, Word
+from longtask_crds.v1alpha1.fields import (
+    Brief,
+    Count,
+    Json,
+    Label,
+    Message,
+    Model,
+    Percent,
+    Time,
+    Word,
+)
 from longtask_crds.v1alpha1.notification import CallbackStatus
 
 
@@ -105,6 +115,9 @@ class ResultRef(Model):
     """What it is: application/json, also when absent; text/plain for text in UTF-8 that is no JSON;
     application/octet-stream for anything else."""
 
+    task_uid: Word | None = None
+    """The uid of the task that brought it, where that is another one."""
+
 
 class Result(Model):
     """What the program brought: a value, or a reference to a larger one."""
@@ -119,23 +132,149 @@ class Result(Model):
     """Where a larger result is kept."""
 
 
-class StepStatus(Model):
-    """Where one step of a pipeline stands. Not yet acted upon."""
+class StepPhase(enum.StrEnum):
+    """Where a step of a pipeline stands."""
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RETRYING = "Retrying"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    SKIPPED = "Skipped"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether nothing comes after it."""
+        return self in {
+            StepPhase.SUCCEEDED,
+            StepPhase.FAILED,
+            StepPhase.CANCELLED,
+            StepPhase.SKIPPED,
+        }
+
+
+class RunStatus(Model):
+    """Where a program of a pipeline stands: its current attempt, and how many came before it."""
+
+    phase: StepPhase | None = None
+    """Where it stands."""
+
+    attempt: Count | None = None
+    """The number of the last attempt: 1 for the first."""
+
+    disruptions: Count | None = None
+    """How many attempts cost nothing, as in the status of a task."""
+
+    retry_at: Time | None = None
+    """When the next attempt begins."""
+
+    begun_at: Time | None = None
+    """When the first attempt was recorded."""
+
+    job_name: Word | None = None
+    """The Job of the last attempt."""
+
+    job_uid: Word | None = None
+    """The Job's uid, once it is known to be this attempt's."""
+
+    pod_name: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """The pod whose outcome counts."""
+
+    pod_uid: Word | None = None
+    """That pod's uid."""
+
+    node: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """The node it ran on."""
+
+    claimed_at: Time | None = None
+    """When the attempt was recorded, before its Job was made."""
+
+    started_at: Time | None = None
+    """When the container of the last attempt started."""
+
+    finished_at: Time | None = None
+    """When the last attempt ended."""
+
+    exit_code: int | None = None
+    """The program's exit code."""
+
+    reason: Word | None = None
+    """Why it stands so, as one word."""
+
+    message: Brief | None = None
+    """Why, for people."""
+
+    waiting: Brief | None = None
+    """Why it does not go on, where the cause is its own."""
+
+    stalled: Word | None = None
+    """Why it cannot go on without help, as one word."""
+
+    progress: Progress | None = None
+    """What the program last said of itself."""
+
+    result: Result | None = None
+    """What it brought."""
+
+
+class ChildStatus(RunStatus):
+    """Where the work on one item of a step's `forEach` stands."""
+
+    index: Annotated[int, Field(ge=0, le=99)]
+    """The item's place in the list: 0 for the first."""
+
+
+class StepStatus(RunStatus):
+    """Where one step of a pipeline stands."""
 
     name: Label
     """The step's name."""
 
-    phase: Phase | None = None
-    """Where it stands."""
+    items: Annotated[int, Field(ge=0, le=100)] | None = None
+    """With `forEach`: how many items there are."""
 
-    attempt: Count | None = None
-    """The number of its last attempt."""
+    succeeded: Count | None = None
+    """With `forEach`: how many of them succeeded."""
 
-    progress: Progress | None = None
-    """What it last said of itself."""
+    failed: Count | None = None
+    """With `forEach`: how many of them failed."""
 
-    result: Result | None = None
-    """What it brought."""
+    children: (
+        Annotated[
+            list[ChildStatus],
+            Field(
+                max_length=100,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["index"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """With `forEach`: where each item stands that was begun; only their numbers are kept where that
+    would make the resource too large."""
+
+    reused: bool | None = None
+    """The result is that of the task which this one does again from where it failed."""
+
+
+class Outcome(Model):
+    """How the steps of a pipeline ended that are not marked `finally`, or how they are ending."""
+
+    phase: Phase
+    """Succeeded, Failed or Cancelled."""
+
+    reason: Word
+    """Why, as one word."""
+
+    message: Message | None = None
+    """Why, for people."""
+
+    step: Label | None = None
+    """The step that failed."""
 
 
 class LongTaskStatus(Model):
@@ -163,7 +302,8 @@ class LongTaskStatus(Model):
     """When it ended."""
 
     attempt: Count | None = None
-    """The number of the last attempt. It may exceed maxAttempts by those that cost nothing."""
+    """The number of the last attempt. It may exceed maxAttempts by those that cost nothing. Of a
+    pipeline 1, once it has its place: its steps have attempts of their own."""
 
     disruptions: Count | None = None
     """How many attempts cost nothing because their pod was evicted, preempted, drained, deleted
@@ -181,8 +321,27 @@ class LongTaskStatus(Model):
     result: Result | None = None
     """What the program brought."""
 
-    steps: Annotated[list[StepStatus], Field(max_length=50)] | None = None
-    """Where each step stands."""
+    step: Annotated[str, StringConstraints(max_length=80)] | None = None
+    """Of a pipeline: how far it is, as `3/6 convert`."""
+
+    steps: (
+        Annotated[
+            list[StepStatus],
+            Field(
+                max_length=50,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Where each step stands, once the task has its place."""
+
+    outcome: Outcome | None = None
+    """Of a pipeline: how its steps ended, or why they are being ended; those marked `finally` come
+    after it."""
 
     callback: CallbackStatus | None = None
     """The delivery of the last event."""

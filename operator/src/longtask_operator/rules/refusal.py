@@ -1,5 +1,7 @@
 """Why a task can never run."""
 
+from collections.abc import Mapping
+
 from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome
@@ -7,7 +9,7 @@ from longtask_operator.rules import outcome
 
 def refusal(
     task: v1alpha1.LongTask,
-    task_type: v1alpha1.LongTaskTypeSpec | None,
+    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
     installation: effective.Installation,
     guard: address_guard.Guard,
 ) -> outcome.Outcome | None:
@@ -15,17 +17,16 @@ def refusal(
 
     Args:
         task: The task, whole.
-        task_type: The type that it names; None if it names none, or none that there is.
+        types: The types that it names, as far as there are such.
         installation: What the installation allows.
         guard: Where callbacks may go.
     """
-    if task.spec.type and task_type is None:
-        message = f"there is no LongTaskType named {task.spec.type}"
-        return outcome.failed(Reason.TYPE_NOT_FOUND, message)
     created_at = task.metadata.created_at
-    found = acceptance.violations(task.spec, task_type, installation, guard, created_at=created_at)
+    found = acceptance.violations(task.spec, types, installation, guard, created_at=created_at)
     if not found:
         return None
+    if found[0].reason is Reason.TYPE_NOT_FOUND and not task.spec.steps:
+        return outcome.failed(found[0].reason, found[0].message)
     told = "; ".join(f"{_field(violation.pointer)}: {violation.message}" for violation in found)
     return outcome.failed(found[0].reason, told[: names.MESSAGE_MAX])
 

@@ -1,0 +1,235 @@
+"""The programs of a task, one by one: its own, or those of its steps and of their items. Pure.
+
+A program of a pipeline is looked at as if it were a task of its own (`as_task`): the rules that
+hold for a plain task hold for it, and what they decide is put back in its place (`put_back`).
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from longtask_crds import names, v1alpha1
+from longtask_crds.v1alpha1 import ConditionStatus, ConditionType, Reason, StepPhase, conditions
+from longtask_crds.v1alpha1.conditions import Change
+
+#: The fields of an attempt that the status of a program holds under the same name.
+_OF_ATTEMPT = (
+    "job_name",
+    "job_uid",
+    "pod_name",
+    "pod_uid",
+    "node",
+    "claimed_at",
+    "started_at",
+    "finished_at",
+    "exit_code",
+    "reason",
+    "message",
+)
+_SAME = ("attempt", "disruptions", "retry_at", "progress", "result", "waiting")
+_NO_SPEC = v1alpha1.LongTaskSpec()
+_NO_STATUS = v1alpha1.RunStatus()
+
+
+class Run(NamedTuple):
+    """A program of a task that has begun."""
+
+    name: str  #: empty for the program of a plain task; else `STEP`, or `STEP.INDEX` for an item
+    attempts: tuple[v1alpha1.Attempt, ...]  #: those that are known, the last one last
+    progress: v1alpha1.Progress | None
+    result: v1alpha1.Result | None
+    is_over: bool
+
+    @property
+    def last(self) -> v1alpha1.Attempt:
+        """Return the last attempt."""
+        return self.attempts[-1]
+
+
+def of(task: v1alpha1.LongTask) -> Iterator[Run]:
+    """Yield the programs of a task that have begun."""
+    status = task.status
+    if status.attempts:
+        attempts = tuple(status.attempts)
+        yield Run("", attempts, status.progress, status.result, task.is_finished)
+    for step in status.steps or ():
+        for name, run in _of_step(step):
+            if (attempt := attempt_of(run)) is not None:
+                is_over = run.phase is not None and run.phase.is_terminal
+                yield Run(name, (attempt,), run.progress, run.result, is_over)
+
+
+def named(task: v1alpha1.LongTask, name: str) -> Run | None:
+    """Return the program of that name, or None if there is none that has begun."""
+    return next((run for run in of(task) if run.name == name), None)
+
+
+def name_of(step: str, index: int | None = None) -> str:
+    """Return the name of the program of a step, or of one of its items."""
+    return step if index is None else f"{step}.{index}"
+
+
+def split(name: str) -> tuple[str, int | None]:
+    """Return step and item of a program's name."""
+    step, dot, index = name.partition(".")
+    return step, int(index) if dot else None
+
+
+def attempt_of(run: v1alpha1.RunStatus) -> v1alpha1.Attempt | None:
+    """Return the current attempt of a program, or None before the first."""
+    if not run.attempt or run.job_name is None:
+        return None
+    return v1alpha1.Attempt(
+        number=run.attempt, **{field: getattr(run, field) for field in _OF_ATTEMPT}
+    )
+
+
+def spec_of(task: v1alpha1.LongTaskSpec, step: v1alpha1.Step) -> v1alpha1.LongTaskSpec:
+    """Return the spec of a step as that of a task of its own, its input as it is written.
+
+    What the step does not say the pipeline says for all; how long a task waits, and may take in
+    all, is no step's matter.
+    """
+    own = step.timeouts or task.timeouts
+    if own is not None:
+        total = own.total_seconds if step.timeouts else None
+        own = own.model_copy(update={"queue_seconds": None, "total_seconds": total})
+    return _NO_SPEC.model_copy(
+        update={
+            "type": step.type,
+            "container": step.container,
+            "input": step.input,
+            "queue": task.queue,
+            "priority": task.priority,
+            "resources": step.resources or task.resources,
+            "retry": step.retry or task.retry,
+            "timeouts": own,
+        }
+    )
+
+
+def step_named(spec: v1alpha1.LongTaskSpec, name: str) -> v1alpha1.Step:
+    """Return the step of that name.
+
+    Raises:
+        KeyError: There is none.
+    """
+    for step in spec.steps or ():
+        if step.name == name:
+            return step
+    raise KeyError(name)
+
+
+def status_of(status: v1alpha1.LongTaskStatus, name: str) -> v1alpha1.RunStatus:
+    """Return the status of the program of that name, as far as it has one."""
+    step_name, index = split(name)
+    for step in status.steps or ():
+        if step.name == step_name:
+            if index is None:
+                return step
+            return next((c for c in step.children or () if c.index == index), _NO_STATUS)
+    return _NO_STATUS
+
+
+def is_cut(task: v1alpha1.LongTask, step: v1alpha1.Step) -> bool:
+    """Tell whether what still runs of a step is to be ended, for its pipeline is."""
+    ending = task.status.outcome
+    return not step.finally_ and ending is not None and ending.phase is not v1alpha1.Phase.SUCCEEDED
+
+
+def as_task(
+    task: v1alpha1.LongTask, name: str, *, cut: bool = False, value: Any = None
+) -> v1alpha1.LongTask:
+    """Return a program of a pipeline as a task of its own, of the same name and uid.
+
+    Args:
+        task: The pipeline.
+        name: The program's name.
+        cut: It is to be ended whatever becomes of the pipeline: enough of its siblings failed.
+        value: Its input, with all references filled in.
+    """
+    step = step_named(task.spec, split(name)[0])
+    run = status_of(task.status, name)
+    spec = spec_of(task.spec, step).model_copy(
+        update={"input": value, "cancel": True if cut or is_cut(task, step) else None}
+    )
+    meta = task.metadata.model_copy(
+        update={"creation_timestamp": run.begun_at or task.metadata.creation_timestamp}
+    )
+    return task.model_copy(update={"spec": spec, "status": _as_status(task, run), "metadata": meta})
+
+
+def put_back(run: v1alpha1.RunStatus, after: v1alpha1.LongTaskStatus) -> dict[str, object]:
+    """Return the fields of a program's status that its new status as a task of its own makes.
+
+    Args:
+        run: The program's status as it was.
+        after: Its new one.
+    """
+    attempt = after.attempts[-1] if after.attempts else None
+    values: dict[str, object] = {field: getattr(after, field) for field in _SAME}
+    if attempt is not None:
+        values |= {field: getattr(attempt, field) for field in _OF_ATTEMPT}
+    values["phase"] = StepPhase(str(after.phase))
+    succeeded = conditions.find(after.conditions, ConditionType.SUCCEEDED)
+    if succeeded is not None and after.phase is not None and after.phase.is_terminal:
+        values |= {"reason": succeeded.reason, "message": succeeded.message or None}
+        values["finished_at"] = values.get("finished_at") or after.finished_at
+    stalled = conditions.find(after.conditions, ConditionType.STALLED)
+    is_stalled = stalled is not None and stalled.status is ConditionStatus.TRUE
+    values["stalled"] = stalled.reason if stalled is not None and is_stalled else None
+    for field in ("message", "waiting"):
+        text = values.get(field)
+        values[field] = text[: names.BRIEF_MAX] if isinstance(text, str) else None
+    values["begun_at"] = run.begun_at or (attempt.claimed_at if attempt else None)
+    return values
+
+
+def _of_step(step: v1alpha1.StepStatus) -> Iterator[tuple[str, v1alpha1.RunStatus]]:
+    if step.items is None:
+        yield step.name, step
+    for child in step.children or ():
+        yield name_of(step.name, child.index), child
+
+
+def _as_status(task: v1alpha1.LongTask, run: v1alpha1.RunStatus) -> v1alpha1.LongTaskStatus:
+    attempt = attempt_of(run)
+    over = run.phase is not None and run.phase.is_terminal
+    phase = v1alpha1.Phase.PENDING
+    if run.phase not in (None, StepPhase.SKIPPED):
+        phase = v1alpha1.Phase(str(run.phase))
+    verdict = ConditionStatus.UNKNOWN
+    if over:
+        is_good = run.phase is StepPhase.SUCCEEDED
+        verdict = ConditionStatus.TRUE if is_good else ConditionStatus.FALSE
+    reason = _reason(run.reason) or Reason.PENDING
+    stalled = _reason(run.stalled)
+    return v1alpha1.LongTaskStatus(
+        observed_generation=task.metadata.generation,
+        phase=phase,
+        queue=task.status.queue,
+        queued_at=task.status.queued_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at if over else None,
+        attempts=[attempt] if attempt is not None else None,
+        conditions=conditions.changed(
+            (),
+            Change(
+                ConditionType.FINISHED,
+                ConditionStatus.TRUE if over else ConditionStatus.FALSE,
+                reason,
+            ),
+            Change(ConditionType.SUCCEEDED, verdict, reason, run.message or ""),
+            Change(
+                ConditionType.STALLED,
+                ConditionStatus.TRUE if stalled else ConditionStatus.FALSE,
+                stalled or Reason.AS_EXPECTED,
+            ),
+            now=run.claimed_at or task.metadata.created_at,
+        ),
+        **{field: getattr(run, field) for field in _SAME},
+    )
+
+
+def _reason(word: str | None) -> Reason | None:
+    """Return a recorded reason; one of a later version is none to this one."""
+    return Reason(word) if word in set(Reason) else None
