@@ -218,7 +218,7 @@ RESOURCES: tuple[Rule, ...] = (
         for_keys=True,
     ),
 )
-_OUR_VOLUMES = ("input", "token", "tmp", "shm")
+_OUR_VOLUMES = ("input", "token", "tmp", "shm", "files")
 _TAKEN_PATH = "^/(tmp|longtask|dev|proc|sys|(var/)?run/secrets)(/|$)"
 _SOURCES = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
 VOLUME = (
@@ -232,7 +232,7 @@ VOLUME = (
     Rule(
         cel=f"!(self.name in {list(_OUR_VOLUMES)})",
         holds=lambda volume: volume.name not in _OUR_VOLUMES,
-        message="the names input, token, tmp and shm are LongTask's own",
+        message="the names input, token, tmp, shm and files are LongTask's own",
         field="name",
     ),
     Rule(

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic import Field
 
 from longtask_crds import delivery, json_values, v1alpha1
-from longtask_crds.v1alpha1 import MediaType, Phase, Reason, TaskEvent, conditions
+from longtask_crds.pipeline import runs
+from longtask_crds.v1alpha1 import MediaType, Phase, Reason, StepPhase, TaskEvent, conditions
 
 #: Results of more bytes are told by where they are.
 INLINE_LIMIT = 64 * 1024
@@ -42,6 +43,34 @@ _SEQUENCE = {
 #: Progress is told when another tenth of the work is done, and not more often than this.
 _PROGRESS_TENTH = 10
 _PROGRESS_PAUSE = timedelta(seconds=10)
+
+
+class StepData(v1alpha1.Model):
+    """Where a step of a pipeline stands."""
+
+    name: str
+    """The step's name."""
+
+    phase: v1alpha1.StepPhase
+    """Where it stands."""
+
+    attempt: int
+    """The number of its last attempt; 0 before the first."""
+
+    reason: str | None
+    """Why, as one word."""
+
+    message: str | None
+    """Why, for people."""
+
+    items: int | None = None
+    """With `forEach`: how many items there were, …"""
+
+    succeeded: int | None = None
+    """… how many of them succeeded, …"""
+
+    failed: int | None = None
+    """… and how many failed."""
 
 
 class CallbackData(v1alpha1.Model):
@@ -87,6 +116,12 @@ class CallbackData(v1alpha1.Model):
     """What sorts the events of a task, for callbacks come in any order: a later one has a higher
     number."""
 
+    step: str | None = None
+    """Of a pipeline: the step that failed, or that is tried again."""
+
+    steps: list[StepData] | None = None
+    """Of a pipeline, at its end: where each step stands."""
+
     result: v1alpha1.Json = None
     """What the program brought, if it succeeded: JSON, or text that is none as a string. Null if it
     is too large to be here, or is no text: then `resultUrl` is there."""
@@ -120,9 +155,17 @@ def is_wanted(callback: v1alpha1.Callback, event: TaskEvent) -> bool:
     return event in (_TERMINAL.values() if wanted is None else wanted)
 
 
-def webhook_id(task_uid: str, event: TaskEvent, attempt: int, *, percent: int | None = None) -> str:
+def webhook_id(
+    task_uid: str,
+    event: TaskEvent,
+    attempt: int,
+    *,
+    percent: int | None = None,
+    step: str | None = None,
+) -> str:
     """Return the delivery's id: the same for the same facts, whoever computes it, whenever."""
-    facts = f"{event}/{attempt}" if percent is None else f"{event}/{attempt}/{percent}"
+    facts = f"{event}/{attempt}" if step is None else f"{event}/{step}/{attempt}"
+    facts = facts if percent is None else f"{facts}/{percent}"
     return f"msg_{uuid.uuid5(uuid.UUID(task_uid), facts)}"
 
 
@@ -163,9 +206,9 @@ def on_the_way(
     event = None if callback is None else _event_of(task, after, now)
     if callback is None or event is None or not is_wanted(callback, event):
         return None
-    facts = _facts(event, after, now)
+    facts = _facts(task, event, after, now)
     uid, percent = task.metadata.uid, facts.percent if event is TaskEvent.PROGRESS else None
-    made = webhook_id(uid, event, facts.attempt, percent=percent)
+    made = webhook_id(uid, event, facts.attempt, percent=percent, step=facts.step)
     return _entry(task, event, made, before=after.callback, now=now, facts=facts)
 
 
@@ -267,11 +310,15 @@ def _event_of(
     if after.phase is None or after.phase.is_terminal:
         return None
     before = task.status
+    if _retried(before, after) is not None:
+        return TaskEvent.RETRYING
     if after.phase is Phase.RETRYING and not _last_of(before).finished_at:
         return TaskEvent.RETRYING
     known, last = _last_of(before), _last_of(after)
     is_known = known.number == last.number and known.started_at is not None
     if after.phase is Phase.RUNNING and last.started_at is not None and not is_known:
+        return TaskEvent.STARTED
+    if after.steps and before.started_at is None and after.started_at is not None:
         return TaskEvent.STARTED
     if before.queued_at is None and after.queued_at is not None:
         return TaskEvent.QUEUED
@@ -284,8 +331,27 @@ def _last_of(status: v1alpha1.LongTaskStatus) -> v1alpha1.Attempt:
     return status.attempts[-1] if status.attempts else v1alpha1.Attempt(number=1, job_name="")
 
 
-def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> v1alpha1.EventFacts:
-    attempt = _last_of(status)
+def _retried(before: v1alpha1.LongTaskStatus, after: v1alpha1.LongTaskStatus) -> str | None:
+    """Return the name of a pipeline's program that is tried again since, or None."""
+    for step in after.steps or ():
+        for child in (step, *(step.children or ())):
+            index = child.index if isinstance(child, v1alpha1.ChildStatus) else None
+            name = runs.name_of(step.name, index)
+            if (
+                child.phase is StepPhase.RETRYING
+                and runs.status_of(before, name).phase is not StepPhase.RETRYING
+            ):
+                return name
+    return None
+
+
+def _facts(
+    task: v1alpha1.LongTask, event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime
+) -> v1alpha1.EventFacts:
+    attempt, step = _last_of(status), None
+    if event is TaskEvent.RETRYING and status.steps:
+        step = _retried(task.status, status)
+        attempt = runs.attempt_of(runs.status_of(status, step or "")) or attempt
     progress = status.progress or v1alpha1.Progress()
     match event:
         case TaskEvent.QUEUED:
@@ -294,6 +360,7 @@ def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> 
         case TaskEvent.RETRYING:
             told: dict[str, object] = {
                 "at": now,
+                "step": step,
                 "reason": attempt.reason,
                 "message": attempt.message,
             }
@@ -305,8 +372,9 @@ def _facts(event: TaskEvent, status: v1alpha1.LongTaskStatus, now: datetime) -> 
                 "message": progress.message,
             }
         case _:
-            told = {"at": attempt.started_at, "percent": progress.percent, "reason": Reason.RUNNING}
-    number = status.attempt or 0
+            started = attempt.started_at or status.started_at
+            told = {"at": started, "percent": progress.percent, "reason": Reason.RUNNING}
+    number = attempt.number if step is not None else status.attempt or 0
     return v1alpha1.EventFacts(attempt=number, started_at=status.started_at, **told)
 
 
@@ -335,9 +403,28 @@ def _ended(
         finished_at=status.finished_at,
         sequence=_sequence(event, status.attempt or 0, None),
     )
+    if status.steps:
+        failed = status.outcome.step if status.outcome else None
+        data = data.model_copy(update={"step": failed, "steps": list(map(_step, status.steps))})
     if event is TaskEvent.SUCCEEDED:
         data = data.model_copy(update=_result_fields(task, public_url, result))
     return data
+
+
+def _step(step: v1alpha1.StepStatus) -> StepData:
+    told: dict[str, object] = {
+        field: getattr(step, field)
+        for field in ("items", "succeeded", "failed")
+        if getattr(step, field) is not None
+    }
+    return StepData(
+        name=step.name,
+        phase=step.phase or StepPhase.PENDING,
+        attempt=step.attempt or 0,
+        reason=step.reason,
+        message=step.message,
+        **told,
+    )
 
 
 def _result_fields(
@@ -365,7 +452,7 @@ def _under_way(
     task: v1alpha1.LongTask, event: TaskEvent, facts: v1alpha1.EventFacts
 ) -> CallbackData:
     meta = task.metadata
-    return CallbackData(
+    data = CallbackData(
         id=meta.name,
         name=meta.name,
         namespace=meta.namespace,
@@ -380,3 +467,4 @@ def _under_way(
         finished_at=None,
         sequence=_sequence(event, facts.attempt, facts.percent),
     )
+    return data if facts.step is None else data.model_copy(update={"step": facts.step})

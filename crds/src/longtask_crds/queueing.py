@@ -30,7 +30,7 @@ class Standing(enum.Enum):
     """What a task is to its queue."""
 
     WAITING = enum.auto()  #: it starts when there is a place
-    HOLDING = enum.auto()  #: an attempt of it is claimed and has no outcome yet: it has a place
+    HOLDING = enum.auto()  #: an attempt of it, or its steps, are claimed and have no outcome yet
     OUT = enum.auto()  #: it is over, or will be without another attempt
 
 
@@ -39,7 +39,8 @@ def standing(task: v1alpha1.LongTask) -> Standing:
     if task.is_finished:
         return Standing.OUT
     last = task.status.attempts[-1] if task.status.attempts else None
-    if last is not None and last.finished_at is None:
+    # A pipeline has one place, from its first step to its last.
+    if task.status.steps or (last is not None and last.finished_at is None):
         return Standing.HOLDING
     if task.metadata.deletion_timestamp is not None or task.spec.cancel:
         return Standing.OUT

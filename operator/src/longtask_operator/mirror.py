@@ -11,15 +11,19 @@ from longtask_adapters.kube import kinds
 from longtask_adapters.kube.cache import Cache, key_of
 from longtask_crds import effective, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
+from longtask_crds.pipeline import runs
 from longtask_operator.rules import decide, pods
 
 
 def _without_input_once_judged(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
     """Return what is asked of a task again.
 
-    The first look needs the input, to refuse what can never run; a claim reads it anew anyway.
+    The first look needs the input, to refuse what can never run; a claim reads it anew anyway. A
+    pipeline's steps take from the inputs as long as they run.
     """
-    return task if task.status.observed_generation is None else kinds.without_inputs(task)
+    is_judged = task.status.observed_generation is not None
+    needs_none = not task.status.steps or task.is_finished
+    return kinds.without_inputs(task) if is_judged and needs_none else task
 
 
 class Mirror:
@@ -229,7 +233,7 @@ class Mirror:
     def _drop_remains(self, task: v1alpha1.LongTask) -> None:
         """Forget the Jobs and pods that go with a task that was deleted."""
         key = key_of(task)
-        jobs = {attempt.job_name for attempt in task.status.attempts or ()}
+        jobs = {attempt.job_name for run in runs.of(task) for attempt in run.attempts}
         for name in jobs:
             self._jobs.pop(key.sibling(name), None)
         for pod in list(self._pods.get(key, {}).values()):

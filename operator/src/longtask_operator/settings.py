@@ -47,4 +47,6 @@ class Settings(CommonSettings):
     @property
     def surroundings(self) -> pod_spec.Surroundings:
         """Return what each Job gets alike."""
-        return pod_spec.Surroundings(self.runner_api_url, self.task_service_account)
+        return pod_spec.Surroundings(
+            self.runner_api_url, self.task_service_account, self.installation.runner_image
+        )

@@ -3,23 +3,34 @@
 import contextlib
 import datetime
 import hashlib
+import json
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
-from longtask_crds import address_guard, delivery, effective, signing_keys, v1alpha1
+from longtask_crds import (
+    address_guard,
+    delivery,
+    effective,
+    json_values,
+    signing_keys,
+    v1alpha1,
+)
 from longtask_crds.names import ObjectKey
+from longtask_crds.pipeline import references
 from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_queue, a_task, an_attempt
 from longtask_operator import election, health, metrics, resync, wiring
-from longtask_operator.rules import decisions, pod_spec, pods
+from longtask_operator.rules import decisions, pod_spec, pods, steps
 from longtask_operator.tasks import courier
 
 INSTALLATION = effective.Installation(
     "runner:1", v1alpha1.Resources(), {"cpu": "8", "memory": "8Gi"}
 )
-SURROUNDINGS = pod_spec.Surroundings("http://api.example:8081", "longtask-task")
+SURROUNDINGS = pod_spec.Surroundings(
+    "http://api.example:8081", "longtask-task", INSTALLATION.runner_image
+)
 #: The key of `a_task`.
 REPORT = ObjectKey(NAMESPACE, "report")
 #: Where the callback of a task goes that `Operator.submit` made.
@@ -89,6 +100,7 @@ class MemoryResults:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.limit = 32 * 2**20  #: bytes of what is made
         self._kept: dict[str, bytes] = {}  #: by their sums
 
     def keep(self, content: bytes, **more: Any) -> v1alpha1.Result:
@@ -100,6 +112,30 @@ class MemoryResults:
     def forget(self) -> None:
         """Keep none any more."""
         self._kept.clear()
+
+    async def part(self, key: steps.PartKey) -> steps.Part:
+        """Return a part of one of them."""
+        if self.is_away:
+            raise errors.Unavailable("the API is away")
+        if key.sha256 not in self._kept:
+            return steps.Part(flaw="the result is not kept any more")
+        reference = references.parse({"$from": f"steps.x#{key.pointer}"})
+        assert reference is not None
+        try:
+            return steps.Part(references.part(json.loads(self._kept[key.sha256]), reference))
+        except references.Missing:
+            return steps.Part(flaw="there is no such part")
+
+    async def make(self, task_uid: str, recipe: steps.Recipe) -> v1alpha1.ResultRef | None:
+        """Make one of others."""
+        if self.is_away:
+            raise errors.Unavailable("the API is away")
+        values = [
+            part.value if part.ref is None else json.loads(self._kept[part.ref.sha256])
+            for part in recipe.parts
+        ]
+        made = json_values.compact(values if recipe.is_list else values[0]).encode()
+        return self.keep(made).ref if len(made) <= self.limit else None
 
     async def fetch(self, task_uid: str, ref: v1alpha1.ResultRef) -> bytes | None:
         """Return one of them."""

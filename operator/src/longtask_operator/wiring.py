@@ -27,7 +27,7 @@ from longtask_operator import (
 )
 from longtask_operator.rules import pod_spec
 from longtask_operator.settings import Settings
-from longtask_operator.tasks import announce, apply, bodies, courier, observe, reconcile
+from longtask_operator.tasks import announce, apply, bodies, courier, fetch, observe, reconcile
 
 
 @dataclasses.dataclass
@@ -89,11 +89,12 @@ def assemble(
         launch=launch,
         clock=clock,
     )
-    applier = apply.Applier(seen, connection, kubernetes, callbacks, surroundings)
+    fetched = fetch.Fetcher(kept)
+    applier = apply.Applier(seen, connection, kubernetes, callbacks, fetched, surroundings)
     reconciler = reconcile.Reconciler(
         seen,
         kubernetes,
-        observe.Observer(seen, kubernetes, installation, guard, may_admit, callbacks),
+        observe.Observer(seen, kubernetes, installation, guard, may_admit, callbacks, fetched),
         applier,
         announce.Announcer(kubernetes, counted),
         counted,

@@ -54,9 +54,10 @@ _SETTLED = f"filter(c, c.type != '{v1alpha1.ConditionType.CALLBACK_DELIVERED}')"
 #: What CEL sees of `pipeline.checks`, which names the very place; circles it does not see.
 _LINKS = (
     facts.Rule(
-        "!has(self.steps) || self.steps.all(step, !has(step.needs) || "
-        "step.needs.all(name, name != step.name && self.steps.exists(one, one.name == name)))",
-        "each of a step's needs is the name of another step",
+        # The list of one list gives it a name: within each step it would be made anew.
+        "!has(self.steps) || [self.steps.map(step, step.name)].all(names, "
+        "self.steps.all(step, !has(step.needs) || step.needs.all(name, name in names)))",
+        "each of a step's needs is the name of a step",
         ".steps",
     ),
     facts.Rule(

@@ -177,9 +177,11 @@ def put_back(run: v1alpha1.RunStatus, after: v1alpha1.LongTaskStatus) -> dict[st
     stalled = conditions.find(after.conditions, ConditionType.STALLED)
     is_stalled = stalled is not None and stalled.status is ConditionStatus.TRUE
     values["stalled"] = stalled.reason if stalled is not None and is_stalled else None
-    for field in ("message", "waiting"):
-        text = values.get(field)
-        values[field] = text[: names.BRIEF_MAX] if isinstance(text, str) else None
+    if after.phase is v1alpha1.Phase.SUCCEEDED and after.progress is not None:
+        # Nobody goes on from there any more, and it is the largest thing in the status.
+        values["progress"] = after.progress.model_copy(update={"checkpoint": None})
+    message = values.get("message")
+    values["message"] = message[: names.BRIEF_MAX] if isinstance(message, str) else None
     values["begun_at"] = run.begun_at or (attempt.claimed_at if attempt else None)
     return values
 

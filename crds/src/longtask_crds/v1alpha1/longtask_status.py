@@ -206,7 +206,7 @@ class RunStatus(Model):
     message: Brief | None = None
     """Why, for people."""
 
-    waiting: Brief | None = None
+    waiting: Message | None = None
     """Why it does not go on, where the cause is its own."""
 
     stalled: Word | None = None

@@ -82,6 +82,9 @@ class EventFacts(Model):
     attempt: Count
     """The number of the attempt that it speaks of; 0 before the first."""
 
+    step: Word | None = None
+    """The pipeline's program that it speaks of: a step, or an item of one as `STEP.INDEX`."""
+
     percent: Percent | None = None
     """How much of the work was done."""
 

@@ -57,7 +57,7 @@ class TypeVolume(Model):
     """A folder in the container: a persistentVolumeClaim, a configMap, a secret or an emptyDir."""
 
     name: Label
-    """The volume's name, unique in the type; input, token, tmp and shm are LongTask's own."""
+    """The volume's name, unique in the type; input, token, tmp, shm and files are LongTask's."""
 
     mount_path: MountPath
     """Where it is: an absolute path, unique in the type, and none of LongTask's or the system's

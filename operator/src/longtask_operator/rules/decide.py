@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 from longtask_crds import delivery, effective, events, names, queueing, runner_contract, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods, retry, timeouts, troubles
+from longtask_operator.rules import outcome, pods, retry, steps, timeouts, troubles
 from longtask_operator.rules.decisions import (
     Acknowledge,
     AdoptPod,
+    Advance,
+    Begin,
     CheckJob,
     CheckPod,
     Claim,
@@ -26,7 +28,9 @@ from longtask_operator.rules.decisions import (
     Enqueue,
     Explain,
     Finish,
+    Keep,
     MarkRunning,
+    OfRun,
     Redeliver,
     ReleaseJob,
     SendCallback,
@@ -51,6 +55,8 @@ POD_CHECK_INTERVAL = timedelta(seconds=15)
 #: How long the end of what was stopped, or has run out of time, is waited for: the grace, and what
 #: two clocks may differ by.
 STOP_PATIENCE = timedelta(seconds=runner_contract.GRACE_SECONDS + 60)
+#: How often something is asked for again that the API keeps and could not hand over.
+PART_INTERVAL = timedelta(seconds=5)
 #: How often a Job is tried again that the API server refused.
 JOB_RETRY_INTERVAL = timedelta(seconds=10)
 
@@ -68,8 +74,16 @@ def decide(world: World, *, now: datetime) -> Decision:
 def _next_step(world: World, now: datetime) -> Decision:
     if world.task.is_finished:
         return _after_the_end(world, now)
+    if world.task.status.steps:
+        return _in_a_pipeline(world, now)
     if not world.task.status.attempts:
         return _before_the_start(world, now)
+    return _in_an_attempt(world, now)
+
+
+def _in_an_attempt(world: World, now: datetime) -> Decision:
+    if not world.task.status.attempts:
+        return Wait()
     attempt = world.task.status.attempts[-1]
     if attempt.finished_at is not None:
         return _between_attempts(world, attempt, now)
@@ -89,7 +103,8 @@ def _before_the_start(world: World, now: datetime) -> Decision:
     if due is not None and now >= due.at and in_vain:
         return Finish(outcome.failed(due.reason, due.message))
     if world.has_slot:
-        return Claim(attempt=1, job_name=world.job_name)
+        is_pipeline = bool(world.task.spec.steps)
+        return Begin() if is_pipeline else Claim(attempt=1, job_name=world.job_name)
     joins_at = queueing.deferred_until(world.task)
     if joins_at is not None and now < joins_at:
         waiting = queueing.postponed(world.queue, joins_at)
@@ -111,7 +126,8 @@ def _between_attempts(world: World, attempt: v1alpha1.Attempt, now: datetime) ->
         return tidied
     if world.has_slot:
         meta, number = world.task.metadata, attempt.number + 1
-        return Claim(number, names.job_name(meta.name, meta.uid, attempt=number))
+        job_name = names.job_name(meta.name, meta.uid, attempt=number, step=world.run)
+        return Claim(number, job_name)
     retry_at = world.task.status.retry_at
     return _in_the_queue(world, retry_at if retry_at and now < retry_at else None, due)
 
@@ -234,7 +250,10 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
             return told
         if now < again_at:
             return told.no_later(again_at)
-    return CreateJob(attempt.number)
+    if world.run and world.refusal is not None:
+        # What it takes from others is known only now.
+        return Finish(world.refusal)
+    return CreateJob(attempt.number) if world.is_input_known else Wait(until=now + PART_INTERVAL)
 
 
 def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datetime) -> Decision:
@@ -312,7 +331,7 @@ def _settle(
     world: World, ended: outcome.Outcome, pod: pods.Pod | None, now: datetime
 ) -> TryAgain | Finish:
     """Return what follows the end of an attempt whose program certainly runs no more."""
-    following = retry.next_attempt(world.task, ended, world.spec.retry, now=now)
+    following = retry.next_attempt(world.task, ended, world.spec.retry, now=now, run=world.run)
     if following is not None:
         return TryAgain(ended, following, pod)
     if ended.reason is Reason.DISRUPTED:
@@ -376,12 +395,71 @@ def _given_up(world: World, pod: pods.Pod, sentence: outcome.Outcome | None) -> 
 
 
 def _after_the_end(world: World, now: datetime) -> Decision:
-    attempts = world.task.status.attempts
-    tidied = _tidy_up(world, attempts[-1]) if attempts else None
-    if isinstance(tidied, DeleteJob):
+    tidied = _tidied(world)
+    if isinstance(tidied, DeleteJob) or (
+        isinstance(tidied, OfRun) and isinstance(tidied.decided, DeleteJob)
+    ):
         return tidied
     told = _callback_step(world, now)
     return tidied if tidied is not None and isinstance(told, Wait) else told
+
+
+def _tidied(world: World) -> DeleteJob | ReleaseJob | OfRun | None:
+    """Return what is to be done with the Job of a program that is over, or of one of several."""
+    for run in world.runs:
+        tidied = _tidied(run)
+        if isinstance(tidied, DeleteJob | ReleaseJob):
+            return OfRun(run, tidied)
+    attempts = world.task.status.attempts
+    return _tidy_up(world, attempts[-1]) if attempts else None
+
+
+# --- pipelines ---
+
+
+def _in_a_pipeline(world: World, now: datetime) -> Decision:
+    """Return the next step for one of the programs; if none has one, for the whole."""
+    due = timeouts.first_due(world.task, world.spec.limits)
+    overdue = due is not None and world.task.status.outcome is None and now >= due.at
+    wait = Wait(until=due.at if due is not None and world.task.status.outcome is None else None)
+    late: Decision | None = None
+    for run in world.runs:
+        step = _of_run(run, now)
+        if isinstance(step, Wait):
+            wait = Wait(until=timeouts.earliest(wait.until, step.until))
+        elif isinstance(step, Finish) and steps.overflows(world.task, step.outcome.result):
+            late = late or _kept(run, step)
+        elif isinstance(step, OfRun):
+            raise TypeError("a program has no programs")
+        else:
+            return OfRun(run, step)
+    if overdue or steps.advanced(world.task, world.parts, now=now) != world.task.status:
+        return Advance(overdue)
+    if steps.is_over(world.task) and not world.is_short_of_parts:
+        recipe = steps.recipe(world.task, world.parts)
+        return Advance() if recipe is None else Keep(recipe)
+    if (recipe := steps.recipe(world.task, world.parts)) is not None:
+        return Keep(recipe)
+    if late is not None:
+        return late
+    return wait.no_later(now + PART_INTERVAL) if world.is_short_of_parts else wait
+
+
+def _of_run(run: World, now: datetime) -> Decision:
+    """Return the next step for a program of a pipeline: the ladder of a plain task."""
+    if run.task.is_finished:
+        return _tidied(run) or Wait()
+    retry_at = run.task.status.retry_at
+    return _in_an_attempt(
+        dataclasses.replace(run, has_slot=retry_at is None or now >= retry_at), now
+    )
+
+
+def _kept(run: World, ended: Finish) -> Keep:
+    result = ended.outcome.result or v1alpha1.Result()
+    attempt = run.task.status.attempt or 1
+    recipe = steps.Recipe(run.run, attempt, is_list=False, parts=(result,))
+    return Keep(recipe, OfRun(run, ended))
 
 
 def _meanwhile(world: World, step: Wait, now: datetime) -> Decision:

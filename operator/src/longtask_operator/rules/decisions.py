@@ -9,12 +9,12 @@ from datetime import datetime
 
 from longtask_crds import effective, v1alpha1
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods, retry, timeouts
+from longtask_operator.rules import outcome, pods, retry, steps, timeouts
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """All that is known of one task."""
+    """All that is known of one task, or of one program of a pipeline as if it were a task."""
 
     task: v1alpha1.LongTask
     spec: effective.EffectiveSpec
@@ -26,6 +26,12 @@ class World:
     job: pods.Job | None = None  #: None: not known
     pod: pods.Pod | None = None
     is_sending: bool = False  #: what it has to deliver is under way
+    run: str = ""  #: the name of the pipeline's program that this is
+    files: tuple[str, ...] = ()  #: the steps whose results that program finds as files
+    is_input_known: bool = True  #: its input is there, or why there is none
+    runs: tuple["World", ...] = ()  #: a pipeline's programs that run, or whose Job still stands
+    parts: steps.Parts = dataclasses.field(default_factory=dict)  #: of results kept elsewhere
+    is_short_of_parts: bool = False  #: something has to be fetched, and could not be just now
 
     @property
     def is_attempting(self) -> bool:
@@ -137,6 +143,26 @@ class Redeliver:
     request: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Begin:
+    """Record that a pipeline has its place, and claim the steps that come first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Advance:
+    """Record what follows from where a pipeline's programs stand."""
+
+    overdue: bool = False  #: its time is over
+
+
+@dataclasses.dataclass(frozen=True)
+class OfRun:
+    """What was decided for a program of a pipeline, with all that follows for the others."""
+
+    world: World  #: the program's
+    decided: "Write | Effect"
+
+
 # --- effects ---
 
 
@@ -190,6 +216,14 @@ class ReleaseJob:
 
 
 @dataclasses.dataclass(frozen=True)
+class Keep:
+    """Have the API keep a result for which the resource has no place, then record that."""
+
+    recipe: steps.Recipe
+    of_run: OfRun | None = None  #: the end of the program that brought it, if it just ended
+
+
+@dataclasses.dataclass(frozen=True)
 class SendCallback:
     """Have the callback sent once, and once it was sent, record what became of it."""
 
@@ -208,11 +242,21 @@ Write = (
     | Finish
     | TellProgress
     | Redeliver
+    | Begin
+    | Advance
 )
 Effect = (
-    CreateJob | CheckJob | CheckPod | StopPod | AdoptPod | DeleteJob | ReleaseJob | SendCallback
+    CreateJob
+    | CheckJob
+    | CheckPod
+    | StopPod
+    | AdoptPod
+    | DeleteJob
+    | ReleaseJob
+    | Keep
+    | SendCallback
 )
-Decision = Wait | Write | Effect
+Decision = Wait | Write | Effect | OfRun
 
 
 class Proof(enum.Enum):
@@ -225,7 +269,15 @@ class Proof(enum.Enum):
 def needs_proof(decided: Decision, world: World) -> Proof | None:
     """Return what has to be read live, and decided upon again, before this is carried out."""
     match decided:
-        case Claim():
+        case OfRun(of_run, Claim()):
+            # Its pipeline holds its place already, and a write on the word of an old picture is a
+            # conflict.
+            return None
+        case OfRun(of_run, inner):
+            return needs_proof(inner, of_run)
+        case Keep(of_run=OfRun() as ended):
+            return needs_proof(ended, world)
+        case Claim() | Begin():
             # It may be cancelled, deleted or claimed already.
             return Proof.TASK
         case Finish(ended, pod=pod) | TryAgain(ended, pod=pod) if world.is_attempting:

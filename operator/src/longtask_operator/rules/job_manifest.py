@@ -12,17 +12,29 @@ def build(
     *,
     attempt: int,
     surroundings: pod_spec.Surroundings,
+    run: str = "",
+    files: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Return the Job of one attempt, for the namespace of its task; the task is whole."""
+    """Return the Job of one attempt, for the namespace of its task.
+
+    Args:
+        task: The task, whole; or a program of a pipeline as if it were one.
+        spec: What holds for it.
+        attempt: The attempt's number.
+        surroundings: What each Job gets alike.
+        run: The name of that program.
+        files: The steps whose results it finds as files.
+    """
     meta = task.metadata
     labels = {
         names.TASK_LABEL: meta.name,
         names.QUEUE_LABEL: spec.queue,
         names.ATTEMPT_LABEL: str(attempt),
+        **({names.STEP_LABEL: run} if run else {}),
         "app.kubernetes.io/managed-by": "longtask",
         "app.kubernetes.io/part-of": "longtask",
     }
-    name = names.job_name(meta.name, meta.uid, attempt=attempt)
+    name = names.job_name(meta.name, meta.uid, attempt=attempt, step=run)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -49,7 +61,9 @@ def build(
                         runner_contract.CHECKPOINT_ANNOTATION: _checkpoint(task),
                     },
                 },
-                "spec": pod_spec.build(task, spec, attempt=attempt, surroundings=surroundings),
+                "spec": pod_spec.build(
+                    task, spec, attempt=attempt, surroundings=surroundings, run=run, files=files
+                ),
             },
         },
     }

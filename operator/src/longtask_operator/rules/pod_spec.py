@@ -11,6 +11,10 @@ from longtask_crds import effective, names, runner_contract, v1alpha1
 
 _TMP_SIZE = "256Mi"
 _TOKEN_SECONDS = 600
+_FETCHING_RESOURCES = {
+    "requests": {"cpu": "10m", "memory": "32Mi"},
+    "limits": {"memory": "128Mi"},
+}
 #: Where a container's files are mounted from.
 _INPUT_FOLDER, _INPUT_NAME = runner_contract.INPUT_FILE.rsplit("/", 1)
 _CHECKPOINT_NAME = runner_contract.CHECKPOINT_FILE.rsplit("/", 1)[1]
@@ -23,6 +27,7 @@ class Surroundings:
 
     runner_api_url: str
     service_account: str
+    runner_image: str
 
 
 def build(
@@ -31,9 +36,12 @@ def build(
     *,
     attempt: int,
     surroundings: Surroundings,
+    run: str = "",
+    files: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Return the spec of the attempt's pod."""
-    mounts = [*_our_volumes(spec), *(_of_type(volume) for volume in spec.volumes)]
+    """Return the spec of the attempt's pod; `run` and `files` as for its Job."""
+    mounts = [*_our_volumes(spec, files), *(_of_type(volume) for volume in spec.volumes)]
+    variables = _our_variables(task, spec, attempt, surroundings, run)
     return {
         "restartPolicy": "Never",
         # On the pod, not on the Job: a Job's deadline deletes the pod, and its outcome with it.
@@ -52,7 +60,8 @@ def build(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **spec.placement.to_json(),
-        "containers": [_container(task, spec, attempt, surroundings, mounts)],
+        **({"initContainers": [_fetching(files, surroundings, variables)]} if files else {}),
+        "containers": [_container(spec, variables, mounts)],
         "volumes": [mount.volume for mount in mounts],
     }
 
@@ -78,9 +87,9 @@ class _Mount:
         return mount | ({"readOnly": True} if self.read_only else {})
 
 
-def _our_volumes(spec: effective.EffectiveSpec) -> list[_Mount]:
+def _our_volumes(spec: effective.EffectiveSpec, files: tuple[str, ...]) -> list[_Mount]:
     """Return what each container finds; the names and paths are refused to types."""
-    files = [
+    inputs = [
         _annotation_file(_INPUT_NAME, runner_contract.INPUT_ANNOTATION),
         _annotation_file(_CHECKPOINT_NAME, runner_contract.CHECKPOINT_ANNOTATION),
     ]
@@ -90,7 +99,7 @@ def _our_volumes(spec: effective.EffectiveSpec) -> list[_Mount]:
         "path": _TOKEN_NAME,
     }
     mounts = [
-        _Mount("input", _INPUT_FOLDER, {"downwardAPI": {"items": files}}, read_only=True),
+        _Mount("input", _INPUT_FOLDER, {"downwardAPI": {"items": inputs}}, read_only=True),
         _Mount(
             "token",
             _TOKEN_FOLDER,
@@ -99,6 +108,8 @@ def _our_volumes(spec: effective.EffectiveSpec) -> list[_Mount]:
         ),
         _Mount("tmp", "/tmp", {"emptyDir": {"sizeLimit": _TMP_SIZE}}),
     ]
+    if files:
+        mounts.append(_Mount("files", runner_contract.FILES_FOLDER, {"emptyDir": {}}, True))
     if spec.shm_size is not None:
         memory = {"medium": "Memory", "sizeLimit": spec.shm_size}
         mounts.append(_Mount("shm", "/dev/shm", {"emptyDir": memory}))
@@ -117,20 +128,21 @@ def _of_type(volume: v1alpha1.TypeVolume) -> _Mount:
     return _Mount(volume.name, volume.mount_path, source, read_only=read_only)
 
 
-def _container(
+def _our_variables(
     task: v1alpha1.LongTask,
     spec: effective.EffectiveSpec,
     attempt: int,
     surroundings: Surroundings,
-    mounts: list[_Mount],
-) -> dict[str, Any]:
+    run: str,
+) -> list[dict[str, Any]]:
+    """Return the variables that are ours alone; nobody else may set one of them."""
     env = runner_contract.Env
     ours = {
         env.NAME: task.metadata.name,
         env.NAMESPACE: task.metadata.namespace,
         env.UID: task.metadata.uid,
         env.TYPE: spec.type,
-        env.STEP: "",
+        env.STEP: run,
         env.ATTEMPT: str(attempt),
         env.INPUT_FILE: runner_contract.INPUT_FILE,
         env.OUTPUT_FILE: runner_contract.OUTPUT_FILE,
@@ -139,6 +151,40 @@ def _container(
         env.API_URL: surroundings.runner_api_url,
         env.TOKEN_FILE: runner_contract.TOKEN_FILE,
     }
+    return [{"name": str(name), "value": value} for name, value in ours.items()]
+
+
+def _fetching(
+    files: tuple[str, ...], surroundings: Surroundings, ours: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the container that fetches whole results of earlier steps, before the program."""
+    return {
+        "name": "files",
+        "image": surroundings.runner_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", "longtask_runner.files", *files],
+        "env": [{"name": "HOME", "value": "/tmp"}, *ours],
+        "resources": _FETCHING_RESOURCES,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _security(writable_root=False),
+        "volumeMounts": [
+            {"name": "files", "mountPath": runner_contract.FILES_FOLDER},
+            {"name": "token", "mountPath": _TOKEN_FOLDER, "readOnly": True},
+        ],
+    }
+
+
+def _security(*, writable_root: bool) -> dict[str, Any]:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": not writable_root,
+    }
+
+
+def _container(
+    spec: effective.EffectiveSpec, ours: list[dict[str, Any]], mounts: list[_Mount]
+) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": names.RUNNER_CONTAINER,
         "image": spec.image,
@@ -147,16 +193,12 @@ def _container(
             # The home of a numeric user is / otherwise, and that is read-only.
             {"name": "HOME", "value": "/tmp"},
             *(_variable(variable) for variable in spec.env),
-            *({"name": str(name), "value": value} for name, value in ours.items()),
+            *ours,
         ],
         "resources": spec.resources.to_json(),
         "terminationMessagePath": runner_contract.OUTPUT_FILE,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": not spec.writable_root,
-        },
+        "securityContext": _security(writable_root=spec.writable_root),
         "volumeMounts": [mount.in_container for mount in mounts],
     }
     if spec.command is not None:

@@ -34,7 +34,12 @@ class Next:
 
 
 def next_attempt(
-    task: v1alpha1.LongTask, ended: outcome.Outcome, retry: effective.Retry, *, now: datetime
+    task: v1alpha1.LongTask,
+    ended: outcome.Outcome,
+    retry: effective.Retry,
+    *,
+    now: datetime,
+    run: str = "",
 ) -> Next | None:
     """Return the attempt that follows the last one, or None if that was the end.
 
@@ -43,6 +48,7 @@ def next_attempt(
         ended: How that attempt ended.
         retry: When and how often the task is tried again.
         now: When it is known to have ended.
+        run: The name of the pipeline's program that it is; empty for a plain task.
     """
     if task.spec.cancel or ended.phase is not v1alpha1.Phase.FAILED:
         return None
@@ -52,7 +58,7 @@ def next_attempt(
     paid = number - free
     if ended.reason not in _WORTH_ANOTHER or paid >= retry.max_attempts:
         return None
-    pause = backoff(retry, paid) * (1 + _SPREAD * _jitter(task.metadata.uid, number))
+    pause = backoff(retry, paid) * (1 + _SPREAD * _jitter(task.metadata.uid, run, number))
     # Times in a status are whole seconds; cut, the pause would be too short.
     due = (ended.finished_at or now) + timedelta(seconds=pause, microseconds=999_999)
     return Next(due.replace(microsecond=0))
@@ -64,9 +70,9 @@ def backoff(retry: effective.Retry, paid: int) -> float:
     return min(retry.backoff_seconds * 2.0 ** min(paid - 1, 17), retry.max_backoff_seconds)
 
 
-def _jitter(uid: str, number: int) -> float:
+def _jitter(uid: str, run: str, number: int) -> float:
     """Return -1 to 1: the same for the same attempt, whoever computes it, whenever."""
-    digest = hashlib.sha256(f"{uid}//{number}".encode()).digest()
+    digest = hashlib.sha256(f"{uid}/{run}/{number}".encode()).digest()
     return int.from_bytes(digest[:8]) / (2**64 - 1) * 2 - 1
 
 

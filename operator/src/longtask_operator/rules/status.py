@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import assert_never
 
 from longtask_crds import delivery, events, names, queueing, v1alpha1
+from longtask_crds.pipeline import references, runs, standing
 from longtask_crds.v1alpha1 import ConditionType, Reason
 from longtask_crds.v1alpha1.conditions import Change, changed
-from longtask_operator.rules import decisions, outcome, pods, retry
+from longtask_operator.rules import decisions, outcome, pods, retry, steps
 
+_NO_PARTS: steps.Parts = {}
 _Status = v1alpha1.ConditionStatus
 _Phase = v1alpha1.Phase
 
@@ -22,29 +24,43 @@ class Delivered:
     message: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """Where the API keeps a result for which the resource has no place."""
+
+    keep: decisions.Keep
+    ref: v1alpha1.ResultRef | None  #: None: it is larger than what is kept
+
+
+#: What a write of the status tells: what was decided, or what an effect brought.
+News = decisions.Write | decisions.OfRun | Delivered | Kept
+
+
 def next_status(
     task: v1alpha1.LongTask,
-    news: decisions.Write | Delivered,
+    news: News,
     *,
     queue: str,
     now: datetime,
+    parts: steps.Parts = _NO_PARTS,
 ) -> v1alpha1.LongTaskStatus:
     """Return the status that records the news; the same one if it says so already.
 
     Args:
         task: The task as it was when the decision was taken.
-        news: A decision that is a write, or what became of a callback.
+        news: A decision that is a write, or what an effect brought.
         queue: The name of the queue that the task goes through.
         now: The time that transitions get.
+        parts: What was fetched for a pipeline.
     """
-    after = _with_event(task, _after(task, news, queue, now), now)
+    after = _with_event(task, _after(task, news, queue, now, parts), now)
     if after == task.status and not isinstance(news, decisions.Acknowledge):
         return task.status
     return after.model_copy(update={"observed_generation": task.metadata.generation})
 
 
 def _after(
-    task: v1alpha1.LongTask, news: decisions.Write | Delivered, queue: str, now: datetime
+    task: v1alpha1.LongTask, news: News, queue: str, now: datetime, parts: steps.Parts
 ) -> v1alpha1.LongTaskStatus:
     match news:
         case decisions.Acknowledge() | decisions.TellProgress():
@@ -61,8 +77,8 @@ def _after(
             return _undecided(claimed, _Phase.STARTING, None, None, now)
         case decisions.Explain(waiting, stalled, job_uid):
             status = _with_attempt(task.status, job_uid=job_uid) if job_uid else task.status
-            runs = (status.attempts or [])[-1].started_at is not None
-            phase = _Phase.RUNNING if runs else _Phase.STARTING
+            is_running = (status.attempts or [])[-1].started_at is not None
+            phase = _Phase.RUNNING if is_running else _Phase.STARTING
             return _undecided(status, phase, waiting, stalled, now)
         case decisions.MarkRunning(pod):
             status = _with_pod(task.status, pod)
@@ -79,10 +95,123 @@ def _after(
             return _finished(task, status, ended, now)
         case decisions.Redeliver(request):
             return _reopened(task.status, request, now)
+        case decisions.Begin():
+            update = {"steps": steps.begun(task), "attempt": 1}
+            visited = _visited(task, queue, now).model_copy(update=update)
+            return _of_pipeline(task, visited, parts, now)
+        case decisions.Advance(overdue):
+            return _of_pipeline(task, task.status, parts, now, overdue=overdue)
+        case decisions.OfRun(run, decided):
+            if not isinstance(decided, decisions.Write):
+                raise TypeError("an effect is carried out before it is news")
+            after = _after(run.task, decided, queue, now, parts)
+            values = runs.put_back(runs.status_of(task.status, run.run), after)
+            return _of_pipeline(task, steps.put(task.status, run.run, values), parts, now)
+        case Kept(keep, ref):
+            return _kept(task, keep, ref, queue, now, parts)
         case Delivered():
             return _told(task.status, news, now)
         case unexpected:
             assert_never(unexpected)
+
+
+def _of_pipeline(
+    task: v1alpha1.LongTask,
+    status: v1alpha1.LongTaskStatus,
+    parts: steps.Parts,
+    now: datetime,
+    *,
+    overdue: bool = False,
+) -> v1alpha1.LongTaskStatus:
+    """Return the status with all that follows from where the programs stand in it."""
+    seen = task.model_copy(update={"status": status})
+    status = steps.advanced(seen, parts, now=now, overdue=overdue)
+    seen = task.model_copy(update={"status": status})
+    status = _summed_up(seen, now)
+    if not steps.is_over(seen):
+        return status
+    ending, result = steps.verdict(seen), None
+    if ending.phase is _Phase.SUCCEEDED:
+        try:
+            result = steps.result_of(seen, parts)
+        except steps.NotFetched:
+            return status
+        except references.Missing as error:
+            reason, told = Reason.INVALID_STEPS, f"output: {error}"[: names.MESSAGE_MAX]
+            ending = v1alpha1.Outcome(phase=_Phase.FAILED, reason=reason, message=told)
+        else:
+            if result is None:
+                return status
+    return _pipeline_ended(task, status, ending, result, now)
+
+
+def _pipeline_ended(
+    task: v1alpha1.LongTask,
+    status: v1alpha1.LongTaskStatus,
+    ending: v1alpha1.Outcome,
+    result: v1alpha1.Result | None,
+    now: datetime,
+) -> v1alpha1.LongTaskStatus:
+    status = status.model_copy(update={"outcome": ending})
+    reason, message = Reason(ending.reason), ending.message or ""
+    return _finished(task, status, outcome.Outcome(ending.phase, reason, message, result), now)
+
+
+def _summed_up(task: v1alpha1.LongTask, now: datetime) -> v1alpha1.LongTaskStatus:
+    """Return the status of a pipeline with what its programs' mean for the whole."""
+    status, begun = task.status, list(runs.of(task))
+    states = status.steps or []
+    started = status.started_at or min(
+        (run.last.started_at for run in begun if run.last.started_at is not None), default=None
+    )
+    troubles = [
+        (run.name, known)
+        for run in begun
+        if not run.is_over and (known := runs.status_of(status, run.name)).waiting
+    ]
+    waiting, stalled = None, None
+    if troubles:
+        # One speaks for all: who needs help first.
+        name, known = min(troubles, key=lambda trouble: trouble[1].stalled is None)
+        waiting = f"step {name}: {known.waiting}"
+        stalled = Reason(known.stalled) if known.stalled else None
+    status = status.model_copy(
+        update={
+            "started_at": started,
+            "step": standing.word(states),
+            "progress": standing.told(task.spec, states, status.progress),
+        }
+    )
+    phase = _Phase.RUNNING if started is not None else _Phase.STARTING
+    return _undecided(status, phase, waiting, stalled, now)
+
+
+def _kept(
+    task: v1alpha1.LongTask,
+    keep: decisions.Keep,
+    ref: v1alpha1.ResultRef | None,
+    queue: str,
+    now: datetime,
+    parts: steps.Parts,
+) -> v1alpha1.LongTaskStatus:
+    result = v1alpha1.Result(ref=ref) if ref is not None else None
+    too_large = outcome.failed(Reason.RESULT_TOO_LARGE, "the result is larger than what is kept")
+    if keep.of_run is not None:
+        ended = keep.of_run.decided
+        if not isinstance(ended, decisions.Finish):
+            raise TypeError("only what has ended has a result")
+        kept = dataclasses.replace(ended.outcome, result=result) if result else too_large
+        ended = dataclasses.replace(ended, outcome=kept)
+        return _after(task, decisions.OfRun(keep.of_run.world, ended), queue, now, parts)
+    if not keep.recipe.run:
+        ending = steps.verdict(task)
+        if result is None:
+            told = {"phase": too_large.phase, "reason": too_large.reason}
+            ending = v1alpha1.Outcome(**told, message=too_large.message)
+        return _pipeline_ended(task, task.status, ending, result, now)
+    step = next(s for s in task.status.steps or () if s.name == keep.recipe.run)
+    values = steps.brought(task, step, result, now) if result else steps.failed(too_large, now)
+    return _of_pipeline(task, steps.put(task.status, step.name, values), parts, now)
 
 
 def _with_event(
@@ -196,6 +325,7 @@ def _finished(
     succeeded = ended.phase is _Phase.SUCCEEDED
     refused = (
         not status.attempts
+        and not status.steps
         and ended.phase is _Phase.FAILED
         and ended.reason is not Reason.QUEUE_TIMEOUT  # it might have run, had there been a place
     )

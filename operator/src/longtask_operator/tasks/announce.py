@@ -1,11 +1,13 @@
 """Tell those who are concerned of what was just recorded: the log, the metrics, people in need."""
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime
 
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
 from longtask_crds import v1alpha1
+from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
 from longtask_operator import cluster, metrics
 
@@ -37,14 +39,14 @@ class Announcer:
             phase = after.status.phase
             self._metrics.finished.labels(str(phase)).inc()
             _logger.info("Finished", extra={"task": str(key_of(after)), "phase": phase})
-        if _ended(after) > _ended(before) and not after.is_finished:
-            waiting = after.status.waiting or ""
-            last = (after.status.attempts or [])[-1]
+        for name, last in _retried(before, after):
+            known = runs.status_of(after.status, name) if name else after.status
+            told = f"step {name}: {known.waiting}" if name else known.waiting or ""
             self._metrics.retries.labels(str(last.reason)).inc()
-            await self._warn(after, v1alpha1.EventReason.RETRYING, waiting, now)
+            await self._warn(after, v1alpha1.EventReason.RETRYING, told, now)
         if _is_given_up(after) and not _is_given_up(before):
-            told = conditions.find(after.status.conditions, ConditionType.CALLBACK_DELIVERED)
-            self._metrics.callbacks_exhausted.labels(told.reason if told else "").inc()
+            end = conditions.find(after.status.conditions, ConditionType.CALLBACK_DELIVERED)
+            self._metrics.callbacks_exhausted.labels(end.reason if end else "").inc()
         for kind, bad, reason in _NEEDS:
             old = conditions.find(before.status.conditions, kind)
             new = conditions.find(after.status.conditions, kind)
@@ -63,10 +65,14 @@ class Announcer:
             _logger.warning("Could not post an Event", extra=told)
 
 
-def _ended(task: v1alpha1.LongTask) -> int:
-    """Return the number of the last attempt that has ended."""
-    last = task.status.attempts[-1] if task.status.attempts else None
-    return last.number if last is not None and last.finished_at is not None else 0
+def _retried(
+    before: v1alpha1.LongTask, after: v1alpha1.LongTask
+) -> Iterator[tuple[str, v1alpha1.Attempt]]:
+    """Yield the programs whose last attempt has ended since, and that get another one."""
+    known = {run.name: run.last.number for run in runs.of(before) if run.last.finished_at}
+    for run in runs.of(after):
+        if run.last.finished_at and not run.is_over and known.get(run.name) != run.last.number:
+            yield run.name, run.last
 
 
 def _is_given_up(task: v1alpha1.LongTask) -> bool:

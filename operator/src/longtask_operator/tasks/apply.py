@@ -9,11 +9,12 @@ from typing import NamedTuple, assert_never
 from longtask_adapters.kube import errors, secrets
 from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import names, queueing, v1alpha1
+from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
+from longtask_crds.pipeline import runs
 from longtask_operator import cluster, mirror
 from longtask_operator.rules import decisions, job_manifest, pod_spec, pods, status
-from longtask_operator.tasks import courier
+from longtask_operator.tasks import courier, fetch
 
 #: A Job is made only this soon after its claim was seen live, or the claim is read again.
 _CLAIM_FRESH_SECONDS = 30.0
@@ -35,12 +36,14 @@ class Applier:
         connection: Connection,
         kubernetes: cluster.Cluster,
         callbacks: courier.Courier,
+        fetched: fetch.Fetcher,
         surroundings: pod_spec.Surroundings,
     ) -> None:
         self._mirror = seen
         self._connection = connection
         self._cluster = kubernetes
         self._callbacks = callbacks
+        self._fetched = fetched
         self._surroundings = surroundings
         self._claims: dict[str, _Claim] = {}  #: by the task's uid: what still needs its Job
         seen.tasks.on_change(self._task_changed)
@@ -56,14 +59,14 @@ class Applier:
             self._claims.pop(uid, None)
 
     def note_claim(self, task: v1alpha1.LongTask) -> None:
-        """Remember that the task's claim was just seen live; the task is whole."""
-        if self._is_there(task):
+        """Remember that the task's claims, if there are any, were just seen live; it is whole."""
+        if self._is_there(task) and _needs_its_job(task):
             self._claims[task.metadata.uid] = _Claim(task, time.monotonic())
 
     async def apply(
         self, world: decisions.World, effect: decisions.Effect, *, now: datetime
-    ) -> status.Delivered | None:
-        """Carry out an effect; return what became of a callback, if one was sent by now."""
+    ) -> status.Delivered | status.Kept | None:
+        """Carry out an effect; return what it brought that is to be recorded, if it did by now."""
         match effect:
             case decisions.CreateJob(attempt):
                 await self._create_job(world, attempt, now)
@@ -86,6 +89,8 @@ class Applier:
             case decisions.ReleaseJob(job):
                 released = dataclasses.replace(job, is_released=True)
                 await self._settle(self._cluster.release_job(job), released, now)
+            case decisions.Keep(recipe):
+                return status.Kept(effect, await self._fetched.keep(world.task, recipe))
             case decisions.SendCallback(entry):
                 return self._callbacks.deliver(world.task, entry)
             case unexpected:
@@ -110,14 +115,20 @@ class Applier:
         if claim is None or time.monotonic() - claim.seen_at > _CLAIM_FRESH_SECONDS:
             fresh = await self._cluster.get_task(key_of(world.task))
             self._mirror.tasks.put(fresh)
-            if fresh.metadata.uid != uid or fresh.status != world.task.status:
+            if fresh.metadata.uid != uid or _status_of(fresh, world) != world.task.status:
                 return  # it went on meanwhile: decide again
             self.note_claim(fresh)
             claim = self._claims.get(uid)
             if claim is None:
                 return  # deleted meanwhile
         manifest = job_manifest.build(
-            claim.task, world.spec, attempt=attempt, surroundings=self._surroundings
+            # A pipeline that has its place is kept whole, and its program's input is filled in.
+            world.task if world.run else claim.task,
+            world.spec,
+            attempt=attempt,
+            surroundings=self._surroundings,
+            run=world.run,
+            files=world.files,
         )
         key = key_of(world.task).sibling(world.job_name)
         try:
@@ -130,7 +141,7 @@ class Applier:
         except (errors.Rejected, errors.Forbidden) as error:
             job = _refused(key, str(error), now)
         self._mirror.put_job(job)
-        if job.exists:
+        if job.exists and not world.run:
             self._claims.pop(uid, None)
 
     async def _check_secrets(self, world: decisions.World) -> None:
@@ -169,10 +180,12 @@ class Applier:
 
 
 def _needs_its_job(task: v1alpha1.LongTask) -> bool:
-    """Tell whether it was claimed, and nothing was heard yet of the Job or its pod."""
-    if queueing.standing(task) is not queueing.Standing.HOLDING:
-        return False
-    return (task.status.attempts or [])[-1].job_uid is None
+    """Tell whether it was claimed, and nothing was heard yet of a Job or its pod."""
+    return any(run.last.finished_at is None and run.last.job_uid is None for run in runs.of(task))
+
+
+def _status_of(fresh: v1alpha1.LongTask, world: decisions.World) -> v1alpha1.LongTaskStatus:
+    return runs.as_task(fresh, world.run).status if world.run else fresh.status
 
 
 def _refused(key: ObjectKey, message: str, now: datetime) -> pods.Job:

@@ -95,7 +95,11 @@ class Reconciler:
                     self._mirror.tasks.put(task)
                     return await self._decide_and_carry_out(task, is_live=True)
             case decisions.Proof.JOB_AND_PODS:
-                await self._look_at_the_attempt(task)
+                subject = decided
+                if isinstance(subject, decisions.Keep):
+                    subject = subject.of_run or subject
+                about = subject.world if isinstance(subject, decisions.OfRun) else world
+                await self._look_at_the_attempt(about.task)
                 return await self._decide_and_carry_out(task)
             case unexpected:
                 assert_never(unexpected)
@@ -135,17 +139,21 @@ class Reconciler:
                 return None
             self._mirror.note_timer(key_of(world.task))
             return max(0.0, (decided.until - self._clock()).total_seconds())
-        news: decisions.Write | status.Delivered | None
-        if isinstance(decided, decisions.Write):
-            news = decided
+        news: status.News | None
+        about, step = (
+            (decided.world, decided.decided)
+            if isinstance(decided, decisions.OfRun)
+            else (world, decided)
+        )
+        if isinstance(step, decisions.Write):
+            news = decided if isinstance(decided, decisions.OfRun) else step
         else:
-            news = await self._applier.apply(world, decided, now=self._clock())
-        self._metrics.steps.labels(type(decided).__name__).inc()
+            news = await self._applier.apply(about, step, now=self._clock())
+        self._metrics.steps.labels(type(step).__name__).inc()
         written = None if news is None else await self._record(world, news)
         if written is not None:
             self._mirror.tasks.put(written)
-            if isinstance(decided, decisions.Claim):
-                self._applier.note_claim(written)
+            self._applier.note_claim(written)
             await self._announcer.announce(world.task, written, now=self._clock())
             if isinstance(decided, decisions.Enqueue) and self._mirror.is_settled(
                 key_of(world.task)
@@ -153,11 +161,11 @@ class Reconciler:
                 return None  # of ten thousand who wait, each is spared a look
         return 0.0
 
-    async def _record(
-        self, world: decisions.World, news: decisions.Write | status.Delivered
-    ) -> v1alpha1.LongTask | None:
+    async def _record(self, world: decisions.World, news: status.News) -> v1alpha1.LongTask | None:
         """Write the news, unless the status says so already, and return what was stored."""
-        after = status.next_status(world.task, news, queue=world.queue, now=self._clock())
+        after = status.next_status(
+            world.task, news, queue=world.queue, now=self._clock(), parts=world.parts
+        )
         if after == world.task.status:
             return None
         return await self._cluster.write_status(world.task, after)
