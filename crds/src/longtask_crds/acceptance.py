@@ -380,8 +380,13 @@ def violations(
         except address_guard.Refused as refused:
             found.append(Violation("/callback/url", str(refused), Reason.CALLBACK_REFUSED))
     found += _of_work((), spec, types, installation, has_input=is_small and not spec.steps)
-    for path, flaw in checks.flaws(spec):
-        found.append(Violation(json_values.pointer(*path), flaw, Reason.INVALID_STEPS))
+    try:
+        found += [
+            Violation(json_values.pointer(*path), flaw, Reason.INVALID_STEPS)
+            for path, flaw in checks.flaws(spec)
+        ]
+    except RecursionError:
+        return [*found, Violation("/steps", "nested too deeply", Reason.INVALID_INPUT)]
     for index, step in enumerate(spec.steps or ()):
         # What is not known before the step begins is looked at then.
         is_known = step.for_each is None and not any(references.found(step.input))

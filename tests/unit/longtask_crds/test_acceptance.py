@@ -80,7 +80,7 @@ def test_no_more_is_told_than_a_reader_can_use() -> None:
 def violations(spec: dict[str, Any], schema: dict[str, Any] | None = None) -> list[Any]:
     kind = v1alpha1.LongTaskTypeSpec(input_schema=schema)
     parsed = v1alpha1.LongTaskSpec.model_validate({"type": "t", **spec})
-    found = acceptance.violations(parsed, kind, INSTALLATION, GUARD, created_at=NOW)
+    found = acceptance.violations(parsed, {"t": kind}, INSTALLATION, GUARD, created_at=NOW)
     return [(violation.pointer, violation.reason) for violation in found]
 
 
@@ -170,15 +170,59 @@ def test_the_other_rules(spec: dict[str, Any], expected: list[Any]) -> None:
 def test_a_device_without_a_cap_is_told_in_words() -> None:
     spec = v1alpha1.LongTaskSpec(type="t", resources={"limits": {"nvidia.com/gpu": "1"}})
     kind = v1alpha1.LongTaskTypeSpec(defaults={"resources": {"limits": {"nvidia.com/gpu": "8"}}})
-    (found,) = acceptance.violations(spec, kind, INSTALLATION, GUARD, created_at=NOW)
+    (found,) = acceptance.violations(spec, {"t": kind}, INSTALLATION, GUARD, created_at=NOW)
     assert found.message == (
         "no task may ask for nvidia.com/gpu: the installation's cap does not name it"
     )
     of_type = v1alpha1.LongTaskSpec(type="t")
-    assert acceptance.violations(of_type, kind, INSTALLATION, GUARD, created_at=NOW) == []
+    assert acceptance.violations(of_type, {"t": kind}, INSTALLATION, GUARD, created_at=NOW) == []
 
 
-def test_steps_are_refused_until_they_are_run() -> None:
-    spec = v1alpha1.LongTaskSpec.model_validate({"steps": [{"name": "a", "type": "sleep"}]})
-    (found,) = acceptance.violations(spec, None, INSTALLATION, GUARD, created_at=NOW)
-    assert (found.pointer, found.reason) == ("/steps", Reason.NOT_SUPPORTED)
+def of_steps(*steps: dict[str, Any]) -> list[tuple[str, Reason]]:
+    parsed = v1alpha1.LongTaskSpec.model_validate({"steps": list(steps)})
+    types = {"t": v1alpha1.LongTaskTypeSpec(input_schema=SCHEMA)}
+    found = acceptance.violations(parsed, types, INSTALLATION, GUARD, created_at=NOW)
+    return [(violation.pointer, violation.reason) for violation in found]
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        pytest.param({"type": "t", "input": {"n": 1}}, [], id="a-good-input-passes"),
+        pytest.param(
+            {"type": "t", "input": {"n": 11}},
+            [("/steps/0/input/n", Reason.INVALID_INPUT)],
+            id="what-is-known-is-looked-at",
+        ),
+        pytest.param(
+            {"type": "t", "input": {"n": {"$from": "input#/n"}}}, [], id="what-is-not-known-is-not"
+        ),
+        pytest.param({"type": "t", "forEach": [1]}, [], id="nor-what-items-make-of-it"),
+        pytest.param(
+            {"type": "u"}, [("/steps/0/type", Reason.TYPE_NOT_FOUND)], id="a-type-is-not-there"
+        ),
+        pytest.param(
+            {"type": "t", "input": {"n": 1}, "resources": {"limits": {"memory": "2Gi"}}},
+            [("/steps/0/resources/limits/memory", Reason.RESOURCES_EXCEEDED)],
+            id="more-memory-than-one-task-may-have",
+        ),
+        pytest.param(
+            {"type": "t", "input": {"n": 1}, "resources": {"limits": {"memory": "64"}}},
+            [("/steps/0/resources/limits/memory", Reason.INVALID_STEPS)],
+            id="less-memory-than-starts-anything",
+        ),
+        pytest.param(
+            {"type": "t", "needs": ["b"], "input": {"n": 1}},
+            [("/steps/0/needs/0", Reason.INVALID_STEPS)],
+            id="a-need-of-nothing",
+        ),
+    ],
+)
+def test_steps_are_looked_at_like_tasks(step: dict[str, Any], expected: list[Any]) -> None:
+    assert of_steps({"name": "a", **step}) == expected
+
+
+def test_the_inputs_of_all_steps_count_together() -> None:
+    half = "x" * 40_000
+    steps = [{"name": name, "container": {"image": "a"}, "input": half} for name in ("a", "b")]
+    assert of_steps(*steps) == [("/steps", Reason.INVALID_INPUT)]

@@ -7,6 +7,7 @@ from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 
 INSTALLATION = effective.Installation("r", v1alpha1.Resources(), {})
+TYPE = v1alpha1.LongTaskTypeSpec()
 
 
 def test_an_input_nested_too_deeply_is_a_violation() -> None:
@@ -15,5 +16,5 @@ def test_an_input_nested_too_deeply_is_a_violation() -> None:
         value = [value]
     spec = v1alpha1.LongTaskSpec(type="x", input=value)
     guard = address_guard.Guard()
-    (found,) = acceptance.violations(spec, None, INSTALLATION, guard, created_at=NOW)
+    (found,) = acceptance.violations(spec, {"x": TYPE}, INSTALLATION, guard, created_at=NOW)
     assert (found.pointer, found.reason) == ("/input", Reason.INVALID_INPUT)

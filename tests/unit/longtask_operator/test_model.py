@@ -54,6 +54,21 @@ def the_task(attempts: int = 1) -> v1alpha1.LongTask:
     )
 
 
+def the_pipeline() -> v1alpha1.LongTask:
+    """Three steps, the last of which runs whatever becomes of the others."""
+    container = {"container": {"image": "busybox"}}
+    return a_task(
+        NAME,
+        steps=[
+            {"name": "a", **container},
+            {"name": "b", **container, "input": {"$from": "steps.a#"}},
+            {"name": "c", **container, "finally": True},
+        ],
+        timeouts={"startSeconds": 8},
+        callback={"url": "https://example.com/done"},
+    )
+
+
 HORIZON = 60.0
 
 
@@ -102,11 +117,13 @@ class Universe:
         return operator
 
     @classmethod
-    def begin(cls, *, faults: int, cancels: bool, attempts: int, seconds: int) -> "Universe":
+    def begin(
+        cls, task: v1alpha1.LongTask, *, faults: int, cancels: bool, seconds: int
+    ) -> "Universe":
         cluster = MemoryKubernetes()
         cluster.add(a_queue(maxRunning=1))
         cluster.add_secret(signing_keys.KEYS_SECRET, {"default": KEY}, namespace="longtask")
-        cluster.add(the_task(attempts))
+        cluster.add(task)
         universe = cls(cluster, faults, seconds, cancelled=not cancels)
         universe.resync()
         return universe
@@ -139,7 +156,7 @@ class Universe:
         if self.claim_seen and believed is not None:
             applier.note_claim(believed)
         sender.sent.clear()
-        claimed = "attempt" in self.status
+        claimed = claims_in(self.status)
         try:
             self.wait_after_a_look = run(self.operator.reconciler.reconcile(REPORT))
         except (errors.NotFound, errors.Unavailable):
@@ -149,7 +166,7 @@ class Universe:
             ids = [sent.webhook_id for sent in sender.sent]
             # A deaf operator may still call back for a task that was deleted just now.
             self.sent += tuple(i for i in ids if self.uid == TASK_UID or i not in OF_FIRST)
-            self.claim_seen |= not claimed and "attempt" in self.status
+            self.claim_seen |= bool(claims_in(self.status) - claimed)
             self.unwritten = dict(callbacks._unwritten)
 
     # --- what is the case
@@ -210,6 +227,17 @@ class Universe:
         text = json.dumps(stored) + repr(beliefs) + repr(rest)
         # What has ended waits for nothing, so it does not matter when that was.
         return TIME.sub("", text) if self.is_finished else text
+
+
+def attempts_in(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the attempts that a stored status tells of, a pipeline's too, by their Jobs."""
+    found = [*status.get("attempts", ()), *status.get("steps", ())]
+    return {attempt["jobName"]: attempt for attempt in found if "jobName" in attempt}
+
+
+def claims_in(status: dict[str, Any]) -> set[str]:
+    """Return the Jobs of the attempts that have no outcome."""
+    return {name for name, one in attempts_in(status).items() if "finishedAt" not in one}
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -426,8 +454,15 @@ def check_edge(before: Universe, after: Universe) -> None:
     if before.uid != after.uid:
         return
     assert before.status.get("attempt", 0) <= after.status.get("attempt", 0)
-    check_attempts(before.status, after.status, after.task["spec"]["retry"]["maxAttempts"])
-    living = [pod for pod in after.all_pods() if not pod.is_over]
+    most = after.task["spec"].get("retry", {}).get("maxAttempts", 1)
+    check_attempts(before.status, after.status, most)
+    check_steps(before.status.get("steps", []), after.status.get("steps", []))
+    # Of a step that never started the Job is deleted before another one begins.
+    living = [
+        pod
+        for pod in after.all_pods()
+        if not pod.is_over and (pod.started_at or not is_being_deleted(after, pod))
+    ]
     assert len(living) <= 1, "a second program while the first one may run"
     if before.is_finished:
         assert frozen(before.status) == frozen(after.status), "a finished task changed"
@@ -435,22 +470,43 @@ def check_edge(before: Universe, after: Universe) -> None:
         check_ends(before, after)
 
 
+def is_being_deleted(universe: Universe, pod: pods.Pod) -> bool:
+    """Tell whether it goes as soon as garbage is collected."""
+    return all(job["metadata"]["name"] != pod.job_name for job in universe.jobs())
+
+
 def check_attempts(before: dict[str, Any], after: dict[str, Any], most: int) -> None:
     """Check that no more are made than may be, and that none gets a second outcome."""
     free = after.get("disruptions", 0)
     assert before.get("disruptions", 0) <= free <= 3
     assert after.get("attempt", 0) <= most + free, "one attempt too many"
-    ended = [a for a in before.get("attempts", ()) if "finishedAt" in a]
-    assert after.get("attempts", [])[: len(ended)] == ended, "a second outcome of an attempt"
+    later = attempts_in(after)
+    for name, attempt in attempts_in(before).items():
+        if "finishedAt" in attempt and name in later:
+            assert later[name] == attempt, "a second outcome of an attempt"
+
+
+def check_steps(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+    """Check that the steps come in their order, and none of them twice."""
+    over = {step["name"] for step in after if step["phase"] in ("Succeeded", "Failed", "Cancelled")}
+    begun = [step["name"] for step in after if step.get("attempt")]
+    assert all(
+        step["attempt"] <= 1 + step.get("disruptions", 0) for step in after if step["name"] in begun
+    )
+    assert "b" not in begun or "a" in over, "a step began before the one that it needs"
+    assert {step["name"] for step in before if step.get("attempt")} <= set(begun)
+    if "c" in begun:
+        assert all(step["phase"] not in ("Starting", "Running", "Pending") for step in after[:2])
 
 
 def check_ends(before: Universe, after: Universe) -> None:
     """Check the outcome of an attempt, as it is accepted, against what really happened."""
-    known = sum("finishedAt" in attempt for attempt in before.status.get("attempts", ()))
-    for attempt in after.status.get("attempts", [])[known:]:
-        if "finishedAt" in attempt:
+    known = attempts_in(before.status)
+    for name, attempt in attempts_in(after.status).items():
+        if "finishedAt" in attempt and "finishedAt" not in known.get(name, {}):
             check_end(attempt, before)
-            if after.is_finished and attempt.get("exitCode") is not None:
+            is_whole = name not in {s.get("jobName") for s in after.status.get("steps", ())}
+            if is_whole and after.is_finished and attempt.get("exitCode") is not None:
                 assert (after.status["phase"] == "Succeeded") == (attempt["exitCode"] == 0)
 
 
@@ -475,6 +531,10 @@ def what_is_missing(universe: Universe) -> str | None:
     status = universe.status
     if not universe.is_finished:
         return "not finished"
+    if any(step["phase"] == "Pending" for step in status.get("steps", ())):
+        return "a step was forgotten"
+    if not all(step.get("attempt") for step in status.get("steps", ())[2:]):
+        return "what always runs did not"
     if status["callback"]["state"] != "Delivered":
         return "callback not delivered"
     if set(universe.sent) != {status["callback"]["id"]}:
@@ -497,13 +557,13 @@ class Node:
     calm: list[str] = dataclasses.field(default_factory=list)  #: what the calm actions lead to
 
 
-def explore(first: Universe) -> dict[str, Node]:
+def explore(first: Universe, actions: dict[str, Action] = ALL) -> dict[str, Node]:
     """Reach every state, checking each step on the way."""
     nodes = {first.fingerprint(): Node(None, what_is_missing(first))}
     frontier = deque([(first.fingerprint(), first)])
     while frontier:
         at, universe = frontier.popleft()
-        for name, action in ALL.items():
+        for name, action in actions.items():
             after = universe.fork()
             try:
                 if not action(after):
@@ -557,8 +617,24 @@ def calm_end(nodes: dict[str, Node], at: str, known: dict[str, str]) -> str:
 def test_every_course_of_things_ends_well(
     faults: int, cancels: bool, attempts: int, seconds: int, least: int
 ) -> None:
-    begun = Universe.begin(faults=faults, cancels=cancels, attempts=attempts, seconds=seconds)
-    nodes = explore(begun)
+    begun = Universe.begin(the_task(attempts), faults=faults, cancels=cancels, seconds=seconds)
+    all_end_well(explore(begun), least)
+
+
+@pytest.mark.parametrize(
+    ("faults", "cancels", "least"),
+    [
+        pytest.param(0, True, 100, id="cancelled-at-any-time"),
+        pytest.param(1, False, 100, id="with-any-one-fault"),
+    ],
+)
+def test_every_course_of_a_pipeline_ends_well(faults: int, cancels: bool, least: int) -> None:
+    begun = Universe.begin(the_pipeline(), faults=faults, cancels=cancels, seconds=15)
+    nodes = explore(begun, {n: a for n, a in ALL.items() if n != "somebody makes it anew"})
+    all_end_well(nodes, least)
+
+
+def all_end_well(nodes: dict[str, Node], least: int) -> None:
     ends: dict[str, str] = {}
     for at in nodes:
         end = calm_end(nodes, at, ends)

@@ -20,7 +20,7 @@ OUR_PATHS = {"input": "/longtask/input", "token": "/longtask/token", "tmp": "/tm
 #: What the contract has, but pods have not: for tasks that go through other doors.
 ELSEWHERE = {
     "LongTaskSpec": {
-        *("steps", "retry", "callback", "notify", "not_before", "cancel"),
+        *("steps", "max_parallel", "output", "retry", "callback", "notify", "not_before", "cancel"),
         "ttl_seconds_after_finished",
     },
     "Retry": {"backoff_seconds", "max_backoff_seconds"},
@@ -34,10 +34,14 @@ def cases(request: pytest.FixtureRequest) -> list[pod_cases.Case]:
 
 
 def rendered(case: pod_cases.Case) -> tuple[effective.EffectiveSpec, Json]:
-    """Return what holds for a case, and its Job."""
+    """Return what holds for a case, and its Job: every third one is a step that takes files."""
     kind = case.task_type and case.task_type.spec
     spec = effective.effective_spec(case.task.spec, kind, INSTALLATION)
-    return spec, job_manifest.build(case.task, spec, attempt=1, surroundings=SURROUNDINGS)
+    as_step: Json = {}
+    if case.task.metadata.name.endswith(("2", "5", "8")):
+        as_step = {"run": "convert.3", "files": ("fetch", "parse")}
+    job = job_manifest.build(case.task, spec, attempt=1, surroundings=SURROUNDINGS, **as_step)
+    return spec, job
 
 
 def test_every_case_keeps_the_contract(cases: list[pod_cases.Case]) -> None:
@@ -68,6 +72,9 @@ def check_ours(spec: effective.EffectiveSpec, pod: Json) -> None:
     assert "nodeName" not in pod
     (container,) = pod["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is not spec.writable_root
+    for fetching in pod.get("initContainers", ()):
+        assert fetching["image"] == SURROUNDINGS.runner_image
+        assert fetching["securityContext"]["readOnlyRootFilesystem"] is True
     # Nobody but us says who the program is.
     env = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert env[runner_contract.Env.TOKEN_FILE] == runner_contract.TOKEN_FILE

@@ -45,7 +45,11 @@ def holds(expression: str, known: Mapping[str, Any]) -> bool:
     Raises:
         Unusable: It gives no answer with that.
     """
-    answer = _compiled(expression).eval(data={name: known.get(name) for name in _VARIABLES})
+    compiled = _compiled(expression)
+    try:
+        answer = compiled.eval(data={name: known.get(name) for name in _VARIABLES})
+    except RuntimeError as error:  # it takes too long
+        raise Unusable(_first_line(str(error))) from None
     value = answer.value()
     if answer.type() == cel.Type.ERROR:
         raise Unusable(_first_line(str(value)))

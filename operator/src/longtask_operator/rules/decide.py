@@ -422,17 +422,20 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
     due = timeouts.first_due(world.task, world.spec.limits)
     overdue = due is not None and world.task.status.outcome is None and now >= due.at
     wait = Wait(until=due.at if due is not None and world.task.status.outcome is None else None)
+    found: list[OfRun] = []
     late: Decision | None = None
     for run in world.runs:
         step = _of_run(run, now)
         if isinstance(step, Wait):
             wait = Wait(until=timeouts.earliest(wait.until, step.until))
-        elif isinstance(step, Finish) and steps.overflows(world.task, step.outcome.result):
-            late = late or _kept(run, step)
         elif isinstance(step, OfRun):
             raise TypeError("a program has no programs")
+        elif isinstance(step, Finish) and steps.overflows(world.task, step.outcome.result):
+            late = late or _kept(run, step)
         else:
-            return OfRun(run, step)
+            found.append(OfRun(run, step))
+    if found:
+        return min(found, key=_turn)
     if overdue or steps.advanced(world.task, world.parts, now=now) != world.task.status:
         return Advance(overdue)
     if steps.is_over(world.task) and not world.is_short_of_parts:
@@ -443,6 +446,17 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
     if late is not None:
         return late
     return wait.no_later(now + PART_INTERVAL) if world.is_short_of_parts else wait
+
+
+def _turn(of_run: OfRun) -> int:
+    """Return when something is done of what can be done for several programs: the least first."""
+    match of_run.decided:
+        case DeleteJob():
+            return 0  # before another step begins, nothing may start the one before any more
+        case ReleaseJob():
+            return 2  # nobody waits for it
+        case _:
+            return 1
 
 
 def _of_run(run: World, now: datetime) -> Decision:

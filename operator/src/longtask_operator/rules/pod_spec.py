@@ -10,6 +10,7 @@ from typing import Any
 from longtask_crds import effective, names, runner_contract, v1alpha1
 
 _TMP_SIZE = "256Mi"
+_FILES_SIZE = "2Gi"  #: more than all results together that are kept of one pipeline
 _TOKEN_SECONDS = 600
 _FETCHING_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "32Mi"},
@@ -109,7 +110,14 @@ def _our_volumes(spec: effective.EffectiveSpec, files: tuple[str, ...]) -> list[
         _Mount("tmp", "/tmp", {"emptyDir": {"sizeLimit": _TMP_SIZE}}),
     ]
     if files:
-        mounts.append(_Mount("files", runner_contract.FILES_FOLDER, {"emptyDir": {}}, True))
+        mounts.append(
+            _Mount(
+                "files",
+                runner_contract.FILES_FOLDER,
+                {"emptyDir": {"sizeLimit": _FILES_SIZE}},
+                True,
+            )
+        )
     if spec.shm_size is not None:
         memory = {"medium": "Memory", "sizeLimit": spec.shm_size}
         mounts.append(_Mount("shm", "/dev/shm", {"emptyDir": memory}))

@@ -1,0 +1,339 @@
+"""Pipelines by themselves: their graph, what they take from each other, what is refused."""
+
+from typing import Any
+
+import pytest
+
+from longtask_crds import v1alpha1
+from longtask_crds.pipeline import checks, conditions, graph, references, reuse, runs, standing
+from longtask_crds.testing import TASK_UID, a_task, with_meta, with_status
+from longtask_crds.v1alpha1 import StepPhase
+
+IMAGE = {"container": {"image": "busybox"}}
+
+
+def a_step(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, **IMAGE, **fields}
+
+
+def last(name: str, **fields: Any) -> dict[str, Any]:
+    return a_step(name, **{"finally": True}, **fields)
+
+
+def a_pipeline(*steps: dict[str, Any], **spec: Any) -> v1alpha1.LongTask:
+    return a_task(steps=list(steps), **spec)
+
+
+# --- the graph ---
+
+
+def test_a_step_needs_the_one_above_unless_it_says_otherwise() -> None:
+    task = a_pipeline(
+        a_step("a"), last("x"), a_step("b"), a_step("c", needs=[]), a_step("d", needs=["a", "c"]),
+        last("y"),
+    )  # fmt: skip
+    assert graph.needs(task.spec.steps or ()) == {
+        "a": (), "x": (), "b": ("a",), "c": (), "d": ("a", "c"), "y": ("x",),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        pytest.param({"a": (), "b": ("a",), "c": ("a", "b")}, (), id="none"),
+        pytest.param({"a": ("a",)}, ("a",), id="with-itself"),
+        pytest.param({"a": ("b",), "b": ("c",), "c": ("b",)}, ("b", "c"), id="after-a-way-to-it"),
+        pytest.param({"a": ("b", "x"), "b": ("a",)}, ("a", "b"), id="beside-a-name-of-nothing"),
+        pytest.param({"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}, (), id="a-diamond"),
+    ],
+)
+def test_circles(needs: dict[str, tuple[str, ...]], expected: tuple[str, ...]) -> None:
+    assert graph.circle(needs) == expected
+
+
+def test_what_comes_before() -> None:
+    needs = {"a": (), "b": ("a",), "c": ("b", "nothing"), "d": ()}
+    assert graph.before("c", needs) == {"a", "b"}
+
+
+# --- references ---
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param({"$from": "steps.a#/x/0"}, ("steps.a", ("x", "0")), id="a-part-of-a-result"),
+        pytest.param({"$from": "input"}, ("input", ()), id="the-whole-input"),
+        pytest.param({"$from": "input#"}, ("input", ()), id="the-same"),
+        pytest.param({"$from": "item#/a~1b~0"}, ("item", ("a/b~",)), id="with-escapes"),
+    ],
+)
+def test_a_reference(value: Any, expected: tuple[str, tuple[str, ...]]) -> None:
+    found = references.parse(value)
+    assert found is not None
+    assert (found.source, found.path) == expected
+    assert references.parse({"$from": str(found)}) == found
+
+
+@pytest.mark.parametrize("value", [{"from": "input"}, [], "steps.a#", {"$fromm": 1}, None])
+def test_what_is_plain(value: Any) -> None:
+    assert references.parse(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$from": 1},
+        {"$from": "steps.A#"},
+        {"$from": "steps.a#x"},
+        {"$from": "steps.a#/~2"},
+        {"$from": "nothing#"},
+        {"$from": "input#", "more": 1},
+        {"$ref": "steps.a#/x"},
+        {"$ref": "input"},
+        {"$ref": "steps.a", "default": 1},
+        {"$ref": "steps.a", "$from": "input"},
+    ],
+)
+def test_what_is_no_reference(value: Any) -> None:
+    with pytest.raises(references.Malformed):
+        references.parse(value)
+
+
+def test_references_are_filled_in() -> None:
+    known = {"input": {"a": [1, {"b": None}]}}
+
+    def look_up(reference: references.Reference) -> Any:
+        return references.part(known[reference.source], reference)
+
+    value = {
+        "one": {"$from": "input#/a/0"},
+        "null": [{"$from": "input#/a/1/b", "default": 7}],
+        "none": {"$from": "input#/a/2", "default": {"$from": "is plain here"}},
+        "file": {"$ref": "steps.big"},
+        "plain": {"default": 1},
+    }
+    assert references.filled_in(value, look_up) == {
+        "one": 1,
+        "null": [None],
+        "none": {"$from": "is plain here"},
+        "file": "/longtask/files/big",
+        "plain": {"default": 1},
+    }
+    for pointer in ("/a/2", "/a/-1", "/a/01", "/c", "/a/0/x"):
+        with pytest.raises(references.Missing):
+            references.filled_in({"$from": f"input#{pointer}"}, look_up)
+
+
+# --- conditions ---
+
+
+def test_conditions() -> None:
+    known = {"input": {"mode": "full"}, "steps": {"a": {"phase": "Succeeded", "result": [1, 2.5]}}}
+    assert conditions.holds("steps.a.result[1] > 2 && input.mode == 'full'", known)
+    assert not conditions.holds("steps['a'].phase == 'Failed'", known)
+    assert not conditions.holds("has(input.other)", known)
+    assert conditions.steps_in("steps.a.phase == '' || steps['b-c'].result") == {"a", "b-c"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        pytest.param("1 +", "Syntax error", id="half-of-one"),
+        pytest.param("nothing > 1", "undeclared reference", id="an-unknown-name"),
+        pytest.param("'a' + 'b'", "true or false", id="a-text"),
+    ],
+)
+def test_what_cannot_be_a_condition(expression: str, told: str) -> None:
+    with pytest.raises(conditions.Unusable, match=told):
+        conditions.check(expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pytest.param("steps.b.result > 1", id="a-step-without-result"),
+        pytest.param("input", id="no-truth"),
+        pytest.param(
+            "input.all(a, input.all(b, input.all(c, a + b + c >= 0)))", id="a-thousand-million"
+        ),
+    ],
+)
+def test_a_condition_that_gives_no_answer(expression: str) -> None:
+    conditions.check(expression)
+    with pytest.raises(conditions.Unusable):
+        conditions.holds(expression, {"input": list(range(1000)), "steps": {}})
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("steps", "place", "told"),
+    [
+        pytest.param([a_step("a"), a_step("a")], "/steps/1/name", "another step", id="two"),
+        pytest.param([last("a")], "/steps", "at least one", id="nothing-but-an-end"),
+        pytest.param([a_step("a", needs=["b"])], "/steps/0/needs/0", "no step b", id="a-stranger"),
+        pytest.param(
+            [a_step("a", needs=["b"]), last("b")], "/steps/0/needs/0", "finally", id="the-end-first"
+        ),
+        pytest.param(
+            [a_step("a", needs=["b"]), a_step("b")], "/steps/0/needs", "a → b → a", id="a-circle"
+        ),
+        pytest.param(
+            [a_step("a", input={"$from": "steps.b#"}), a_step("b")],
+            "/steps/0/input", "does not come before", id="of-a-later-step",
+        ),
+        pytest.param(
+            [a_step("a"), a_step("b", needs=[], input=[{"x": {"$from": "steps.a#"}}])],
+            "/steps/1/input/0/x", "does not come before", id="of-a-step-beside",
+        ),
+        pytest.param(
+            [a_step("a"), last("b", input={"$from": "steps.a#"})],
+            "/steps/1/input", "give a default", id="of-what-may-be-skipped",
+        ),
+        pytest.param(
+            [a_step("a", input={"$from": "outcome#"})], "/steps/0/input", "finally", id="no-end"
+        ),
+        pytest.param(
+            [a_step("a", input={"$from": "item#"})], "/steps/0/input", "forEach", id="no-item"
+        ),
+        pytest.param(
+            [a_step("a", forEach={"$from": "item#"})], "/steps/0/forEach", "forEach", id="itself"
+        ),
+        pytest.param([a_step("a", forEach=7)], "/steps/0/forEach", "a list", id="no-list"),
+        pytest.param([a_step("a", forEach=[0] * 101)], "/steps/0/forEach", "100", id="a-long-list"),
+        pytest.param(
+            [a_step("a", forEach=[0], minSuccessful=2)],
+            "/steps/0/minSuccessful", "fewer", id="more-than-there-are",
+        ),
+        pytest.param(
+            [a_step("a", maxParallel=2)], "/steps/0/maxParallel", "forEach", id="one-side-by-side"
+        ),
+        pytest.param([a_step("a", when="1 +")], "/steps/0/when", "Syntax", id="no-condition"),
+        pytest.param(
+            [a_step("a", when="steps.b.result"), a_step("b")],
+            "/steps/0/when", "does not come before", id="a-condition-on-what-comes",
+        ),
+        pytest.param(
+            [a_step("a", input={"$from": "x"})], "/steps/0/input", "begins with", id="no-reference"
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_refused(steps: list[dict[str, Any]], place: str, told: str) -> None:
+    ((path, flaw),) = checks.flaws(a_pipeline(*steps).spec)
+    assert "/" + "/".join(map(str, path)) == place
+    assert told in flaw
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        pytest.param(
+            {"steps": [a_step("a")], "output": {"$from": "steps.b#"}}, "output", id="step"
+        ),
+        pytest.param({"steps": [a_step("a")], "output": {"$ref": "steps.a"}}, "output", id="file"),
+        pytest.param({"steps": [a_step("a")], "output": {"$from": "item#"}}, "output", id="item"),
+        pytest.param({**IMAGE, "output": 1}, "output", id="without-steps"),
+        pytest.param({**IMAGE, "maxParallel": 2}, "maxParallel", id="side-by-side-without-steps"),
+    ],
+)
+def test_what_is_refused_of_the_whole(spec: dict[str, Any], place: str) -> None:
+    ((path, _),) = checks.flaws(a_task(**spec).spec)
+    assert path[0] == place
+
+
+def test_what_is_fine() -> None:
+    task = a_pipeline(
+        a_step("a", input={"$from": "input#/x"}),
+        a_step("b", forEach={"$from": "steps.a#"}, input={"n": {"$from": "item#"}}),
+        a_step("c", needs=["b"], when="size(steps.b.result) > 1", input={"$ref": "steps.b"}),
+        last("d", input=[{"$from": "steps.c#", "default": 0}, {"$from": "outcome#/phase"}]),
+        last("e", input={"$from": "steps.d#"}),
+        output={"all": {"$from": "steps.c#"}},
+    )
+    assert list(checks.flaws(task.spec)) == []
+
+
+# --- the programs, and how far they are ---
+
+
+def running(task: v1alpha1.LongTask, *states: dict[str, Any]) -> v1alpha1.LongTask:
+    steps = [v1alpha1.StepStatus.model_validate(state) for state in states]
+    return with_status(task, steps=steps, attempt=1)
+
+
+ATTEMPT = {"phase": "Running", "attempt": 2, "jobName": "j", "podUid": "p"}
+
+
+def test_the_programs_of_a_task() -> None:
+    task = running(
+        a_pipeline(a_step("a"), a_step("b", forEach=[1, 2]), a_step("c")),
+        {"name": "a", **ATTEMPT, "phase": "Succeeded"},
+        {"name": "b", "phase": "Running", "items": 2, "children": [{"index": 0, **ATTEMPT}]},
+        {"name": "c", "phase": "Pending"},
+    )
+    assert [(run.name, run.last.number, run.is_over) for run in runs.of(task)] == [
+        ("a", 2, True),
+        ("b.0", 2, False),
+    ]
+    assert runs.named(task, "c") is None
+
+
+def test_a_program_is_looked_at_as_a_task_and_put_back() -> None:
+    task = running(
+        a_pipeline(a_step("a", retry={"maxAttempts": 3}), timeouts={"totalSeconds": 9}),
+        {"name": "a", **ATTEMPT, "stalled": "NodeLost", "waiting": "why", "reason": "Evicted"},
+    )
+    seen = runs.as_task(task, "a", value={"n": 1})
+    assert (seen.metadata.name, seen.metadata.uid) == ("report", TASK_UID)
+    assert (seen.spec.input, seen.spec.retry, seen.spec.steps) == (
+        {"n": 1},
+        v1alpha1.Retry(max_attempts=3),
+        None,
+    )
+    assert seen.spec.timeouts == v1alpha1.Timeouts()
+    assert seen.status.is_true(v1alpha1.ConditionType.STALLED)
+    before = runs.status_of(task.status, "a")
+    after = before.model_copy(update=runs.put_back(before, seen.status))
+    assert after == before
+
+
+def test_how_far_it_is() -> None:
+    task = running(
+        a_pipeline(a_step("a", weight=3), a_step("b", forEach=[1, 2]), a_step("c")),
+        {"name": "a", "phase": "Succeeded"},
+        {
+            "name": "b", "phase": "Running", "items": 2,
+            "children": [{"index": 0, "phase": "Running", "progress": {"percent": 50}}],
+        },
+        {"name": "c", "phase": "Pending"},
+    )  # fmt: skip
+    steps, states = task.spec.steps or (), task.status.steps or ()
+    assert standing.percent(steps, states) == 65  # (3 * 100 + 25 + 0) / 5
+    assert standing.percent(steps, states, least=80) == 80
+    assert standing.word(states) == "2/3 b"
+
+
+def test_a_pipeline_is_done_again_from_where_it_failed() -> None:
+    kept = {"ref": {"size": 9, "sha256": "0" * 64}}
+    origin = running(
+        a_pipeline(a_step("a"), a_step("b"), a_step("c"), last("d")),
+        {"name": "a", **ATTEMPT, "phase": "Succeeded", "result": kept},
+        {"name": "b", **ATTEMPT, "phase": "Failed", "progress": {"checkpoint": {"at": 3}}},
+        {"name": "c", "phase": "Skipped"},
+        {"name": "d", **ATTEMPT, "phase": "Succeeded", "result": {"value": 1}},
+    )
+    annotations = {"longtask.dev/reuse": reuse.annotation(origin)}
+    again = reuse.of(with_meta(a_pipeline(a_step("a")), annotations=annotations))
+    assert again.checkpoints == {"b": {"at": 3}}
+    assert again.results.keys() == {"a"}
+    ref = again.results["a"].ref
+    assert ref is not None
+    assert ref.task_uid == TASK_UID
+
+
+def test_what_cannot_be_read_is_taken_over_from_nobody() -> None:
+    broken = with_meta(a_pipeline(a_step("a")), annotations={"longtask.dev/reuse": "{"})
+    assert reuse.of(broken) == reuse.Reuse()
+    assert StepPhase.SKIPPED.is_terminal
