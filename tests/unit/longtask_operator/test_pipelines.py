@@ -1,5 +1,6 @@
 """A pipeline from its first write to its last, over a Kubernetes in memory."""
 
+import datetime
 import json
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
-from longtask_crds.testing import NAMESPACE, a_task
+from longtask_crds.testing import NAMESPACE, a_task, with_meta
 from longtask_crds.v1alpha1 import Phase, Reason, StepPhase
 from longtask_operator.testing import URL, Operator
 
@@ -62,6 +63,11 @@ class Pipeline:
         message = "" if result is None else json.dumps(result)
         kubernetes.end_pod(pod, exit_code, message)
         await self.look()
+
+    async def upload(self, run: str, result: v1alpha1.Result) -> None:
+        """Have a step's result recorded as the API does that keeps it."""
+        self.operator.kubernetes.bring_result("report", run, result.to_json())
+        await self.operator.hear()
 
     async def look(self) -> float | None:
         await self.operator.hear()
@@ -176,3 +182,209 @@ async def test_a_step_is_tried_again_by_its_own_retry() -> None:
     await pipeline.end("a")
     assert (pipeline.status.steps or [])[0].attempt == 2
     assert pipeline.phases() == {"a": "Succeeded", "b": "Starting"}
+
+
+# --- results that have no place in the resource ---
+
+
+def large(number: int) -> str:
+    """Return a result that fits a pod's last words, of which nine fill the resource."""
+    return f"{number}" * 3900
+
+
+async def test_what_the_resource_has_no_place_for_is_kept_elsewhere() -> None:
+    names_of = [f"s{number}" for number in range(10)]
+    pipeline = Pipeline(
+        *(step(name, needs=[]) for name in names_of),
+        step("all", needs=names_of, input=[{"$from": f"steps.{name}#"} for name in names_of]),
+        maxParallel=10,
+    )
+    await pipeline.submit()
+    for number, name in enumerate(names_of):
+        await pipeline.end(name, large(number))
+    results = [one.result for one in (pipeline.status.steps or ())[:10]]
+    assert [result.ref is not None for result in results if result] == [False] * 8 + [True] * 2
+    assert pipeline.input_of("all") == [large(number) for number in range(10)]
+
+
+async def test_a_part_of_a_kept_result_is_fetched() -> None:
+    pipeline = Pipeline(
+        step("big"), step("small", input={"n": {"$from": "steps.big#/n"}}, when="input.x")
+    )
+    pipeline.task = pipeline.task.model_copy(
+        update={"spec": pipeline.task.spec.model_copy(update={"input": {"x": True}})}
+    )
+    await pipeline.submit()
+    kept = pipeline.operator.results.keep(json.dumps({"n": 7, "rest": "x" * 9000}).encode())
+    await pipeline.upload("big", kept)
+    pipeline.operator.results.is_away = True
+    await pipeline.end("big")
+    assert pipeline.phases()["small"] == "Starting"
+    assert "small" not in pipeline.jobs()
+    pipeline.operator.results.is_away = False
+    await pipeline.look()
+    assert pipeline.input_of("small") == {"n": 7}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "told"),
+    [("/nothing", "there is no such part"), ("", "the result is not kept any more")],
+)
+async def test_what_is_not_there_fails_the_step(pointer: str, told: str) -> None:
+    pipeline = Pipeline(step("big"), step("small", input={"$from": f"steps.big#{pointer}"}))
+    await pipeline.submit()
+    await pipeline.upload("big", pipeline.operator.results.keep(b"[" + b"1," * 5000 + b"1]"))
+    if not pointer:
+        pipeline.operator.results.forget()
+    await pipeline.end("big")
+    failed = (pipeline.status.steps or [])[1]
+    assert (failed.phase, failed.reason) == (StepPhase.FAILED, Reason.INVALID_INPUT)
+    assert told in (failed.message or "")
+    assert pipeline.status.phase is Phase.FAILED
+
+
+async def test_a_long_list_is_made_where_results_are_kept() -> None:
+    pipeline = Pipeline(
+        step("many", forEach=[1, 2, 3], maxParallel=3),
+        step("one", input={"last": {"$from": "steps.many#/2"}}),
+    )
+    await pipeline.submit()
+    for number in range(3):
+        await pipeline.end(f"many.{number}", large(number))
+    many = (pipeline.status.steps or [])[0]
+    assert many.result is not None
+    assert many.result.ref is not None
+    assert pipeline.input_of("one") == {"last": large(2)}
+
+
+async def test_a_list_that_nobody_keeps_fails_the_step() -> None:
+    pipeline = Pipeline(step("many", forEach=[1, 2]))
+    pipeline.operator.results.limit = 100
+    await pipeline.submit()
+    for number in range(2):
+        await pipeline.end(f"many.{number}", large(number))
+    assert pipeline.status.phase is Phase.FAILED
+    assert (pipeline.status.steps or [])[0].reason == Reason.RESULT_TOO_LARGE
+
+
+async def test_a_large_output_is_kept_elsewhere() -> None:
+    both = {"a": {"$from": "steps.a#"}, "b": {"$from": "steps.b#"}}
+    pipeline = Pipeline(step("a"), step("b"), output=both)
+    await pipeline.submit()
+    await pipeline.end("a", large(1))
+    await pipeline.end("b", large(2))
+    status = pipeline.status
+    assert status.phase is Phase.SUCCEEDED
+    assert status.result is not None
+    assert status.result.ref is not None
+
+
+async def test_an_output_of_what_is_not_there_fails_the_task() -> None:
+    pipeline = Pipeline(step("a"), output={"$from": "steps.a#/x"})
+    await pipeline.submit()
+    await pipeline.end("a", {})
+    assert pipeline.status.phase is Phase.FAILED
+    assert pipeline.status.outcome is not None
+    assert pipeline.status.outcome.reason == Reason.INVALID_STEPS
+
+
+# --- what goes wrong ---
+
+
+async def test_a_pod_that_was_evicted_costs_no_attempt() -> None:
+    pipeline = Pipeline(step("a"), step("b"))
+    await pipeline.submit()
+    kubernetes = pipeline.operator.kubernetes
+    pod = kubernetes.make_pod(pipeline.jobs()["a"])
+    kubernetes.start_pod(pod)
+    kubernetes.end_pod(pod, 143, disrupted=True)
+    await pipeline.look()
+    first = (pipeline.status.steps or [])[0]
+    assert (first.phase, first.attempt, first.disruptions) == (StepPhase.STARTING, 2, 1)
+    await pipeline.end("a")
+    await pipeline.end("b")
+    assert pipeline.status.phase is Phase.SUCCEEDED
+
+
+async def test_an_operator_that_begins_anew_goes_on_where_it_was() -> None:
+    pipeline = Pipeline(step("a"), step("b", input={"$from": "steps.a#"}))
+    await pipeline.submit()
+    pipeline.operator.restart()
+    await pipeline.look()
+    await pipeline.end("a", 1)
+    pipeline.operator.restart()
+    await pipeline.look()
+    assert pipeline.input_of("b") == 1
+    await pipeline.end("b", 2)
+    assert pipeline.status.result == v1alpha1.Result(value=2)
+
+
+async def test_a_pipeline_that_takes_too_long_is_ended() -> None:
+    pipeline = Pipeline(
+        step("a"), step("b"), step("end", **{"finally": True}), timeouts={"totalSeconds": 60}
+    )
+    await pipeline.submit()
+    await pipeline.end("a")
+    pipeline.operator.kubernetes.now += datetime.timedelta(seconds=61)
+    await pipeline.look()
+    assert pipeline.phases() == {"a": "Succeeded", "b": "Cancelled", "end": "Starting"}
+    pipeline.operator.kubernetes.now += datetime.timedelta(seconds=600)
+    await pipeline.end("end")
+    assert pipeline.status.phase is Phase.FAILED
+    assert pipeline.status.outcome is not None
+    assert pipeline.status.outcome.reason == Reason.TOTAL_TIMEOUT
+
+
+async def test_enough_items_may_succeed() -> None:
+    pipeline = Pipeline(step("some", forEach=[1, 2, 3], minSuccessful=2))
+    await pipeline.submit()
+    await pipeline.end("some.1", exit_code=1)
+    await pipeline.end("some.0", "x")
+    await pipeline.end("some.2", "z")
+    assert pipeline.status.result == v1alpha1.Result(value=["x", None, "z"])
+
+
+async def test_too_many_failures_end_the_other_items() -> None:
+    pipeline = Pipeline(step("all", forEach=[1, 2, 3], maxParallel=2))
+    await pipeline.submit()
+    await pipeline.end("all.1", exit_code=1)
+    one = (pipeline.status.steps or [])[0]
+    assert (one.phase, one.reason) == (StepPhase.FAILED, Reason.ITEMS_FAILED)
+    assert "item 1: ProgramFailed" in (one.message or "")
+    assert pipeline.jobs() == {}
+
+
+async def test_succeeded_steps_are_taken_over_from_the_task_before() -> None:
+    pipeline = Pipeline(step("a"), step("b", input={"$from": "steps.a#"}))
+    told = {"results": {"a": {"value": 5}}, "checkpoints": {"b": {"at": 1}}}
+    annotations = {names.REUSE_ANNOTATION: json.dumps(told)}
+    pipeline.task = with_meta(pipeline.task, annotations=annotations)
+    await pipeline.submit()
+    assert sorted(pipeline.jobs()) == ["b"]
+    assert pipeline.input_of("b") == 5
+    assert (pipeline.status.steps or [])[0].reused
+    await pipeline.end("b")
+    assert pipeline.status.phase is Phase.SUCCEEDED
+
+
+async def test_whole_results_come_as_files() -> None:
+    pipeline = Pipeline(step("a"), step("b", input={"path": {"$ref": "steps.a"}}))
+    await pipeline.submit()
+    await pipeline.end("a", [1])
+    assert pipeline.input_of("b") == {"path": "/longtask/files/a"}
+    key = ObjectKey(NAMESPACE, pipeline.jobs()["b"])
+    pod = pipeline.operator.kubernetes.objects("jobs")[key]["spec"]["template"]["spec"]
+    (fetching,) = pod["initContainers"]
+    assert fetching["command"][-1] == "a"
+
+
+async def test_a_retry_of_a_step_is_told() -> None:
+    pipeline = Pipeline(
+        step("a", retry={"maxAttempts": 2}), callback={"url": URL, "events": ["retrying"]}
+    )
+    await pipeline.submit()
+    await pipeline.end("a", exit_code=1)
+    told = json.loads(pipeline.operator.sender.sent[-1].body)
+    assert (told["type"], told["data"]["step"]) == ("longtask.retrying", "a")
+    ((_, reason, message),) = pipeline.operator.kubernetes.warnings
+    assert (reason, message.split(":")[0]) == ("Retrying", "step a")

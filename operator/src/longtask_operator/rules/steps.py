@@ -263,11 +263,12 @@ def _count_items(
             continue
         children = of_step.children or []
         good = sum(child.phase is StepPhase.SUCCEEDED for child in children)
-        bad = sum(child.phase in (StepPhase.FAILED, StepPhase.CANCELLED) for child in children)
+        bad = sum(child.phase is StepPhase.FAILED for child in children)
+        none_open = not any(map(_is_open, children))
         values: dict[str, object] = {"succeeded": good, "failed": bad}
-        if runs.is_cut(task, step) and good + bad == len(children) < of_step.items:
+        if runs.is_cut(task, step) and none_open and len(children) < of_step.items:
             values |= _ended(StepPhase.CANCELLED, Reason.CANCELLED, "the pipeline was ended", now)
-        elif not _can_succeed(step, of_step) and good + bad == len(children):
+        elif not _can_succeed(step, of_step) and none_open:
             values |= _ended(StepPhase.FAILED, Reason.ITEMS_FAILED, _first_failure(of_step), now)
         elif _is_worked_through(step, of_step):
             result = _as_list(task, _listed(of_step))
@@ -580,10 +581,10 @@ def _as_list(task: v1alpha1.LongTask, results: Sequence[v1alpha1.Result]) -> v1a
 
 
 def _first_failure(status: v1alpha1.StepStatus) -> str:
-    bad = (StepPhase.FAILED, StepPhase.CANCELLED)
-    for child in status.children or ():
-        if child.phase in bad:
-            return f"item {child.index}: {child.reason}: {child.message or ''}".rstrip(": ")
+    for phase in (StepPhase.FAILED, StepPhase.CANCELLED):
+        for child in status.children or ():
+            if child.phase is phase:
+                return f"item {child.index}: {child.reason}: {child.message or ''}".rstrip(": ")
     return f"there are {status.items} items, fewer than must succeed"
 
 
