@@ -64,7 +64,6 @@ def the_pipeline() -> v1alpha1.LongTask:
             {"name": "b", **container, "input": {"$from": "steps.a#"}},
             {"name": "c", **container, "finally": True},
         ],
-        timeouts={"startSeconds": 8},
         callback={"url": "https://example.com/done"},
     )
 
@@ -442,6 +441,15 @@ ALL: dict[str, Action] = CALM | {
 }
 
 
+#: What is searched of pipelines: no time passes, and what only one program can meet is left out.
+OF_PIPELINES = {
+    name: action
+    for name, action in ALL.items()
+    if name not in ("it resyncs", "the pod is disrupted", "the runner reports")
+    and name not in ("time passes", "somebody makes it anew")
+}
+
+
 # --- what must hold ---
 
 
@@ -624,14 +632,13 @@ def test_every_course_of_things_ends_well(
 @pytest.mark.parametrize(
     ("faults", "cancels", "least"),
     [
-        pytest.param(0, True, 100, id="cancelled-at-any-time"),
-        pytest.param(1, False, 100, id="with-any-one-fault"),
+        pytest.param(0, True, 1_000, id="cancelled-at-any-time"),
+        pytest.param(1, False, 1_000, id="with-a-fault-at-any-write"),
     ],
 )
 def test_every_course_of_a_pipeline_ends_well(faults: int, cancels: bool, least: int) -> None:
-    begun = Universe.begin(the_pipeline(), faults=faults, cancels=cancels, seconds=15)
-    nodes = explore(begun, {n: a for n, a in ALL.items() if n != "somebody makes it anew"})
-    all_end_well(nodes, least)
+    begun = Universe.begin(the_pipeline(), faults=faults, cancels=cancels, seconds=0)
+    all_end_well(explore(begun, OF_PIPELINES), least)
 
 
 def all_end_well(nodes: dict[str, Node], least: int) -> None:
