@@ -13,7 +13,7 @@ from longtask_api import errors
 from longtask_api.dependencies import (
     JsonBodyDep,
     ProgressDep,
-    ReportingTaskDep,
+    ReportingProgramDep,
     ResultsDep,
     RunnerTokenDep,
     require_operator,
@@ -55,14 +55,14 @@ class Answer(BaseModel):
 
 @router.post(runner_contract.PROGRESS_PATH)
 async def take_progress(
-    task: ReportingTaskDep, document: JsonBodyDep, progress: ProgressDep
+    program: ReportingProgramDep, document: JsonBodyDep, progress: ProgressDep
 ) -> Answer:
     """Take a report, which is the heartbeat too; the final one is answered when it is stored."""
     report = parse_report(document)
-    progress.report(task, report.said())
+    progress.report(program.task, report.said(), run=program.run)
     if report.final:
-        await progress.settle(task)
-    return Answer(cancel_requested=bool(task.spec.cancel))
+        await progress.settle(program.task, run=program.run)
+    return Answer(cancel_requested=program.is_to_end)
 
 
 class Kept(BaseModel):

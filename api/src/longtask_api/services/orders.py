@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from longtask_api import errors
 from longtask_api.services import bodies
 from longtask_client import models
-from longtask_crds import acceptance, address_guard, effective, json_values, names, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
 from longtask_crds.json_values import pointer
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -34,10 +34,11 @@ def parse(document: Any) -> models.TaskOrder:
         )
     except ValidationError as error:
         raise errors.Invalid(errors=errors.findings(error)) from error
-    size = json_values.size(order.input)
+    size = effective.size_of_inputs(order)
     if size > names.INPUT_MAX_BYTES:
+        what = "The inputs of all steps together have" if order.steps else "The input has"
         raise errors.TooLarge(
-            f"The input has {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
+            f"{what} {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
         )
     return order
 
@@ -72,7 +73,7 @@ def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
 def check(
     order: models.TaskOrder,
     *,
-    task_type: v1alpha1.LongTaskTypeSpec | None,
+    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
     installation: effective.Installation,
     guard: address_guard.Guard,
     now: datetime,
@@ -80,7 +81,7 @@ def check(
     """Return what is wrong with the order, as far as it says so by itself."""
     broken = [
         *acceptance.breaches(order),
-        *acceptance.violations(order, task_type, installation, guard, created_at=now),
+        *acceptance.violations(order, types, installation, guard, created_at=now),
     ]
     found = [
         *_labels(order.labels or {}),

@@ -16,7 +16,7 @@ from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
-from longtask_crds import address_guard, effective, names, queueing, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, queueing, v1alpha1
 
 _logger = logging.getLogger(__name__)
 
@@ -178,20 +178,21 @@ class TaskService:
         return Written(self.view(original), changed=False)
 
     async def _check(self, order: models.TaskOrder) -> None:
-        task_type = None
-        if order.type is not None:
-            task_type = await self._resources.find_type(order.type)
-            if task_type is None:
-                wrong = errors.finding("/type", f"there is no type {order.type}")
-                raise errors.Invalid(errors=[wrong])
+        types = {}
+        for name in sorted(acceptance.types_of(order)):
+            if (task_type := await self._resources.find_type(name)) is not None:
+                types[name] = task_type.spec
+        if order.type is not None and order.type not in types:
+            wrong = errors.finding("/type", f"there is no type {order.type}")
+            raise errors.Invalid(errors=[wrong])
         found = orders.check(
             order,
-            task_type=task_type.spec if task_type else None,
+            types=types,
             installation=self._rules.installation,
             guard=self._rules.guard,
             now=self._clock(),
         )
-        queue = effective.queue_of(order, task_type.spec.defaults if task_type else None)
+        queue = effective.queue_of(order, types[order.type].defaults if order.type else None)
         if await self._resources.find_queue(queue) is None:
             found.append(errors.finding("/queue", f"there is no queue {queue}"))
         if found:
