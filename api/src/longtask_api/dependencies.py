@@ -11,6 +11,7 @@ from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
 from longtask_api.services import (
     callback_keys,
+    compositions,
     deliveries,
     health,
     progress,
@@ -132,6 +133,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
     return Depends(get)
 
 
+ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
 RunnerTokenDep = Annotated[str, Depends(get_runner_token)]

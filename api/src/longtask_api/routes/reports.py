@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -11,6 +11,8 @@ from starlette.requests import ClientDisconnect
 
 from longtask_api import errors
 from longtask_api.dependencies import (
+    ComposerDep,
+    DeepJsonBodyDep,
     JsonBodyDep,
     ProgressDep,
     ReportingProgramDep,
@@ -19,6 +21,7 @@ from longtask_api.dependencies import (
     require_operator,
 )
 from longtask_api.http import answers
+from longtask_api.services.results import Content, ResultService
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 
 router = APIRouter()
@@ -72,6 +75,15 @@ class Kept(BaseModel):
     sha256: str
     media_type: v1alpha1.MediaType = Field(serialization_alias="mediaType")
 
+    @classmethod
+    def of(cls, ref: v1alpha1.ResultRef) -> Self:
+        """Return it in full."""
+        return cls(
+            size=ref.size,
+            sha256=ref.sha256,
+            media_type=ref.media_type or v1alpha1.MediaType.JSON,
+        )
+
 
 @router.put(runner_contract.RESULT_PATH)
 async def take_result(
@@ -82,12 +94,13 @@ async def take_result(
 ) -> Kept:
     """Keep a result that does not fit into the resource; the last one of an attempt counts."""
     is_text = content_type.partition(";")[0].strip().lower() == v1alpha1.MediaType.TEXT
-    ref = await results.take(token, pieces_of(request), is_text=is_text)
-    return Kept(
-        size=ref.size,
-        sha256=ref.sha256,
-        media_type=ref.media_type or v1alpha1.MediaType.JSON,
-    )
+    return Kept.of(await results.take(token, pieces_of(request), is_text=is_text))
+
+
+@router.get(runner_contract.STEP_RESULT_PATH, response_class=Response)
+async def get_step_result(token: RunnerTokenDep, results: ResultsDep, name: str) -> Response:
+    """Hand the result of a step that has succeeded to a program of the same task."""
+    return _of_content(results, await results.before(token, name))
 
 
 @router.get(
@@ -95,11 +108,25 @@ async def take_result(
     dependencies=[Depends(require_operator)],
     response_class=Response,
 )
-async def get_kept_result(results: ResultsDep, uid: str, sha256: str) -> Response:
-    """Hand a kept result to the operator."""
+async def get_kept_result(
+    results: ResultsDep, uid: str, sha256: str, pointer: str | None = None
+) -> Response:
+    """Hand a kept result to the operator, or a part of it as JSON."""
     content = await results.kept(uid, sha256)
+    if pointer is None:
+        return _of_content(results, content)
+    return Response(await results.part(content, pointer), media_type=v1alpha1.MediaType.JSON)
+
+
+@router.put(runner_contract.KEPT_RESULT_PATH, dependencies=[Depends(require_operator)])
+async def compose_result(composer: ComposerDep, uid: str, document: DeepJsonBodyDep) -> Kept:
+    """Keep a result that the operator makes of others."""
+    return Kept.of(await composer.make(uid, document))
+
+
+def _of_content(served: ResultService, content: Content) -> Response:
     return answers.of_bytes(
-        functools.partial(results.read, content),
+        functools.partial(served.read, content),
         size=content.size,
         media_type=content.media_type,
         sha256=content.sha256,
