@@ -60,15 +60,16 @@ def ended(task: v1alpha1.LongTask, *, since: datetime) -> Iterator[Ended]:
 
 
 def replaced(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> Iterator[Ended]:
-    """Yield the attempts of a pipeline's programs that others took the place of.
+    """Yield the attempts of a pipeline's programs that went on, and are not there any more.
 
-    A status holds the last one only, and the end of one may be written with the next.
+    A status holds the last one only, and the end of one may be written with the next; of many items
+    that are done it holds none.
     """
     if before.metadata.uid != after.metadata.uid:
         return
     now = {name: run.attempt for name, run in runs.statuses(after.status)}
     for name, run in runs.statuses(before.status):
-        if run.attempt != now.get(name, run.attempt):
+        if run.finished_at is None and run.attempt != now.get(name):
             yield from _ended(before, name, run.pod_name, run.attempt)
 
 
