@@ -52,13 +52,21 @@ def patch(name: str, change: object, account: str | None = None) -> Answer:
     return kubectl(*arguments, "--dry-run=server", account=account)
 
 
-def write_status(name: str, status: dict[str, Any], account: str | None = None) -> Answer:
+def write_status(
+    name: str,
+    status: dict[str, Any],
+    account: str | None = None,
+    *,
+    manager: str = "test",
+    dry_run: bool = True,
+) -> Answer:
     """Apply a part of the status; unlike `patch` it needs no right to read it."""
     manifest = json.loads(task(name))
     del manifest["spec"]
     return kubectl(
         *("apply", "--server-side", "--subresource=status", "--force-conflicts"),
-        *("--field-manager=test", "--dry-run=server", "-f", "-"),
+        *(f"--field-manager={manager}", "-f", "-"),
+        *(("--dry-run=server",) if dry_run else ()),
         stdin=json.dumps(manifest | {"status": status}),
         account=account,
     )
@@ -72,6 +80,128 @@ def waiting() -> Iterator[str]:
     assert made.returncode == 0, made.stderr
     yield name
     kubectl("delete", "longtask", name, "--wait=false")
+
+
+#: Of a pipeline that is over, so that nobody writes to it: what its programs said stands there.
+ENDED = {
+    "observedGeneration": 1,
+    "phase": "Failed",
+    "conditions": [
+        {
+            "type": "Finished",
+            "status": "True",
+            "reason": "Completed",
+            "message": "",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+        }
+    ],
+    "progress": {"percent": 7},
+    "steps": [
+        {"name": "one", "phase": "Running", "attempt": 1, "result": {"value": 1}},
+        {
+            "name": "two",
+            "phase": "Running",
+            "items": 2,
+            "children": [{"index": i, "phase": "Running", "attempt": 1} for i in (0, 1)],
+        },
+    ],
+}
+REF = {"ref": {"size": 1, "sha256": "0" * 64}}
+
+
+def of_step(**values: Any) -> dict[str, Any]:
+    return {"steps": [{"name": "one"} | values]}
+
+
+def of_item(**values: Any) -> dict[str, Any]:
+    return {"steps": [{"name": "two", "children": [{"index": 1} | values]}]}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[str]:
+    name = f"test-admission-{uuid.uuid4().hex[:8]}"
+    steps = [
+        {"name": "one", "type": "sleep", "input": {"seconds": 0}},
+        {"name": "two", "type": "sleep", "forEach": [1, 2]},
+    ]
+    made = kubectl("create", "-f", "-", stdin=task(name, type=None, input=None, steps=steps))
+    assert made.returncode == 0, made.stderr
+    told = write_status(name, ENDED, OPERATOR, manager="operator", dry_run=False)
+    assert told.returncode == 0, told.stderr
+    yield name
+    kubectl("delete", "longtask", name, "--wait=false")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(of_step(progress={"percent": 5}), id="progress"),
+        pytest.param(
+            of_step(progress={"percent": 5}) | {"progress": {"percent": 9}}, id="with-the-whole"
+        ),
+        pytest.param(of_item(progress={"percent": 5, "message": "…"}), id="progress-of-an-item"),
+        pytest.param(of_step(result=REF), id="a-reference"),
+        pytest.param(of_item(result=REF), id="a-reference-of-an-item"),
+    ],
+)
+def test_what_the_api_may_write_of_steps(pipeline: str, status: dict[str, Any]) -> None:
+    answer = write_status(pipeline, status, API)
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(of_step(phase="Succeeded"), id="a-phase"),
+        pytest.param(of_step(attempt=2), id="an-attempt"),
+        pytest.param(of_step(podUid="p"), id="a-pod"),
+        pytest.param(of_step(result={"value": 2}), id="a-value"),
+        pytest.param(of_step(result={"mediaType": "text/plain"}), id="a-media-type"),
+        pytest.param(of_item(phase="Succeeded"), id="an-items-phase"),
+        pytest.param(of_item(result={"value": 2}), id="an-items-value"),
+        pytest.param(of_item(index=0, progress={}) | {"step": "2/2"}, id="how-far-it-is"),
+        pytest.param(of_item(index=5), id="another-item"),
+        pytest.param({"steps": [{"name": "six"}]}, id="another-step"),
+        pytest.param({"outcome": {"phase": "Failed", "reason": "x"}}, id="the-outcome"),
+    ],
+)
+def test_what_the_api_may_not_write_of_steps(pipeline: str, status: dict[str, Any]) -> None:
+    answer = write_status(pipeline, status, API)
+    assert answer.returncode != 0
+    assert "the API may change progress and result.ref only" in answer.stderr
+
+
+@pytest.mark.parametrize("left_out", ["step", "item"])
+def test_the_api_takes_nothing_away_from_steps(pipeline: str, left_out: str) -> None:
+    status = json.loads(json.dumps(ENDED))
+    del (status["steps"] if left_out == "step" else status["steps"][1]["children"])[1]
+    answer = write_status(pipeline, status, API, manager="operator")
+    assert answer.returncode != 0
+    assert "the API may change progress and result.ref only" in answer.stderr
+
+
+def test_a_report_of_the_largest_pipeline_is_not_too_dear() -> None:
+    """All that one status can hold, compared item by item."""
+    name = f"test-admission-{uuid.uuid4().hex[:8]}"
+    steps = [{"name": f"s{n}", "type": "sleep", "forEach": [1]} for n in range(50)]
+    made = kubectl("create", "-f", "-", stdin=task(name, type=None, input=None, steps=steps))
+    assert made.returncode == 0, made.stderr
+    try:
+        items = [{"index": i, "phase": "Running", "attempt": 1} for i in range(100)]
+        told = [
+            {"name": step["name"], "phase": "Running", "items": 100}
+            | ({"children": items} if number < 6 else {})
+            for number, step in enumerate(steps)
+        ]
+        status = ENDED | {"steps": told}
+        made = write_status(name, status, OPERATOR, manager="operator", dry_run=False)
+        assert made.returncode == 0, made.stderr
+        item = {"index": 99, "progress": {"percent": 5}}
+        said = {"steps": [{"name": f"s{n}", "children": [item]} for n in range(6)]}
+        answer = write_status(name, said, API)
+        assert answer.returncode == 0, answer.stderr
+    finally:
+        kubectl("delete", "longtask", name, "--wait=false")
 
 
 @pytest.mark.parametrize(("days", "told"), [(365, ""), (367, "more than a year ahead")])
@@ -110,17 +240,18 @@ def test_the_input_cannot_be_changed(waiting: str, change: object) -> None:
     assert "spec.input: cannot be changed" in answer.stderr
 
 
-def test_the_input_of_a_step_cannot_be_changed() -> None:
-    name = f"test-admission-{uuid.uuid4().hex[:8]}"
-    steps = [{"name": "one", "type": "sleep", "input": {"seconds": 0}}]
-    kubectl("create", "-f", "-", stdin=task(name, type=None, input=None, steps=steps))
-    try:
-        answer = patch(name, [{"op": "add", "path": "/spec/steps/0/input/seconds", "value": 1}])
-        assert answer.returncode != 0
-        # Not the policy: the CRD compares steps with their inputs.
-        assert "steps cannot be changed" in answer.stderr
-    finally:
-        kubectl("delete", "longtask", name, "--wait=false")
+@pytest.mark.parametrize("place", ["0/input/seconds", "1/forEach/0"])
+def test_the_input_of_a_step_cannot_be_changed(pipeline: str, place: str) -> None:
+    answer = patch(pipeline, [{"op": "add", "path": f"/spec/steps/{place}", "value": 7}])
+    assert answer.returncode != 0
+    # Not the policy: the CRD compares steps with their inputs.
+    assert "steps cannot be changed" in answer.stderr
+
+
+def test_the_output_cannot_be_changed(pipeline: str) -> None:
+    answer = patch(pipeline, {"spec": {"output": {"$from": "steps.one"}}})
+    assert answer.returncode != 0
+    assert "spec.output: cannot be changed" in answer.stderr
 
 
 @pytest.mark.parametrize("change", [{"priority": 60}, {"cancel": True}])
@@ -158,6 +289,15 @@ def test_64_kib_of_input_are_accepted(value: object) -> None:
                 ],
             },
             id="steps-together",
+        ),
+        pytest.param(
+            {
+                "type": None,
+                "input": None,
+                "steps": [{"name": "one", "type": "sleep", "forEach": ["a" * 100_000]}],
+                "output": ["a" * 100_000],
+            },
+            id="items-and-output",
         ),
     ],
 )

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from longtask_adapters.kube import errors, kinds, secrets
+from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.kinds import Kind, R
+from longtask_api import status_patches
 from longtask_crds import names, v1alpha1
 
 
@@ -72,38 +74,42 @@ class Cluster:
     async def write_progress(
         self, key: names.ObjectKey, progress: Mapping[str, Any], *, uid: str, attempt: int
     ) -> v1alpha1.LongTask:
-        """Set the progress of a task's attempt, and nothing else of its status.
+        """Set the progress of a plain task's attempt, and nothing else of its status.
 
         Raises:
             Rejected: The task has its outcome or another attempt, or another has its name.
         """
-        # A merge patch of a status may name any uid: the API server takes no notice. And a version
-        # in it would let the operator's writes and these refuse each other.
-        patch = [
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "test", "path": "/status/attempt", "value": attempt},
-            {"op": "add", "path": "/status/progress", "value": dict(progress)},
-        ]
-        path = kinds.TASKS.path(key, "status")
-        return kinds.TASKS.read(await self._connection.patch(path, patch))
+        return await self._patch_status(key, status_patches.of_progress(uid, attempt, progress))
+
+    async def write_progress_of_steps(
+        self, task: v1alpha1.LongTask, told: Mapping[str, Mapping[str, Any]]
+    ) -> v1alpha1.LongTask:
+        """Set the progress of programs of a pipeline, and its own; nothing else of its status.
+
+        Args:
+            task: The pipeline as it is known.
+            told: What each program says of itself, by its name.
+
+        Raises:
+            Rejected: One of them has another attempt, or the pipeline is further than was known.
+        """
+        return await self._patch_status(key_of(task), status_patches.of_steps(task, told))
 
     async def write_result(
-        self, task: v1alpha1.LongTask, result: v1alpha1.Result
+        self, task: v1alpha1.LongTask, result: v1alpha1.Result, *, run: str = ""
     ) -> v1alpha1.LongTask:
-        """Set the result of the task as it was looked at, and nothing else of its status.
+        """Set the result of a program of the task as it was looked at, and nothing else.
+
+        Args:
+            task: The task.
+            result: The result.
+            run: The program's name; empty for that of a plain task.
 
         Raises:
             Conflict: It has changed since.
             Rejected: It has its outcome, or another has its name.
         """
-        meta = task.metadata
-        patch = [
-            {"op": "test", "path": "/metadata/uid", "value": meta.uid},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
-            {"op": "add", "path": "/status/result", "value": result.to_json()},
-        ]
-        path = kinds.TASKS.path(names.ObjectKey(meta.namespace, meta.name), "status")
-        return kinds.TASKS.read(await self._connection.patch(path, patch))
+        return await self._patch_status(key_of(task), status_patches.of_result(task, run, result))
 
     async def delete(
         self, kind: Kind[R], key: names.ObjectKey, *, uid: str, version: str | None = None
@@ -153,6 +159,12 @@ class Cluster:
     ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a container's log; raise Rejected while the container waits to start."""
         return self._connection.stream(kinds.PODS.path(key, "log"), part.query(container))
+
+    async def _patch_status(
+        self, key: names.ObjectKey, patch: status_patches.Patch
+    ) -> v1alpha1.LongTask:
+        path = kinds.TASKS.path(key, "status")
+        return kinds.TASKS.read(await self._connection.patch(path, patch))
 
     async def review_token(self, token: str, audience: str) -> TokenIdentity | None:
         """Ask whom a token belongs to; None if to nobody."""

@@ -11,17 +11,19 @@ from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
 from longtask_api.services import (
     callback_keys,
+    compositions,
     deliveries,
     health,
     progress,
     queues,
+    reporters,
     results,
     task_logs,
     tasks,
     trials,
     types,
 )
-from longtask_crds import v1alpha1
+from longtask_crds import runner_contract
 
 _BODY_SECONDS = 60.0
 
@@ -58,13 +60,13 @@ async def require_synced(services: _Services) -> None:
     services.resources.catch_up()
 
 
-async def get_reporting_task(services: _Services, token: _Token) -> v1alpha1.LongTask:
-    """Return the task whose pod reports.
+async def get_reporting_program(services: _Services, token: _Token) -> reporters.Program:
+    """Return the program whose pod reports.
 
     Raises:
         Unauthenticated: There is no token, or not one of a task's pod.
     """
-    return await services.reporters.task_of(await get_runner_token(services, token))
+    return await services.reporters.program_of(await get_runner_token(services, token))
 
 
 async def get_runner_token(services: _Services, token: _Token) -> str:
@@ -95,7 +97,9 @@ async def _body(request: Request) -> bytes:
         raise errors.SlowBody from error
 
 
-def _json_body(*media_types: str, may_be_absent: bool = False) -> Any:
+def _json_body(
+    *media_types: str, may_be_absent: bool = False, depth: int = json_text.MAX_DEPTH
+) -> Any:
     """Return what hands over the JSON that a request of one of these media types brings.
 
     Where the body may be absent, none is an empty object.
@@ -114,7 +118,7 @@ def _json_body(*media_types: str, may_be_absent: bool = False) -> Any:
         media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type not in media_types:
             raise errors.UnsupportedMedia(f"Send it as {' or '.join(media_types)}.")
-        return json_text.loads(await _body(request))
+        return json_text.loads(await _body(request), depth=depth)
 
     return Depends(get)
 
@@ -129,11 +133,16 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
     return Depends(get)
 
 
+ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
-ReportingTaskDep = Annotated[v1alpha1.LongTask, Depends(get_reporting_task)]
+ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
 RunnerTokenDep = Annotated[str, Depends(get_runner_token)]
 JsonBodyDep = Annotated[Any, _json_body("application/json")]
 OptionalJsonBodyDep = Annotated[Any, _json_body("application/json", may_be_absent=True)]
+#: It holds values of statuses, which may be deeper than what people send.
+DeepJsonBodyDep = Annotated[
+    Any, _json_body("application/json", depth=runner_contract.VALUE_DEPTH + 4)
+]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
 DeliveriesDep = Annotated[deliveries.DeliveryService, _of(lambda services: services.deliveries)]

@@ -11,8 +11,12 @@ from longtask_crds import acceptance, json_values
 MAX_DEPTH = 64
 
 
-def loads(text: bytes) -> Any:
+def loads(text: bytes, *, depth: int = MAX_DEPTH) -> Any:
     """Return the JSON value of a request's body.
+
+    Args:
+        text: The body.
+        depth: How many levels it may have.
 
     Raises:
         Malformed: It is no JSON, is nested too deeply, or holds numbers that JSON cannot.
@@ -23,14 +27,14 @@ def loads(text: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise errors.Malformed("The body is not UTF-8.") from error
     except RecursionError as error:
-        raise errors.Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.") from error
+        raise errors.Malformed(f"The body is nested deeper than {depth} levels.") from error
     except ValueError as error:
         raise errors.Malformed(f"The body is no JSON: {error}.") from error
     wrong = []
-    flaws = json_values.flaws(value, depth=MAX_DEPTH)
+    flaws = json_values.flaws(value, depth=depth)
     for path, flaw in itertools.islice(flaws, acceptance.MAX_FINDINGS):
         if flaw is json_values.TOO_DEEP:
-            raise errors.Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
+            raise errors.Malformed(f"The body is nested deeper than {depth} levels.")
         wrong.append(models.ProblemError(pointer=json_values.pointer(*path), detail=flaw))
     if wrong:
         raise errors.Invalid(errors=wrong)

@@ -19,6 +19,7 @@ from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
     callback_keys,
+    compositions,
     deliveries,
     health,
     progress,
@@ -63,6 +64,7 @@ class Services:
     reporters: reporters.Reporters
     progress: progress.ProgressWriter
     results: results.ResultService
+    composer: compositions.Composer
     resources: Resources
     database: Database
     metrics: Metrics
@@ -134,6 +136,7 @@ async def running(
             namespace=settings.namespace,
             operator_account=settings.operator_account,
         )
+        of_results = results.ResultService(resources, reporting, blobs, limit=settings.result_limit)
         written = progress.ProgressWriter(resources, metrics, clock=clock)
         stack.push_async_callback(written.close)
         if sender is None:
@@ -181,7 +184,8 @@ async def running(
             trials=trials.Trials(sender, settings.guard, keys, clock=clock),
             reporters=reporting,
             progress=written,
-            results=results.ResultService(resources, reporting, blobs, limit=settings.result_limit),
+            results=of_results,
+            composer=compositions.Composer(of_results, blobs),
             resources=resources,
             database=database,
             metrics=metrics,

@@ -275,3 +275,15 @@ subjects:
     name: {{ include (printf "longtask.%s.account" .component) .root }}
     namespace: {{ .root.Release.Namespace }}
 {{- end -}}
+
+{{- /* What a program's report, or a large result, does not change of a part of the status: all but
+  these keys, and in the result all but the reference. */}}
+{{- define "longtask.onlyReported" }}
+{{- $new := index . 0 }}
+{{- $old := index . 1 }}
+{{- $free := printf "[%s]" (index . 2) -}}
+{{ $new }}.all(key, key in {{ $free }} || (key in {{ $old }} && {{ $new }}[key] == {{ $old }}[key]))
+        && {{ $old }}.all(key, key in {{ $free }} || key in {{ $new }})
+        && {{ $new }}.?result.?value == {{ $old }}.?result.?value
+        && {{ $new }}.?result.?mediaType == {{ $old }}.?result.?mediaType
+{{- end }}

@@ -53,8 +53,10 @@ STEP_RESULT_PATH = "/runner/v1/steps/{name}/result"  # of a step of the same tas
 OPERATOR_AUDIENCE = "longtask-operator"
 # GET: the result of that uid with the sum `?sha256=`, or the part of it at `&pointer=`, which may
 # have 64 KiB: 404 it is not kept, 422 it has no such part, 413 that is larger. PUT keeps one that
-# is made of others: `{"run": name, "attempt": n, "isList": bool, "parts": [{"value": …} |
-# {"sha256": …, "taskUid": …}]}`: the items of a list, or without `isList` one part alone.
+# is made of others: `{"run": name, "attempt": n, "isList": bool, "parts": [{"value": …,
+# "mediaType": …} | {"sha256": …, "taskUid": …}]}`; with `isList` the parts are the items of a list,
+# else there is one. Text becomes a JSON string in a list; bytes cannot, which is a 422. The answer
+# is `{"size": …, "sha256": …, "mediaType": …}`.
 KEPT_RESULT_PATH = "/runner/v1/tasks/{uid}/result"
 PART_LIMIT = 64 * 1024
 

@@ -22,6 +22,7 @@ RESULT_TIMEOUT_SECONDS = 60.0
 #: So long a new pod may be one that nobody has recorded yet; it takes about two seconds.
 UNRECORDED_SECONDS = 10.0
 _ANSWER_LIMIT = 64 * 1024
+_PIECE = 64 * 1024
 
 
 class NotTaken(Exception):
@@ -75,8 +76,36 @@ class RunnerPort:
         path = runner_contract.RESULT_PATH
         self._ask("PUT", path, file, size=size, timeout=RESULT_TIMEOUT_SECONDS)
 
+    def get_step_result(self, name: str, file: BinaryIO) -> int:
+        """Write the result of an earlier step into the file; return its size in bytes.
+
+        Raises:
+            NotTaken: It did not come, or not all of it.
+        """
+        path = runner_contract.STEP_RESULT_PATH.format(name=name)
+        size = 0
+
+        def take(response: http.client.HTTPResponse) -> bytes:
+            nonlocal size
+            while piece := response.read(_PIECE):
+                size += file.write(piece)
+            # What is read in pieces is not missed by itself.
+            if response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return b""
+
+        self._ask("GET", path, b"", size=0, timeout=RESULT_TIMEOUT_SECONDS, take=take)
+        return size
+
     def _ask(
-        self, method: str, path: str, body: bytes | BinaryIO, *, size: int, timeout: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | BinaryIO,
+        *,
+        size: int,
+        timeout: float,
+        take: Callable[[http.client.HTTPResponse], bytes] | None = None,
     ) -> bytes:
         connection = self._connection(timeout)
         try:
@@ -89,12 +118,14 @@ class RunnerPort:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, self._prefix + path, body=body, headers=headers)
             response = connection.getresponse()
-            status, answer = response.status, response.read(_ANSWER_LIMIT)
+            status = response.status
+            is_good = 200 <= status < 300
+            answer = take(response) if take and is_good else response.read(_ANSWER_LIMIT)
         except (OSError, http.client.HTTPException) as error:
             raise NotTaken(f"{type(error).__name__}: {error}", again=True) from error
         finally:
             connection.close()
-        if not 200 <= status < 300:
+        if not is_good:
             kind = TooLarge if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NotTaken
             said = _detail(answer)
             raise kind(f"HTTP status {status}{said and ': ' + said}", again=self._may_pass(status))

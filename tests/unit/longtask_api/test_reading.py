@@ -340,7 +340,7 @@ async def test_logs(client: httpx.AsyncClient, kubernetes: MemoryKubernetes) -> 
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert (await client.get("/api/v1/tasks/a/logs?attempt=1")).text == "one\ntwo\n"
     assert (await client.get("/api/v1/tasks/a/logs?attempt=2")).status_code == 404
-    assert (await client.get("/api/v1/tasks/a/logs?step=x")).status_code == 422
+    assert (await client.get("/api/v1/tasks/a/logs?step=x")).status_code == 404
 
 
 async def test_a_follower_of_a_task_that_waits_looks_seldom(

@@ -154,7 +154,7 @@ def test_pods_lead_to_the_task_that_they_work_on(resources: Resources, caches: C
         )
 
     def found(uid: str) -> bool:
-        return resources.task_of_pod(uid) is not None
+        return resources.program_of_pod(uid) is not None
 
     one, two = an_attempt(1, pod_uid="one"), an_attempt(2, pod_uid="two")
     keep(2, an_attempt(1))
@@ -168,6 +168,27 @@ def test_pods_lead_to_the_task_that_they_work_on(resources: Resources, caches: C
     keep(6, one)
     caches.tasks.remove(key("a"), a_task().metadata.uid)
     assert not found("one")
+
+
+def test_pods_lead_to_the_program_of_a_pipeline_that_they_work_on(
+    resources: Resources, caches: Caches
+) -> None:
+    def found(*phases: str) -> list[str | None]:
+        statuses = [
+            {"name": "one", "phase": phases[0], "podUid": "p1"},
+            {"name": "two", "items": 9, "children": [{"index": 3, "phase": phases[1]}]},
+        ]
+        statuses[1]["children"][0]["podUid"] = "p2"
+        steps = v1alpha1.LongTaskStatus.model_validate({"steps": statuses}).steps
+        version = caches.tasks.get(key("a"))
+        number = 2 if version is None else int(version.metadata.resource_version) + 1
+        caches.tasks.put(at(number, with_status(a_task("a"), steps=steps)))
+        pods = (resources.program_of_pod(uid) for uid in ("p1", "p2"))
+        return [pod and pod[1] for pod in pods]
+
+    assert found("Running", "Starting") == ["one", "two.3"]
+    assert found("Succeeded", "Running") == [None, "two.3"]
+    assert found("Succeeded", "Failed") == [None, None]
 
 
 async def test_what_was_written_is_here_at_once_without_its_input(

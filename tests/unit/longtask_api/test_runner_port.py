@@ -203,7 +203,7 @@ async def test_reports_cost_one_review_in_ten_seconds(
 ) -> None:
     kubernetes.requests.clear()
     for at[0] in (1000.0, 1005.0, 1009.9, 1010.0):
-        await asked.task_of("pod-token")
+        await asked.program_of("pod-token")
     assert kubernetes.calls == ["create tokenreviews"] * 2
 
 
@@ -216,7 +216,7 @@ async def test_a_refusal_costs_one_look_in_two_seconds(
     kubernetes.requests.clear()
     for at[0] in (1000.0, 1001.0, 1001.9, 1002.0):
         with pytest.raises(errors.Clash):
-            await asked.task_of("stray-token")
+            await asked.program_of("stray-token")
     looks = ["get pods stray", "get longtasks b"]
     assert kubernetes.calls == ["create tokenreviews", *looks, *looks]
 

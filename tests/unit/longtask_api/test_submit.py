@@ -188,7 +188,16 @@ async def test_a_given_name_is_the_lock(
         pytest.param({}, {""}, id="something-must-be-ordered"),
         pytest.param(ORDER | {"container": {"image": "a"}}, {""}, id="but-not-two-things"),
         pytest.param(
-            {"steps": [{"name": "a", "type": "fibonacci"}]}, {"/steps"}, id="steps-come-later"
+            {
+                "steps": [
+                    {"name": "a", "type": "fibonacci", "input": {"n": "many"}},
+                    {"name": "b", "type": "nothing", "needs": ["z"]},
+                    {"name": "c", "type": "fibonacci", "input": {"$from": "steps.d"}},
+                ],
+                "output": {"$from": "steps.e"},
+            },
+            {"/steps/0/input/n", "/steps/1/type", "/steps/1/needs/0", "/steps/2/input", "/output"},
+            id="steps-with-their-places",
         ),
         pytest.param(
             ORDER | {"notBefore": "2027-02-02T03:04:05Z"},

@@ -56,13 +56,21 @@ def never(_: v1alpha1.Resource) -> bool:
 
 
 def without_inputs(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
-    """Return a task without its inputs: up to 64 KiB that no list or view shows."""
+    """Return a task without its inputs: up to 64 KiB that no list or view shows.
+
+    A list of items becomes an empty one: that a step has items stays to be seen.
+    """
     if task.spec.input is None and not task.spec.steps:
         return task
     update: dict[str, Any] = {"input": None}
     if task.spec.steps:
-        update["steps"] = [step.model_copy(update={"input": None}) for step in task.spec.steps]
+        update["steps"] = [_without_input(step) for step in task.spec.steps]
     return task.model_copy(update={"spec": task.spec.model_copy(update=update)})
+
+
+def _without_input(step: v1alpha1.Step) -> v1alpha1.Step:
+    items: Any = [] if isinstance(step.for_each, list) else step.for_each
+    return step.model_copy(update={"input": None, "for_each": items})
 
 
 @dataclasses.dataclass(frozen=True)

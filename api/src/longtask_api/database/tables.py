@@ -50,6 +50,8 @@ BLOBS: Final = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     _uid(nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
+    #: Which of a pipeline's programs; empty for that of a plain task, and for the whole.
+    sa.Column("run", sa.String(80), nullable=False, server_default=""),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("media_type", sa.String(100), nullable=False),
     sa.Column("size", sa.BigInteger),
@@ -61,6 +63,7 @@ sa.Index(
     "uq_blobs_whole",
     BLOBS.c.task_uid,
     BLOBS.c.kind,
+    BLOBS.c.run,
     BLOBS.c.attempt,
     BLOBS.c.sha256,
     unique=True,

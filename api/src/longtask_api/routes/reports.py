@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -11,14 +11,17 @@ from starlette.requests import ClientDisconnect
 
 from longtask_api import errors
 from longtask_api.dependencies import (
+    ComposerDep,
+    DeepJsonBodyDep,
     JsonBodyDep,
     ProgressDep,
-    ReportingTaskDep,
+    ReportingProgramDep,
     ResultsDep,
     RunnerTokenDep,
     require_operator,
 )
 from longtask_api.http import answers
+from longtask_api.services.results import Content, ResultService
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 
 router = APIRouter()
@@ -55,14 +58,14 @@ class Answer(BaseModel):
 
 @router.post(runner_contract.PROGRESS_PATH)
 async def take_progress(
-    task: ReportingTaskDep, document: JsonBodyDep, progress: ProgressDep
+    program: ReportingProgramDep, document: JsonBodyDep, progress: ProgressDep
 ) -> Answer:
     """Take a report, which is the heartbeat too; the final one is answered when it is stored."""
     report = parse_report(document)
-    progress.report(task, report.said())
+    progress.report(program.task, report.said(), run=program.run)
     if report.final:
-        await progress.settle(task)
-    return Answer(cancel_requested=bool(task.spec.cancel))
+        await progress.settle(program.task, run=program.run)
+    return Answer(cancel_requested=program.is_to_end)
 
 
 class Kept(BaseModel):
@@ -71,6 +74,15 @@ class Kept(BaseModel):
     size: int
     sha256: str
     media_type: v1alpha1.MediaType = Field(serialization_alias="mediaType")
+
+    @classmethod
+    def of(cls, ref: v1alpha1.ResultRef) -> Self:
+        """Return it in full."""
+        return cls(
+            size=ref.size,
+            sha256=ref.sha256,
+            media_type=ref.media_type or v1alpha1.MediaType.JSON,
+        )
 
 
 @router.put(runner_contract.RESULT_PATH)
@@ -82,12 +94,13 @@ async def take_result(
 ) -> Kept:
     """Keep a result that does not fit into the resource; the last one of an attempt counts."""
     is_text = content_type.partition(";")[0].strip().lower() == v1alpha1.MediaType.TEXT
-    ref = await results.take(token, pieces_of(request), is_text=is_text)
-    return Kept(
-        size=ref.size,
-        sha256=ref.sha256,
-        media_type=ref.media_type or v1alpha1.MediaType.JSON,
-    )
+    return Kept.of(await results.take(token, pieces_of(request), is_text=is_text))
+
+
+@router.get(runner_contract.STEP_RESULT_PATH, response_class=Response)
+async def get_step_result(token: RunnerTokenDep, results: ResultsDep, name: str) -> Response:
+    """Hand the result of a step that has succeeded to a program of the same task."""
+    return _of_content(results, await results.before(token, name))
 
 
 @router.get(
@@ -95,11 +108,25 @@ async def take_result(
     dependencies=[Depends(require_operator)],
     response_class=Response,
 )
-async def get_kept_result(results: ResultsDep, uid: str, sha256: str) -> Response:
-    """Hand a kept result to the operator."""
+async def get_kept_result(
+    results: ResultsDep, uid: str, sha256: str, pointer: str | None = None
+) -> Response:
+    """Hand a kept result to the operator, or a part of it as JSON."""
     content = await results.kept(uid, sha256)
+    if pointer is None:
+        return _of_content(results, content)
+    return Response(await results.part(content, pointer), media_type=v1alpha1.MediaType.JSON)
+
+
+@router.put(runner_contract.KEPT_RESULT_PATH, dependencies=[Depends(require_operator)])
+async def compose_result(composer: ComposerDep, uid: str, document: DeepJsonBodyDep) -> Kept:
+    """Keep a result that the operator makes of others."""
+    return Kept.of(await composer.make(uid, document))
+
+
+def _of_content(served: ResultService, content: Content) -> Response:
     return answers.of_bytes(
-        functools.partial(results.read, content),
+        functools.partial(served.read, content),
         size=content.size,
         media_type=content.media_type,
         sha256=content.sha256,

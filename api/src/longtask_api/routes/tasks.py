@@ -4,10 +4,9 @@ import contextlib
 import functools
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from longtask_api import errors
 from longtask_api.cluster import LogPart
 from longtask_api.dependencies import (
     CallerDep,
@@ -178,6 +177,10 @@ async def get_task_result(
     tasks: TasksDep,
     results: ResultsDep,
     task_id: str,
+    step: Annotated[
+        str | None,
+        Query(description="Of a pipeline: the result of this step, once it has succeeded."),
+    ] = None,
     if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
     range: Annotated[  # noqa: A002 - the header's name
         str | None, Header(description="The bytes that are wanted: `bytes=0-1023`.")
@@ -186,8 +189,9 @@ async def get_task_result(
         str | None, Header(description="The ETag for which the range is meant.")
     ] = None,
 ) -> Response:
-    """Get a finished task's result as it is, whatever its size."""
-    content = await results.of(await tasks.get(caller, task_id))
+    """Get a finished task's result as it is, whatever its size; or that of a step."""
+    task = await tasks.get(caller, task_id)
+    content = await (results.of(task) if step is None else results.of_step(task, step))
     return answers.of_bytes(
         functools.partial(results.read, content),
         size=content.size,
@@ -209,8 +213,17 @@ async def get_task_result(
 async def get_task_logs(
     caller: CallerDep,
     logs: LogsDep,
-    request: Request,
     task_id: str,
+    step: Annotated[
+        str | None,
+        Query(
+            max_length=80,
+            description="Of a pipeline: the step, or `STEP.INDEX` for one of its items. When absent"
+            " the first that goes on; if none does, the first that failed; if none did, the one"
+            " that began last. The header `LongTask-Step` says which.",
+            examples=["convert", "convert.3"],
+        ),
+    ] = None,
     follow: Annotated[bool, Query(description="Go on until the attempt ends.")] = False,
     attempt: Annotated[
         int | None, Query(ge=1, description="The attempt's number; the last when absent.")
@@ -229,18 +242,16 @@ async def get_task_logs(
         bool, Query(description="Begin each line with the time when it was written.")
     ] = False,
 ) -> Response:
-    """Read a task's log: whole while its pod is there, its last 64 KiB afterwards."""
-    if "step" in request.query_params:
-        wrong = errors.finding("step", "steps are not supported yet")
-        raise errors.Invalid(errors=[wrong])
+    """Read the log of a task or a step: whole while its pod is there, then its last 64 KiB."""
     part = LogPart(follow=follow, tail=tail, since=since, timestamps=timestamps)
     async with contextlib.AsyncExitStack() as stack:
-        opened = logs.opened(caller, task_id, attempt=attempt, part=part)
-        chunks = await stack.enter_async_context(opened)
+        opening = logs.opened(caller, task_id, step=step, attempt=attempt, part=part)
+        opened = await stack.enter_async_context(opening)
         return StreamingResponse(
-            task_logs.streamed(stack.pop_all(), chunks),
+            task_logs.streamed(stack.pop_all(), opened.chunks),
             media_type="text/plain; charset=utf-8",
-            headers={"X-Accel-Buffering": "no"},
+            headers={"X-Accel-Buffering": "no"}
+            | ({"LongTask-Step": opened.run} if opened.run else {}),
         )
 
 
@@ -291,6 +302,14 @@ async def retry_task(
     tasks: TasksDep,
     task_id: str,
     document: OptionalJsonBodyDep,
+    from_failed: Annotated[
+        bool,
+        Query(
+            alias="fromFailed",
+            description="Of a pipeline that did not succeed: take over what its steps brought, and"
+            " go on where it failed. Then steps, input and output cannot be changed.",
+        ),
+    ] = False,
     idempotency_key: Annotated[
         str | None, Header(description="The same key and changes again: the same task.")
     ] = None,
@@ -299,7 +318,10 @@ async def retry_task(
 
     Each field of the body stands in place of the original's, whole; null takes it away.
     """
-    return _made(await tasks.retry(caller, task_id, document, header_key=idempotency_key))
+    written = await tasks.retry(
+        caller, task_id, document, header_key=idempotency_key, from_failed=from_failed
+    )
+    return _made(written)
 
 
 @router.delete(

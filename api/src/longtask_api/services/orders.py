@@ -12,13 +12,16 @@ from pydantic import ValidationError
 from longtask_api import errors
 from longtask_api.services import bodies
 from longtask_client import models
-from longtask_crds import acceptance, address_guard, effective, json_values, names, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
 from longtask_crds.json_values import pointer
+from longtask_crds.pipeline import reuse
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SPEC_STRANGERS = ("name", "labels", "idempotencyKey")
 _NOT_AGAIN = ("cancel", "notBefore")
+#: What a pipeline that goes on where another failed has in common with that one.
+_OF_STEPS = frozenset({"type", "container", "steps", "input", "output"})
 
 
 def parse(document: Any) -> models.TaskOrder:
@@ -34,10 +37,11 @@ def parse(document: Any) -> models.TaskOrder:
         )
     except ValidationError as error:
         raise errors.Invalid(errors=errors.findings(error)) from error
-    size = json_values.size(order.input)
+    size = effective.size_of_inputs(order)
     if size > names.INPUT_MAX_BYTES:
+        what = "The inputs of all steps together have" if order.steps else "The input has"
         raise errors.TooLarge(
-            f"The input has {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
+            f"{what} {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
         )
     return order
 
@@ -72,7 +76,7 @@ def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
 def check(
     order: models.TaskOrder,
     *,
-    task_type: v1alpha1.LongTaskTypeSpec | None,
+    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
     installation: effective.Installation,
     guard: address_guard.Guard,
     now: datetime,
@@ -80,7 +84,7 @@ def check(
     """Return what is wrong with the order, as far as it says so by itself."""
     broken = [
         *acceptance.breaches(order),
-        *acceptance.violations(order, task_type, installation, guard, created_at=now),
+        *acceptance.violations(order, types, installation, guard, created_at=now),
     ]
     found = [
         *_labels(order.labels or {}),
@@ -134,6 +138,24 @@ def again(original: v1alpha1.LongTask, changes: models.TaskOrder) -> models.Task
     return parse({"labels": labels} | spec | _given(changes))
 
 
+def from_failed(original: v1alpha1.LongTask, changes: models.TaskOrder) -> str:
+    """Return the annotation of a pipeline that goes on where the original failed.
+
+    Raises:
+        Clash: The original is no pipeline, or has succeeded.
+        Invalid: The changes are of what its steps have worked with.
+    """
+    if not original.spec.steps:
+        raise errors.Clash("The task has no steps: it is retried from its beginning only.")
+    if original.phase is v1alpha1.Phase.SUCCEEDED:
+        raise errors.Clash("The task has succeeded: there is no step to go on from.")
+    touched = sorted(_OF_STEPS & changes.model_fields_set)
+    if touched:
+        why = "cannot be changed: the steps that are taken over have worked with it"
+        raise errors.Invalid(errors=[errors.finding(pointer(field), why) for field in touched])
+    return reuse.annotation(original)
+
+
 def name_of(order: models.TaskOrder, key: str | None, *, caller: str, origin: str = "") -> str:
     """Return the task's name: the given one, the key's, or a made-up one.
 
@@ -152,7 +174,14 @@ def name_of(order: models.TaskOrder, key: str | None, *, caller: str, origin: st
     return names.made_up_after(origin) if origin else names.made_up(order.type or "task")
 
 
-def request_hash(order: models.TaskOrder, key: str, *, caller: str, origin: str = "") -> str:
+def request_hash(
+    order: models.TaskOrder,
+    key: str,
+    *,
+    caller: str,
+    origin: str = "",
+    from_failed: bool = False,
+) -> str:
     """Return what tells a retry from another order; equal only for the same order and key.
 
     Args:
@@ -160,15 +189,23 @@ def request_hash(order: models.TaskOrder, key: str, *, caller: str, origin: str 
         key: The idempotency key.
         caller: Who asks.
         origin: The name of the task that is done again; empty for a new one.
+        from_failed: It is to go on where that one failed.
     """
     document = {"retryOf": origin} | _given(order) if origin else order.to_json()
+    if from_failed:
+        document["fromFailed"] = True
     document.pop("idempotencyKey", None)
     text = json.dumps([caller, key, document], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def resource(
-    order: models.TaskOrder, name: str, *, request_hash: str | None, origin: str = ""
+    order: models.TaskOrder,
+    name: str,
+    *,
+    request_hash: str | None,
+    origin: str = "",
+    taken_over: str = "",
 ) -> dict[str, Any]:
     """Return the LongTask to store.
 
@@ -177,12 +214,17 @@ def resource(
         name: What the task is called.
         request_hash: What tells the same request from another; None without a key.
         origin: The name of the task that it does again; empty for a new one.
+        taken_over: The annotation of what it takes over from that; empty for nothing.
     """
     spec = {k: v for k, v in order.to_json().items() if k not in _SPEC_STRANGERS}
     metadata: dict[str, Any] = {"name": name}
     if order.labels:
         metadata["labels"] = dict(order.labels)
-    annotations = {names.REQUEST_HASH_ANNOTATION: request_hash, names.RETRY_OF_ANNOTATION: origin}
+    annotations = {
+        names.REQUEST_HASH_ANNOTATION: request_hash,
+        names.RETRY_OF_ANNOTATION: origin,
+        names.REUSE_ANNOTATION: taken_over,
+    }
     if said := {key: value for key, value in annotations.items() if value}:
         metadata["annotations"] = said
     return {

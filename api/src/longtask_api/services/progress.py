@@ -11,8 +11,8 @@ from typing import Any
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors, metrics
-from longtask_api.stores.resources import Resources
-from longtask_crds import json_values, runner_contract, v1alpha1
+from longtask_api.stores.resources import Resources, program
+from longtask_crds import json_values, names, runner_contract, v1alpha1
 
 _logger = logging.getLogger(__name__)
 
@@ -27,19 +27,28 @@ FINAL_PATIENCE = 4.0
 class _Book:
     """What an attempt said last; `said` is merged until it is stored, and None once it is."""
 
-    task: v1alpha1.LongTask  #: as it was when the attempt was first heard
+    first: v1alpha1.LongTask  #: the program's task as it was when the attempt was first heard
     said: dict[str, Any] | None = None
-    writer: asyncio.Task[None] | None = None
     settled: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
 
+@dataclasses.dataclass
+class _Shelf:
+    """What the programs of one task said last, by their names; a plain task has one, without."""
+
+    task: names.ObjectKey
+    books: dict[str, _Book] = dataclasses.field(default_factory=dict)
+    writer: asyncio.Task[None] | None = None
+
+
 class ProgressWriter:
-    """Keeps the latest report of each task and writes it at most every two seconds.
+    """Keeps the latest report of each program and writes those of a task at most every two seconds.
 
     The first report is written at once. One that says nothing new is a sign of life only: it is
-    written so often that nobody takes the program for silent. Only `status.progress` is touched,
-    without a resourceVersion, so that it neither waits for the operator's writes nor is refused for
-    them.
+    written so often that nobody takes the program for silent. Only `progress` is touched, that of
+    the task and those of its steps, without a resourceVersion, so that it neither waits for the
+    operator's writes nor is refused for them. What the programs of a pipeline say goes in one
+    write: there may be a hundred of them.
     """
 
     def __init__(
@@ -54,34 +63,38 @@ class ProgressWriter:
         self._metrics = counted
         self._clock = clock
         self._sleep = sleep
-        self._books: dict[str, _Book] = {}  #: by the task's uid
+        self._shelves: dict[str, _Shelf] = {}  #: by the task's uid
         self._free_at = 0.0
 
-    def report(self, task: v1alpha1.LongTask, said: dict[str, Any]) -> None:
-        """Take one report of the task's attempt.
+    def report(self, task: v1alpha1.LongTask, said: dict[str, Any], *, run: str = "") -> None:
+        """Take one report of an attempt.
 
         Args:
             task: The task as it is now.
             said: `percent`, `message` and `checkpoint`, each only if it was given.
+            run: The name of the program; empty for that of a plain task.
         """
         self._metrics.reports.inc()
-        book = self._books.get(task.metadata.uid) or _Book(task)
-        if book.task.status.attempt != task.status.attempt:
+        seen = program(task, run)
+        shelf = self._shelves.get(task.metadata.uid) or _Shelf(key_of(task))
+        book = shelf.books.setdefault(run, _Book(seen))
+        if book.first.status.attempt != seen.status.attempt:
             # What an earlier attempt said is not this one's word.
-            book.task, book.said = task, None
+            book.first, book.said = seen, None
         book.said = merged(book.said or {}, said)
         book.settled.clear()
-        if book.writer is None and self._news(book) is not None:
-            self._books[task.metadata.uid] = book
-            book.writer = asyncio.create_task(self._write(book))
+        if shelf.writer is None and self._news(shelf):
+            self._shelves[task.metadata.uid] = shelf
+            shelf.writer = asyncio.create_task(self._write(task.metadata.uid, shelf))
 
-    async def settle(self, task: v1alpha1.LongTask) -> None:
-        """Wait until what the task said is stored, or does not matter any more.
+    async def settle(self, task: v1alpha1.LongTask, *, run: str = "") -> None:
+        """Wait until what a program said is stored, or does not matter any more.
 
         Raises:
             Unavailable: It is not stored in time, but may be yet.
         """
-        if (book := self._books.get(task.metadata.uid)) is None:
+        shelf = self._shelves.get(task.metadata.uid)
+        if shelf is None or (book := shelf.books.get(run)) is None:
             return
         try:
             async with asyncio.timeout(FINAL_PATIENCE):
@@ -91,58 +104,85 @@ class ProgressWriter:
 
     async def close(self) -> None:
         """Write what is left, and stop."""
-        left = list(self._books.values())
-        writers = [book.writer for book in left if book.writer is not None]
+        left = list(self._shelves.values())
+        writers = [shelf.writer for shelf in left if shelf.writer is not None]
         for writer in writers:
             writer.cancel()
         await asyncio.gather(*writers, return_exceptions=True)
-        for book in left:
-            await self._flush(book)
+        for shelf in left:
+            await self._flush(shelf)
 
-    async def _write(self, book: _Book) -> None:
+    async def _write(self, uid: str, shelf: _Shelf) -> None:
         try:
-            while self._news(book) is not None:
-                await self._turn(book)
-                await self._flush(book)
+            while self._news(shelf):
+                await self._turn(shelf)
+                await self._flush(shelf)
                 await self._sleep(TASK_PAUSE)
         finally:
-            self._books.pop(book.task.metadata.uid, None)
-            book.settled.set()
+            self._shelves.pop(uid, None)
+            for book in shelf.books.values():
+                book.settled.set()
 
-    async def _turn(self, book: _Book) -> None:
-        """Wait until this replica may write again, but not so long that the task seems silent."""
+    async def _turn(self, shelf: _Shelf) -> None:
+        """Wait until this replica may write again, but not so long that a program seems silent."""
         now = time.monotonic()
-        at = min(max(now, self._free_at), now + self._heartbeat(book.task))
+        longest = min(self._heartbeat(book.first) for book in shelf.books.values())
+        at = min(max(now, self._free_at), now + longest)
         self._free_at = max(self._free_at, at + REPLICA_PAUSE)
         if at > now:
             await self._sleep(at - now)
 
-    async def _flush(self, book: _Book) -> None:
-        progress, task = self._news(book), book.task
-        said, book.said = book.said, None
-        if progress is None or said is None:
+    async def _flush(self, shelf: _Shelf) -> None:
+        news = self._news(shelf)
+        taken = [
+            (book, book.first, book.said) for book in shelf.books.values() if book.said is not None
+        ]
+        for book in shelf.books.values():
+            book.said = None
+        if not news:
             return
         try:
-            await self._resources.write_progress(task, progress)
+            await self._store(shelf.task, news)
         except (kube.Unavailable, kube.TooManyRequests, kube.Conflict):
             self._metrics.patches.labels("retried").inc()
-            if book.task is task:
-                book.said = merged(said, book.said or {})
+            for book, first, said in taken:
+                if book.first is first:
+                    book.said = merged(said, book.said or {})
             return
         except kube.ClusterError as error:
             # Deleted, finished, or another attempt by now: what it said no longer matters.
             self._metrics.patches.labels("dropped").inc()
-            told = {"task": str(key_of(task)), "cause": str(error)}
-            _logger.info("Dropped progress", extra=told)
+            _logger.info("Dropped progress", extra={"task": str(shelf.task), "cause": str(error)})
         else:
             self._metrics.patches.labels("written").inc()
-        if book.said is None:
-            book.settled.set()
+        for book in shelf.books.values():
+            if book.said is None:
+                book.settled.set()
 
-    def _news(self, book: _Book) -> dict[str, Any] | None:
-        """Return the progress to store, or None if nothing of it would be news to anybody."""
-        now = self._resources.cached_task(key_of(book.task))
-        if book.said is None or now is None or not _is_same_attempt(now, book.task):
+    async def _store(self, key: names.ObjectKey, news: dict[str, dict[str, Any]]) -> None:
+        """Write what is news: all of it, or nothing."""
+        now = self._resources.cached_task(key)
+        assert now is not None, "there is no news of what is gone"
+        if "" in news:
+            await self._resources.write_progress(now, news[""])
+        else:
+            await self._resources.write_progress_of_steps(now, news)
+
+    def _news(self, shelf: _Shelf) -> dict[str, dict[str, Any]]:
+        """Return the progress to store, by program, of those whose would be news to anybody."""
+        now = self._resources.cached_task(shelf.task)
+        found = {}
+        for run, book in shelf.books.items():
+            # Another task of that name may have no such step.
+            if now is None or now.metadata.uid != book.first.metadata.uid:
+                continue
+            progress = self._news_of(program(now, run), book)
+            if progress is not None:
+                found[run] = progress
+        return found
+
+    def _news_of(self, now: v1alpha1.LongTask, book: _Book) -> dict[str, Any] | None:
+        if book.said is None or not _is_same_attempt(now, book.first):
             return None
         known = now.status.progress or v1alpha1.Progress()
         before = known.to_json()
@@ -158,7 +198,7 @@ class ProgressWriter:
         return after | {"updatedAt": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def _heartbeat(self, task: v1alpha1.LongTask) -> float:
-        """Return how often the task has to be seen alive: thrice before its silence counts."""
+        """Return how often the program has to be seen alive: thrice before its silence counts."""
         limit = self._resources.limits_of(task).heartbeat
         return runner_contract.HEARTBEAT_SECONDS if limit is None else limit / 3
 
@@ -172,8 +212,4 @@ def merged(before: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_same_attempt(now: v1alpha1.LongTask, then: v1alpha1.LongTask) -> bool:
-    return (
-        now.metadata.uid == then.metadata.uid
-        and now.status.attempt == then.status.attempt
-        and not now.is_finished
-    )
+    return now.status.attempt == then.status.attempt and not now.is_finished

@@ -1,4 +1,4 @@
-"""Who may report for which task: the pod of the running attempt, and nobody else."""
+"""Who may report for which program: the pod of its running attempt, and nobody else."""
 
 import collections
 import dataclasses
@@ -12,8 +12,9 @@ from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.cluster import Cluster
-from longtask_api.stores.resources import Resources, last_attempt
+from longtask_api.stores.resources import Resources
 from longtask_crds import names, runner_contract, v1alpha1
+from longtask_crds.pipeline import runs
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -40,7 +41,26 @@ class _Work:
 
     task: names.ObjectKey
     task_uid: str
+    run: str
     attempt: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What runs in a pod: the program of a plain task, or one of a pipeline's."""
+
+    task: v1alpha1.LongTask
+    run: str  #: its name; empty for that of a plain task
+    attempt: int
+
+    @property
+    def is_to_end(self) -> bool:
+        """Tell whether it was asked to end; a step marked `finally` runs on, whatever is ended."""
+        if not self.run:
+            return bool(self.task.spec.cancel)
+        step = runs.step_named(self.task.spec, runs.split(self.run)[0])
+        is_cancelled = bool(self.task.spec.cancel) and not step.finally_
+        return is_cancelled or runs.is_cut(self.task, step)
 
 
 class Reporters:
@@ -73,31 +93,31 @@ class Reporters:
         self._refusals: _Remembered[str, str] = _Remembered(clock, _REFUSAL_SECONDS)
         self._work: _Remembered[str, _Work] = _Remembered(clock)
 
-    async def task_of(self, token: str) -> v1alpha1.LongTask:
-        """Return the task that the token's pod works on.
+    async def program_of(self, token: str) -> Program:
+        """Return what the token's pod works on.
 
         Raises:
             Unauthenticated: The token is no report token of a pod of the tasks' namespace.
-            Clash: The pod is not that of the task's running attempt.
+            Clash: The pod is not that of a running attempt.
         """
         pod = await self._pod_behind(token)
         if (refusal := self._refusals.get(pod.uid)) is not None:
             raise errors.Clash(refusal)
         try:
-            return await self._task_of(pod)
+            return await self._program_of(pod)
         except errors.Clash as error:
             # A pod that asks again and again must not make us ask again and again.
             self._refusals.keep(pod.uid, str(error))
             raise
 
-    async def current_task_of(self, token: str) -> v1alpha1.LongTask:
-        """Return the same as `task_of`, but as Kubernetes has it now: to write what must be so.
+    async def current_program_of(self, token: str) -> Program:
+        """Return the same as `program_of`, but as Kubernetes has it now: to write what must be so.
 
         Raises:
-            Unauthenticated, Clash: As for `task_of`.
+            Unauthenticated, Clash: As for `program_of`.
         """
-        await self._resources.look(key_of(await self.task_of(token)))
-        return await self.task_of(token)
+        await self._resources.look(key_of((await self.program_of(token)).task))
+        return await self.program_of(token)
 
     async def check_operator(self, token: str) -> None:
         """Let the operator pass.
@@ -118,7 +138,7 @@ class Reporters:
                 raise errors.Unauthenticated("The token is not the operator's.")
             self._operators.keep(digest, self._operator_account)
 
-    async def _task_of(self, pod: _Reporter) -> v1alpha1.LongTask:
+    async def _program_of(self, pod: _Reporter) -> Program:
         work = self._work.get(pod.uid)
         if work is None:
             work = self._recorded(pod) or await self._vouched(pod)
@@ -126,7 +146,7 @@ class Reporters:
         task = await self._task(work.task)
         if not _is_current(task, work, pod):
             raise errors.Clash("The pod is not that of the task's running attempt.")
-        return task
+        return Program(task, work.run, work.attempt)
 
     async def _pod_behind(self, token: str) -> _Reporter:
         digest = hashlib.sha256(token.encode()).digest()
@@ -146,11 +166,8 @@ class Reporters:
 
     def _recorded(self, pod: _Reporter) -> _Work | None:
         """Return the work of a pod that the operator has recorded, or None."""
-        task = self._resources.task_of_pod(pod.uid)
-        last = last_attempt(task) if task else None
-        if task is None or last is None:
-            return None
-        return _Work(key_of(task), task.metadata.uid, last.number)
+        found = self._resources.program_of_pod(pod.uid)
+        return None if found is None else _work(*found)
 
     async def _vouched(self, pod: _Reporter) -> _Work:
         """Return the work of a pod that is not recorded yet: its Job vouches for it."""
@@ -159,15 +176,16 @@ class Reporters:
         if seen is None or seen.uid != pod.uid:
             raise refused
         task = await self._task(pod.key.sibling(seen.labels.get(names.TASK_LABEL, "")))
-        last = last_attempt(task)
-        if last is None:
+        run = runs.named(task, seen.labels.get(names.STEP_LABEL, ""))
+        if run is None:
             raise refused
+        last = run.last
         jobs = [o for o in seen.owner_references if (o.kind, o.name) == ("Job", last.job_name)]
         if not any(last.job_uid in (None, job.uid) for job in jobs):
             raise refused
         if last.pod_uid is not None:
             raise refused
-        return _Work(key_of(task), task.metadata.uid, last.number)
+        return _Work(key_of(task), task.metadata.uid, run.name, last.number)
 
     async def _pod(self, key: names.ObjectKey) -> v1alpha1.ObjectMeta | None:
         try:
@@ -182,15 +200,22 @@ class Reporters:
         return task
 
 
+def _work(task: v1alpha1.LongTask, name: str) -> _Work | None:
+    """Return the work of whoever works on a program now."""
+    run = runs.named(task, name)
+    return run and _Work(key_of(task), task.metadata.uid, name, run.last.number)
+
+
 def _is_current(task: v1alpha1.LongTask, work: _Work, pod: _Reporter) -> bool:
-    last = last_attempt(task)
+    run = runs.named(task, work.run)
     return (
         not task.is_finished
         and task.metadata.uid == work.task_uid
-        and last is not None
-        and last.number == work.attempt
-        and last.pod_uid in (None, pod.uid)
-        and last.finished_at is None
+        and run is not None
+        and not run.is_over
+        and run.last.number == work.attempt
+        and run.last.pod_uid in (None, pod.uid)
+        and run.last.finished_at is None
     )
 
 

@@ -1,21 +1,24 @@
 """What tasks brought: taken from their pods, kept in the database if large, and handed out."""
 
 import asyncio
+import codecs
+import contextlib
 import dataclasses
 import hashlib
+import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
-from longtask_api import errors
+from longtask_api import errors, json_parts
 from longtask_api.json_stream import Watcher
-from longtask_api.services.reporters import Reporters
+from longtask_api.services.reporters import Program, Reporters
 from longtask_api.stores.blobs import Blob, Blobs, Kind, Upload
-from longtask_api.stores.resources import Resources, last_attempt
-from longtask_crds import json_values, v1alpha1
-from longtask_crds.v1alpha1 import MediaType
+from longtask_api.stores.resources import Resources, program
+from longtask_crds import json_values, runner_contract, v1alpha1
+from longtask_crds.v1alpha1 import MediaType, StepPhase
 
 _logger = logging.getLogger(__name__)
 
@@ -25,6 +28,8 @@ _UPLOAD_SECONDS: Final = 1800.0
 _LOOKS: Final = 5
 #: So much is looked at in a thread, where the event loop would stand still for long.
 _LOOKED_AT_HERE: Final = 16 * 1024
+#: How many parts are looked for at once.
+_EXTRACTIONS: Final = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,7 @@ class ResultService:
         self._resources = resources
         self._reporters = reporters
         self._blobs = blobs
+        self._extracting = asyncio.Semaphore(_EXTRACTIONS)
         self.limit: Final = limit
 
     async def take(
@@ -65,17 +71,17 @@ class ResultService:
             SlowBody: It does not arrive in time.
             DatabaseAway: It cannot be kept for now.
         """
-        task = await self._reporters.task_of(token)
-        blob = await self._store(task, pieces, is_text=is_text)
-        media_type = MediaType(blob.media_type)
-        ref = v1alpha1.ResultRef(
-            size=blob.size,
-            sha256=blob.sha256,
-            media_type=None if media_type is MediaType.JSON else media_type,
-        )
+        sender = await self._reporters.program_of(token)
+        blob = await self._store(sender, pieces, is_text=is_text)
+        ref = ref_of(blob)
         await self._record(token, blob, ref)
         await self._blobs.keep_only(blob)
-        told = {"task": str(key_of(task)), "attempt": blob.attempt, "bytes": blob.size}
+        told = {
+            "task": str(key_of(sender.task)),
+            "step": blob.run,
+            "attempt": blob.attempt,
+            "bytes": blob.size,
+        }
         _logger.info("Kept result", extra=told)
         return ref
 
@@ -89,10 +95,39 @@ class ResultService:
         """
         if not task.is_finished:
             raise errors.Clash("The task is not finished yet.")
-        result = task.status.result or v1alpha1.Result()
-        if result.ref is None:
-            return _inline(result)
-        return await self.kept(task.metadata.uid, result.ref.sha256)
+        return await self._content(task, task.status.result)
+
+    async def of_step(self, task: v1alpha1.LongTask, name: str) -> Content:
+        """Return the result of a step of a task that was looked at.
+
+        Raises:
+            Clash: The step is not over.
+            Missing: There is no such step, it did not succeed, or its result is not kept any more.
+            DatabaseAway: It cannot be read for now.
+        """
+        if all(step.name != name for step in task.spec.steps or ()):
+            raise errors.Missing(f"The task has no step {name}.")
+        step = next((one for one in task.status.steps or () if one.name == name), None)
+        is_over = step is not None and step.phase is not None and step.phase.is_terminal
+        if step is not None and step.phase is StepPhase.SUCCEEDED:
+            return await self._content(task, step.result)
+        if is_over or task.is_finished:
+            raise errors.Missing(f"The step {name} did not succeed: it has no result.")
+        raise errors.Clash(f"The step {name} is not over yet.")
+
+    async def before(self, token: str, name: str) -> Content:
+        """Return the result of a step to a pod of the same task.
+
+        Raises:
+            Unauthenticated: The token is no report token of a pod of a task.
+            Clash: The pod is not that of a running attempt, or the step is not over.
+            Missing, DatabaseAway: As for `of_step`.
+        """
+        asker = await self._reporters.program_of(token)
+        with contextlib.suppress(errors.Clash):
+            return await self.of_step(asker.task, name)
+        # The news that it is over may not have come here yet.
+        return await self.of_step((await self._reporters.current_program_of(token)).task, name)
 
     async def kept(self, task_uid: str, sha256: str) -> Content:
         """Return the result of a task that has this sum.
@@ -106,6 +141,40 @@ class ResultService:
             raise errors.Missing("The result is not kept any more.")
         return Content(MediaType(blob.media_type), blob.size, blob.sha256, blob)
 
+    async def part(self, content: Content, pointer: str) -> bytes:
+        """Return a part of a result, as JSON.
+
+        Args:
+            content: The result.
+            pointer: Where the part is, as a JSON Pointer; empty for all of it.
+
+        Raises:
+            Invalid: There is no such part.
+            TooLarge: It is larger than what a step may take.
+            Missing: The result is not kept any more.
+            DatabaseAway: It cannot be read for now.
+        """
+        if pointer and not pointer.startswith("/"):
+            raise errors.Invalid("A JSON Pointer is empty, or begins with a slash.")
+        path = [p.replace("~1", "/").replace("~0", "~") for p in pointer.split("/")[1:]]
+        if content.media_type is not MediaType.JSON and path:
+            raise errors.Invalid("The result is no JSON: it has no parts.")
+        extractor = json_parts.Extractor(path, limit=runner_contract.PART_LIMIT)
+        # Each keeps the processor busy for seconds if the result is large.
+        async with self._extracting:
+            try:
+                async for piece in as_json(content, self.whole(content)):
+                    await _in_a_thread(extractor.see, piece)
+                    if extractor.is_done:
+                        break
+                extractor.close()
+            except json_parts.NoPart as error:
+                raise errors.Invalid(f"The result has no such part: {error}.") from error
+            except json_parts.TooLarge as error:
+                limit = runner_contract.PART_LIMIT
+                raise errors.TooLarge(f"The part has more than {limit} bytes.") from error
+        return extractor.part
+
     async def read(self, content: Content, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` to before `end`."""
         if isinstance(content.source, bytes):
@@ -114,30 +183,47 @@ class ResultService:
         async for piece in self._blobs.read(content.source, start, end):
             yield piece
 
-    async def _store(
-        self, task: v1alpha1.LongTask, pieces: AsyncIterator[bytes], *, is_text: bool
-    ) -> Blob:
-        last = last_attempt(task)
-        assert last is not None, "only a pod of an attempt may report"
-        upload = await self._blobs.begin(task.metadata.uid, Kind.RESULT, last.number)
+    async def whole(self, content: Content) -> AsyncIterator[bytes]:
+        """Yield all bytes of a result.
+
+        Raises:
+            Missing: It is not kept any more.
+        """
+        try:
+            async for piece in self.read(content, 0, content.size):
+                yield piece
+        except LookupError as error:
+            raise errors.Missing("The result is not kept any more.") from error
+
+    async def _content(self, task: v1alpha1.LongTask, result: v1alpha1.Result | None) -> Content:
+        """Return what a result of a task holds, which another one may have brought."""
+        result = result or v1alpha1.Result()
+        if result.ref is None:
+            return inline(result)
+        return await self.kept(result.ref.task_uid or task.metadata.uid, result.ref.sha256)
+
+    async def _store(self, sender: Program, pieces: AsyncIterator[bytes], *, is_text: bool) -> Blob:
+        upload = await self._blobs.begin(
+            sender.task.metadata.uid, Kind.RESULT, sender.attempt, run=sender.run
+        )
         try:
             return await _fill(upload, pieces, is_text=is_text)
         except BaseException:
-            await _clear_up(upload)
+            await clear_up(upload)
             raise
 
     async def _record(self, token: str, blob: Blob, ref: v1alpha1.ResultRef) -> None:
         """Write the reference into the status, if the pod is still that of the same attempt."""
         for _ in range(_LOOKS):
-            task = await self._reporters.current_task_of(token)
-            last = last_attempt(task)
-            if last is None or (task.metadata.uid, last.number) != (blob.task_uid, blob.attempt):
+            found = await self._reporters.current_program_of(token)
+            known = (found.task.metadata.uid, found.run, found.attempt)
+            if known != (blob.task_uid, blob.run, blob.attempt):
                 break
             result = v1alpha1.Result(ref=ref)
-            if task.status.result == result:
+            if program(found.task, found.run).status.result == result:
                 return
             try:
-                await self._resources.write_result(task, result)
+                await self._resources.write_result(found.task, result, run=found.run)
             except kube.Conflict:
                 continue  # a report of progress was written, mostly
             except kube.NotFound:
@@ -153,10 +239,7 @@ async def _fill(upload: Upload, pieces: AsyncIterator[bytes], *, is_text: bool) 
     try:
         async with asyncio.timeout(_UPLOAD_SECONDS):
             async for piece in pieces:
-                if len(piece) <= _LOOKED_AT_HERE:
-                    watcher.see(piece)
-                else:
-                    await asyncio.to_thread(watcher.see, piece)
+                await _in_a_thread(watcher.see, piece)
                 await upload.add(piece)
     except TimeoutError as error:
         raise errors.SlowBody from error
@@ -165,7 +248,35 @@ async def _fill(upload: Upload, pieces: AsyncIterator[bytes], *, is_text: bool) 
     return await upload.finish(MediaType.TEXT if watcher.is_text() else MediaType.BYTES)
 
 
-async def _clear_up(upload: Upload) -> None:
+async def _in_a_thread(look: Callable[[bytes], None], piece: bytes) -> None:
+    """Look at a piece; at a large one beside the event loop, which would stand still."""
+    if len(piece) <= _LOOKED_AT_HERE:
+        look(piece)
+    else:
+        await asyncio.to_thread(look, piece)
+
+
+async def as_json(content: Content, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield a result as one JSON value: text becomes a string.
+
+    Raises:
+        Invalid: It is bytes.
+    """
+    if content.media_type is MediaType.BYTES:
+        raise errors.Invalid("The result is neither JSON nor text.")
+    is_text = content.media_type is MediaType.TEXT
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    if is_text:
+        yield b'"'
+    async for piece in pieces:
+        if is_text:
+            piece = json.dumps(decoder.decode(piece), ensure_ascii=False)[1:-1].encode()
+        yield piece
+    if is_text:
+        yield b'"'
+
+
+async def clear_up(upload: Upload) -> None:
     """Remove half a result, also when the request is over; what stays is removed later."""
     removal = asyncio.ensure_future(upload.give_up())
     try:
@@ -174,7 +285,18 @@ async def _clear_up(upload: Upload) -> None:
         _logger.info("Left half a result behind")
 
 
-def _inline(result: v1alpha1.Result) -> Content:
+def ref_of(blob: Blob) -> v1alpha1.ResultRef:
+    """Return what a status says of a result that is kept."""
+    media_type = MediaType(blob.media_type)
+    return v1alpha1.ResultRef(
+        size=blob.size,
+        sha256=blob.sha256,
+        media_type=None if media_type is MediaType.JSON else media_type,
+    )
+
+
+def inline(result: v1alpha1.Result) -> Content:
+    """Return a result that stands where it is told of."""
     is_text = result.media_type is MediaType.TEXT and isinstance(result.value, str)
     text = result.value if is_text else json_values.compact(result.value)
     data = str(text).encode()

@@ -1,8 +1,9 @@
-"""A task's log: from the pod of one of its attempts, or what is kept of it when that is gone."""
+"""The log of a task, or of a step: from an attempt's pod, or what is kept of it later."""
 
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of, version_of
@@ -13,6 +14,7 @@ from longtask_api.stores import log_tails
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
 from longtask_crds import names, v1alpha1
+from longtask_crds.pipeline import runs
 
 #: How long a follower waits for the container to start before it is told to come back.
 START_PATIENCE = 60.0
@@ -24,6 +26,13 @@ class NotStarted(errors.Clash):
 
     kind = "not-started"
     retry_after = 2
+
+
+class Opened(NamedTuple):
+    """A log that is open."""
+
+    run: str  #: the name of the program; empty for that of a plain task
+    chunks: AsyncIterator[bytes]
 
 
 class LogService:
@@ -44,12 +53,26 @@ class LogService:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, caller: callers.Caller, name: str, *, attempt: int | None, part: LogPart
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        self,
+        caller: callers.Caller,
+        name: str,
+        *,
+        step: str | None,
+        attempt: int | None,
+        part: LogPart,
+    ) -> AsyncIterator[Opened]:
         """Open the log of an attempt, by default of the last one.
 
+        Args:
+            caller: Who asks.
+            name: The task's name.
+            step: Of a pipeline: the step, or `STEP.INDEX` for one of its items. When absent, or if
+                the step has items, the one to show is chosen by `chosen`.
+            attempt: The attempt's number.
+            part: What of the log is wanted.
+
         Raises:
-            Missing: There is no such task or attempt, or its pod is gone and nothing is kept.
+            Missing: There is no such task, step or attempt, or its pod is gone and nothing is kept.
             NotStarted: The container has not started (yet, if it is to be followed).
             DatabaseAway: The pod is gone, and what is kept cannot be read for now.
         """
@@ -58,23 +81,26 @@ class LogService:
             while True:
                 task = await self._resources.seen_task(caller, name)
                 key = key_of(task)
-                pod = await self._pod_of(task, attempt)
-                if pod is not None:
+                run = chosen(task, step)
+                if run is None and attempt is not None and attempt > 1:
+                    raise errors.Missing(f"The task has no attempt {attempt}.")
+                pod = await self._pod_of(task, run, attempt) if run is not None else None
+                if run is not None and pod is not None:
                     opening = self._cluster.pod_log(
                         key.sibling(pod), container=names.RUNNER_CONTAINER, part=part
                     )
                     try:
                         chunks = await stack.enter_async_context(opening)
                     except kube.NotFound:
-                        yield _at_once(await self._kept(task, attempt, part))
+                        yield await self._kept(task, run, attempt, part)
                         return
                     except kube.Rejected:
                         pass  # the API server says so while the container waits to start
                     else:
-                        yield chunks
+                        yield Opened(run.name, chunks)
                         return
-                if task.is_finished:
-                    yield _at_once(await self._kept(task, attempt, part))
+                if task.is_finished or (run is not None and _is_over(run, attempt)):
+                    yield await self._kept(task, run, attempt, part)
                     return
                 if time.monotonic() >= until:
                     raise NotStarted("The program has not started yet.")
@@ -86,40 +112,85 @@ class LogService:
                     within=min(_LOOK_AGAIN, until - time.monotonic()),
                 )
 
-    async def _kept(self, task: v1alpha1.LongTask, number: int | None, part: LogPart) -> bytes:
+    async def _kept(
+        self, task: v1alpha1.LongTask, run: runs.Run | None, number: int | None, part: LogPart
+    ) -> Opened:
         """Return what is wanted of the end of a log whose pod is gone."""
-        number = number or task.status.attempt or 0
-        log = await self._tails.get(task.metadata.uid, number)
-        if log is None:
+        log = None
+        if run is not None:
+            number = number or run.last.number
+            log = await self._tails.get(task.metadata.uid, number, run=run.name)
+        if run is None or log is None:
             raise errors.Missing("The attempt's pod is gone, or it never started.")
-        return log_tails.part(log, tail=part.tail, since=part.since, timestamps=part.timestamps)
+        wanted = log_tails.part(log, tail=part.tail, since=part.since, timestamps=part.timestamps)
+        return Opened(run.name, _at_once(wanted))
 
-    async def _pod_of(self, task: v1alpha1.LongTask, number: int | None) -> str | None:
+    async def _pod_of(
+        self, task: v1alpha1.LongTask, run: runs.Run, number: int | None
+    ) -> str | None:
         """Return the name of the attempt's pod, or None while there is none."""
-        last = task.status.attempt or 0
-        if number is not None and number > max(last, 1):
+        number = number or run.last.number
+        if number > run.last.number:
             raise errors.Missing(f"The task has no attempt {number}.")
-        number = number or last
-        if number == 0:
+        recorded = next((a for a in run.attempts if a.number == number), None)
+        if recorded is None and not run.name:
             return None
-        recorded = next((a for a in task.status.attempts or [] if a.number == number), None)
-        if recorded is None:
-            return None
-        if recorded.pod_name is not None:
+        if recorded is not None and recorded.pod_name is not None:
             return recorded.pod_name
         # The operator records the pod a moment after it starts; whoever follows is there before.
         # Labels may be those of a deleted task of the same name, but not the Job's name.
         labels = {names.TASK_LABEL: task.metadata.name, names.ATTEMPT_LABEL: str(number)}
+        if run.name:
+            labels[names.STEP_LABEL] = run.name
+        # Of a pipeline's programs only the last attempts are recorded, but the names are known.
+        uid = task.metadata.uid
+        job = names.job_name(task.metadata.name, uid, attempt=number, step=run.name)
+        job = job if recorded is None else recorded.job_name
         return next(
             (
                 pod.name
                 for pod in await self._cluster.find_pods(task.metadata.namespace, labels)
-                if any(
-                    o.kind == "Job" and o.name == recorded.job_name for o in pod.owner_references
-                )
+                if any(o.kind == "Job" and o.name == job for o in pod.owner_references)
             ),
             None,
         )
+
+
+def chosen(task: v1alpha1.LongTask, step: str | None) -> runs.Run | None:
+    """Return the program whose log is shown; None if none of them has begun.
+
+    Where several are meant, because no step is named or the step has items, it is the first that
+    goes on; if none does, the first that failed; if none did, the one that began last.
+
+    Raises:
+        Missing: There is no such step, or it was not taken.
+    """
+    begun = list(runs.of(task))
+    if step is not None:
+        name, dot, _ = step.partition(".")
+        status = next((one for one in task.status.steps or () if one.name == name), None)
+        if all(one.name != name for one in task.spec.steps or ()):
+            raise errors.Missing(f"The task has no step {name}.")
+        begun = [r for r in begun if (r.name if dot else runs.split(r.name)[0]) == step]
+        if not begun and status is not None and status.phase is v1alpha1.StepPhase.SKIPPED:
+            raise errors.Missing(f"The step {name} was not taken.")
+    goes_on = next((run for run in begun if not run.is_over), None)
+    failed = next((run for run in begun if _has_failed(task, run)), None)
+    return goes_on or failed or max(begun, key=_begun_at, default=None)
+
+
+def _has_failed(task: v1alpha1.LongTask, run: runs.Run) -> bool:
+    phase = runs.status_of(task.status, run.name).phase
+    return phase is v1alpha1.StepPhase.FAILED
+
+
+def _begun_at(run: runs.Run) -> float:
+    return run.last.claimed_at.timestamp() if run.last.claimed_at else 0.0
+
+
+def _is_over(run: runs.Run, number: int | None) -> bool:
+    """Tell whether an attempt of a program is over, by default the last one."""
+    return run.is_over or (number is not None and number < run.last.number)
 
 
 async def _at_once(log: bytes) -> AsyncIterator[bytes]:

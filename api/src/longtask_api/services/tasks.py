@@ -5,7 +5,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
@@ -16,7 +16,7 @@ from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
-from longtask_crds import address_guard, effective, names, queueing, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, queueing, v1alpha1
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +35,13 @@ class Rules:
 
     installation: effective.Installation
     guard: address_guard.Guard
+
+
+class _Ordered(NamedTuple):
+    """What a request means, as things stand."""
+
+    order: models.TaskOrder
+    taken_over: str = ""  #: the annotation of what it takes over from the task that it does again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,60 +87,88 @@ class TaskService:
         """
         order = orders.parse(document)
 
-        async def ordered() -> models.TaskOrder:
-            return order
+        async def ordered() -> _Ordered:
+            return _Ordered(order)
 
         return await self._make(caller, order, ordered, header_key=header_key)
 
     async def retry(
-        self, caller: callers.Caller, name: str, document: Any, *, header_key: str | None
+        self,
+        caller: callers.Caller,
+        name: str,
+        document: Any,
+        *,
+        header_key: str | None,
+        from_failed: bool = False,
     ) -> Written:
         """Store a new task that does an ended one again; or find the one that this request made.
+
+        Args:
+            caller: Who asks.
+            name: The name of the ended one.
+            document: What is changed of its order.
+            header_key: The idempotency key of the request's header.
+            from_failed: Take over what its steps brought, and go on where it failed.
 
         Raises:
             Invalid: A change is wrong, or the task may not be ordered today; nothing is stored.
             Missing: There is no task of that name.
-            Clash: It has not ended, or the new name or the key stands for another task.
+            Clash: It has not ended, has nothing to go on from, or the new name or the key stands
+                for another task.
         """
         changes = orders.parse(document)
 
-        async def ordered() -> models.TaskOrder:
+        async def ordered() -> _Ordered:
             original = await self._resources.whole_task(caller, name)
             if not original.is_finished:
                 raise errors.Clash(f"The task is {original.phase}: only an ended one is retried.")
-            return orders.again(original, changes)
+            taken_over = orders.from_failed(original, changes) if from_failed else ""
+            return _Ordered(orders.again(original, changes), taken_over)
 
-        return await self._make(caller, changes, ordered, header_key=header_key, origin=name)
+        return await self._make(
+            caller,
+            changes,
+            ordered,
+            header_key=header_key,
+            origin=name,
+            from_failed=from_failed,
+        )
 
     async def _make(
         self,
         caller: callers.Caller,
         asked: models.TaskOrder,
-        ordered: Callable[[], Awaitable[models.TaskOrder]],
+        ordered: Callable[[], Awaitable[_Ordered]],
         *,
         header_key: str | None,
         origin: str = "",
+        from_failed: bool = False,
     ) -> Written:
         """Store what was ordered; or find the task that the same request made before.
 
         Args:
             caller: Who asks.
             asked: What the request says, by which it is known again.
-            ordered: Returns the order that it means, as things stand.
+            ordered: Returns what it means, as things stand.
             header_key: The idempotency key of the request's header.
             origin: The name of the task that is done again; empty for a new one.
+            from_failed: It is to go on where that one failed.
         """
         key = orders.idempotency_key(asked, header_key)
         name = orders.name_of(asked, key, caller=caller.subject, origin=origin)
         digest = None
         if key is not None:
-            digest = orders.request_hash(asked, key, caller=caller.subject, origin=origin)
+            digest = orders.request_hash(
+                asked, key, caller=caller.subject, origin=origin, from_failed=from_failed
+            )
             if (known := await self._archived(asked, name, digest)) is not None:
                 return known
         try:
-            order = await ordered()
+            order, taken_over = await ordered()
             await self._check(order)
-            body = orders.resource(order, name, request_hash=digest, origin=origin)
+            body = orders.resource(
+                order, name, request_hash=digest, origin=origin, taken_over=taken_over
+            )
             task = await self._resources.create_task(body)
         except kube.AlreadyExists as error:
             original = await self._resources.look(self._resources.key(name))
@@ -178,20 +213,21 @@ class TaskService:
         return Written(self.view(original), changed=False)
 
     async def _check(self, order: models.TaskOrder) -> None:
-        task_type = None
-        if order.type is not None:
-            task_type = await self._resources.find_type(order.type)
-            if task_type is None:
-                wrong = errors.finding("/type", f"there is no type {order.type}")
-                raise errors.Invalid(errors=[wrong])
+        types = {}
+        for name in sorted(acceptance.types_of(order)):
+            if (task_type := await self._resources.find_type(name)) is not None:
+                types[name] = task_type.spec
+        if order.type is not None and order.type not in types:
+            wrong = errors.finding("/type", f"there is no type {order.type}")
+            raise errors.Invalid(errors=[wrong])
         found = orders.check(
             order,
-            task_type=task_type.spec if task_type else None,
+            types=types,
             installation=self._rules.installation,
             guard=self._rules.guard,
             now=self._clock(),
         )
-        queue = effective.queue_of(order, task_type.spec.defaults if task_type else None)
+        queue = effective.queue_of(order, types[order.type].defaults if order.type else None)
         if await self._resources.find_queue(queue) is None:
             found.append(errors.finding("/queue", f"there is no queue {queue}"))
         if found:

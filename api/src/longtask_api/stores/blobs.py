@@ -34,6 +34,7 @@ class Blob:
     id: str
     task_uid: str
     kind: Kind
+    run: str  #: the program's name; empty for that of a plain task, and for a pipeline as a whole
     attempt: int
     media_type: str
     size: int
@@ -54,9 +55,9 @@ class Blobs:
         self._database = database
         self._clock = clock
 
-    async def begin(self, task_uid: str, kind: Kind, attempt: int) -> "Upload":
+    async def begin(self, task_uid: str, kind: Kind, attempt: int, *, run: str = "") -> "Upload":
         """Begin to store bytes of an attempt, beside what it has of that kind."""
-        upload = Upload(self._database, task_uid, kind, attempt)
+        upload = Upload(self._database, task_uid, kind, run, attempt)
         now = self._clock()
         async with self._database.writing() as connection:
             partial = BLOBS.c.sha256.is_(None)
@@ -67,6 +68,7 @@ class Blobs:
                     id=upload.id,
                     task_uid=task_uid,
                     kind=kind,
+                    run=run,
                     attempt=attempt,
                     media_type="",
                     created_at=now,
@@ -75,7 +77,14 @@ class Blobs:
         return upload
 
     async def put(
-        self, task_uid: str, kind: Kind, attempt: int, media_type: str, content: bytes
+        self,
+        task_uid: str,
+        kind: Kind,
+        attempt: int,
+        media_type: str,
+        content: bytes,
+        *,
+        run: str = "",
     ) -> None:
         """Store bytes that are at hand and few, in one transaction; the same again changes nothing.
 
@@ -85,11 +94,13 @@ class Blobs:
             attempt: The number of the attempt.
             media_type: What the bytes are.
             content: No more than a piece.
+            run: The name of the program.
         """
         blob = {
             "id": uuid.uuid4().hex,
             "task_uid": task_uid,
             "kind": kind,
+            "run": run,
             "attempt": attempt,
             "media_type": media_type,
             "size": len(content),
@@ -108,6 +119,7 @@ class Blobs:
         task_uid: str,
         kind: Kind,
         *,
+        run: str | None = None,
         attempt: int | None = None,
         sha256: str | None = None,
     ) -> Blob | None:
@@ -116,11 +128,14 @@ class Blobs:
         Args:
             task_uid: The task's.
             kind: What it is.
+            run: Only what this program has.
             attempt: Only what this attempt has.
             sha256: Only what has this sum.
         """
         wanted = (BLOBS.c.task_uid == task_uid) & (BLOBS.c.kind == kind)
         wanted &= BLOBS.c.sha256.is_not(None) if sha256 is None else BLOBS.c.sha256 == sha256
+        if run is not None:
+            wanted &= BLOBS.c.run == run
         if attempt is not None:
             wanted &= BLOBS.c.attempt == attempt
         newest = sa.select(BLOBS).where(wanted).order_by(BLOBS.c.created_at.desc()).limit(1)
@@ -157,7 +172,8 @@ class Blobs:
 
     async def keep_only(self, blob: Blob) -> None:
         """Remove what else its attempt has of its kind."""
-        others = _of_attempt(blob.task_uid, blob.kind, blob.attempt) & (BLOBS.c.id != blob.id)
+        same = _of_attempt(blob.task_uid, blob.kind, blob.run, blob.attempt)
+        others = same & (BLOBS.c.id != blob.id)
         await self._remove(others)
 
     async def remove(self, *task_uids: str) -> None:
@@ -191,10 +207,12 @@ class Blobs:
 class Upload:
     """Bytes on their way into the database."""
 
-    def __init__(self, database: Database, task_uid: str, kind: Kind, attempt: int) -> None:
+    def __init__(
+        self, database: Database, task_uid: str, kind: Kind, run: str, attempt: int
+    ) -> None:
         self.id: Final = uuid.uuid4().hex
         self._database = database
-        self._of = (task_uid, kind, attempt)
+        self._of = (task_uid, kind, run, attempt)
         self._sum = hashlib.sha256()
         self._size = 0
         self._pending = bytearray()
@@ -211,8 +229,7 @@ class Upload:
         """Store the last of it, and say that it is whole; if the same is there already, be that."""
         if self._pending:
             await self._store(len(self._pending))
-        task_uid, kind, attempt = self._of
-        blob = Blob(self.id, task_uid, kind, attempt, media_type, self._size, self._sum.hexdigest())
+        blob = Blob(self.id, *self._of, media_type, self._size, self._sum.hexdigest())
         try:
             return await self._settle(blob)
         except sa.exc.IntegrityError:
@@ -244,5 +261,10 @@ class Upload:
         del self._pending[:length]
 
 
-def _of_attempt(task_uid: str, kind: Kind, attempt: int) -> sa.ColumnElement[bool]:
-    return (BLOBS.c.task_uid == task_uid) & (BLOBS.c.kind == kind) & (BLOBS.c.attempt == attempt)
+def _of_attempt(task_uid: str, kind: Kind, run: str, attempt: int) -> sa.ColumnElement[bool]:
+    return (
+        (BLOBS.c.task_uid == task_uid)
+        & (BLOBS.c.kind == kind)
+        & (BLOBS.c.run == run)
+        & (BLOBS.c.attempt == attempt)
+    )

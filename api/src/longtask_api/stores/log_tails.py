@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from longtask_api.stores.blobs import Blobs, Kind
+from longtask_api.stores.blobs import Blob, Blobs, Kind
 
 #: So many bytes of lines are kept of an attempt; their times come on top.
 LIMIT: Final = 64 * 2**10
@@ -24,18 +24,24 @@ _LONGEST_TIME: Final = len("2026-01-02T03:04:05.123456789+00:00 ")
 
 
 class LogTails:
-    """The ends of logs that are kept, by task and attempt; all of it raises DatabaseAway."""
+    """The ends of logs that are kept, of each attempt; all of it raises DatabaseAway."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    async def holds(self, uid: str, attempt: int) -> bool:
+    async def holds(self, uid: str, attempt: int, *, run: str = "") -> bool:
         """Tell whether the end of an attempt's log is kept."""
-        return await self._blobs.find(uid, Kind.LOG, attempt=attempt) is not None
+        return await self._find(uid, run, attempt) is not None
 
-    async def get(self, uid: str, attempt: int) -> bytes | None:
-        """Return the end of an attempt's log, in lines with their times, or None."""
-        blob = await self._blobs.find(uid, Kind.LOG, attempt=attempt)
+    async def get(self, uid: str, attempt: int, *, run: str = "") -> bytes | None:
+        """Return the end of an attempt's log, in lines with their times, or None.
+
+        Args:
+            uid: The task's.
+            attempt: The attempt's number.
+            run: The name of the program; empty for that of a plain task.
+        """
+        blob = await self._find(uid, run, attempt)
         if blob is None:
             return None
         try:
@@ -43,9 +49,12 @@ class LogTails:
         except LookupError:
             return None
 
-    async def put(self, uid: str, attempt: int, log: bytes) -> None:
+    async def put(self, uid: str, attempt: int, log: bytes, *, run: str = "") -> None:
         """Keep the end of an attempt's log."""
-        await self._blobs.put(uid, Kind.LOG, attempt, _MEDIA_TYPE, log)
+        await self._blobs.put(uid, Kind.LOG, attempt, _MEDIA_TYPE, log, run=run)
+
+    async def _find(self, uid: str, run: str, attempt: int) -> Blob | None:
+        return await self._blobs.find(uid, Kind.LOG, run=run, attempt=attempt)
 
 
 class Tail:

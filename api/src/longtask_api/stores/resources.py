@@ -24,6 +24,7 @@ from longtask_api.stores.catalogue import Catalogue, Record
 from longtask_api.stores.pace import Pace
 from longtask_crds import effective, forecast, names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
+from longtask_crds.pipeline import reuse, runs
 
 _NAME = re.compile(names.DNS_LABEL_PATTERN[1:-1])
 
@@ -63,7 +64,8 @@ class Resources:
         self._index = queueing.Index()
         self.catalogue: Final = Catalogue()  #: of all tasks, for reading
         self._pace = Pace()
-        self._by_pod: dict[str, ObjectKey] = {}
+        self._by_pod: dict[str, tuple[ObjectKey, str]] = {}
+        self._origins: dict[ObjectKey, frozenset[str]] = {}
         tasks.on_change(self._task_changed)
         types.on_change(self._type_changed)
         queues.on_change(self._queue_changed)
@@ -141,16 +143,25 @@ class Resources:
         """Return the uids of all tasks that Kubernetes has."""
         return {uid for uid, _ in self._tasks.versions()}
 
+    def origin_uids(self) -> set[str]:
+        """Return the uids of all tasks whose results those take over that Kubernetes has."""
+        return set().union(*self._origins.values())
+
     async def wait_for(
         self, key: ObjectKey, done: Callable[[v1alpha1.LongTask | None], bool], *, within: float
     ) -> v1alpha1.LongTask | None:
         """Return the task once it is as wanted, or as it is after `within` seconds."""
         return await self._tasks.wait_for(key, done, within=within)
 
-    def task_of_pod(self, uid: str) -> v1alpha1.LongTask | None:
-        """Return the task whose last attempt has this pod on record and goes on, or None."""
-        key = self._by_pod.get(uid)
-        return self._tasks.get(key) if key else None
+    def program_of_pod(self, uid: str) -> tuple[v1alpha1.LongTask, str] | None:
+        """Return the task that has this pod on record for an attempt that goes on, or None.
+
+        Returns:
+            The task, and the name of the program: empty for that of a plain task.
+        """
+        key, run = self._by_pod.get(uid, (None, ""))
+        task = self._tasks.get(key) if key else None
+        return None if task is None else (task, run)
 
     # --- writes
 
@@ -195,16 +206,33 @@ class Resources:
         written = await self._cluster.write_progress(key, progress, uid=uid, attempt=attempt)
         return self._keep(written)
 
-    async def write_result(
-        self, task: v1alpha1.LongTask, result: v1alpha1.Result
+    async def write_progress_of_steps(
+        self, task: v1alpha1.LongTask, told: Mapping[str, Mapping[str, Any]]
     ) -> v1alpha1.LongTask:
-        """Set the result of the task that was looked at.
+        """Set the progress of programs of the pipeline that was looked at, and its own with it.
+
+        Raises:
+            Conflict: It is not as it was any more: decide anew what is to be written.
+            Rejected: It is as it was, and refused all the same.
+        """
+        try:
+            return self._keep(await self._cluster.write_progress_of_steps(task, told))
+        except kube.Rejected as error:
+            now = await self.look(key_of(task))
+            if now is None or now.metadata.resource_version == task.metadata.resource_version:
+                raise
+            raise kube.Conflict(str(error)) from error
+
+    async def write_result(
+        self, task: v1alpha1.LongTask, result: v1alpha1.Result, *, run: str = ""
+    ) -> v1alpha1.LongTask:
+        """Set the result of a program of the task that was looked at.
 
         Raises:
             Conflict: It has changed since.
             Rejected: It is over.
         """
-        return self._keep(await self._cluster.write_result(task, result))
+        return self._keep(await self._cluster.write_result(task, result, run=run))
 
     async def delete_task(self, task: v1alpha1.LongTask) -> None:
         """Delete the task that was looked at, live or archived or on its way from one to the other.
@@ -353,16 +381,31 @@ class Resources:
         self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
     ) -> None:
         if before is not None:
-            self._by_pod.pop(_pod_of(before), None)
+            for pod in _pods_of(before):
+                self._by_pod.pop(pod, None)
             if after is None:
-                self._index.update(key_of(before), None)
-                self.catalogue.remove(key_of(before))
+                key = key_of(before)
+                self._index.update(key, None)
+                self.catalogue.remove(key)
+                self._origins.pop(key, None)
         if after is not None:
+            key = key_of(after)
             self.catalogue.put(Record.of(after))
-            self._index.update(key_of(after), queueing.Entry.of(after))
+            self._index.update(key, queueing.Entry.of(after))
             self._note_pace(before, after)
-            if pod := _pod_of(after):
-                self._by_pod[pod] = key_of(after)
+            for pod, run in _pods_of(after).items():
+                self._by_pod[pod] = key, run
+            if before is None or before.metadata.uid != after.metadata.uid:
+                self._note_origins(after)
+
+    def _note_origins(self, task: v1alpha1.LongTask) -> None:
+        """Take note of whose results a new task takes over."""
+        refs = (result.ref for result in reuse.of(task).results.values())
+        uids = frozenset(ref.task_uid for ref in refs if ref is not None and ref.task_uid)
+        if uids:
+            self._origins[key_of(task)] = uids
+        else:
+            self._origins.pop(key_of(task), None)
 
     def _note_pace(self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask) -> None:
         if (last := last_attempt(after)) is not None:
@@ -399,7 +442,24 @@ def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:
     return max(task.status.attempts or (), key=lambda attempt: attempt.number, default=None)
 
 
-def _pod_of(task: v1alpha1.LongTask) -> str:
-    """Return the uid of the pod that works on the task now, or nothing."""
-    last = None if task.is_finished else last_attempt(task)
-    return (last.pod_uid if last else None) or ""
+def program(task: v1alpha1.LongTask, run: str) -> v1alpha1.LongTask:
+    """Return a program of a task, as if it were a task of its own.
+
+    Raises:
+        KeyError: The task has no such step.
+    """
+    return runs.as_task(task, run) if run else task
+
+
+def _pods_of(task: v1alpha1.LongTask) -> dict[str, str]:
+    """Return the uids of the pods that work on the task now, and on which of its programs."""
+    if task.is_finished:
+        return {}
+    last = last_attempt(task)
+    if last is not None:
+        return {last.pod_uid: ""} if last.pod_uid else {}
+    return {
+        run.pod_uid: name
+        for name, run in runs.statuses(task.status)
+        if run.pod_uid and not (run.phase and run.phase.is_terminal)
+    }

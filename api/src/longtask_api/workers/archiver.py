@@ -21,11 +21,12 @@ from longtask_api import errors
 from longtask_api.cluster import Cluster
 from longtask_api.metrics import Metrics
 from longtask_api.stores.catalogue import Record
-from longtask_api.stores.resources import Resources, last_attempt
+from longtask_api.stores.resources import Resources
 from longtask_api.workers.recorder import Recorder
 from longtask_api.workers.under_way import UnderWay
 from longtask_crds import v1alpha1
 from longtask_crds.names import ObjectKey
+from longtask_crds.pipeline import runs
 
 _logger = logging.getLogger(__name__)
 
@@ -199,11 +200,10 @@ class Archiver:
         if due is None or due > self._clock():
             self._plan(key, due)
             return
-        last = last_attempt(task)
-        if last is not None and not await self._cluster.is_released(
-            key.sibling(last.job_name), owner=task.metadata.uid
-        ):
-            raise NotReleased("the operator still has work with its Job")
+        for run in runs.of(task):
+            job = key.sibling(run.last.job_name)
+            if not await self._cluster.is_released(job, owner=task.metadata.uid):
+                raise NotReleased("the operator still has work with its Job")
         await self._recorder.record_all(task)
         queue = self._resources.queue_of(Record.of(task))
         await self._resources.archive.put(task, queue=queue, at=self._clock())

@@ -20,6 +20,7 @@ from longtask_api.metrics import Metrics
 from longtask_api.stores.log_tails import LIMIT, LogTails, Tail
 from longtask_api.workers.under_way import UnderWay
 from longtask_crds import names, v1alpha1
+from longtask_crds.pipeline import runs
 
 _logger = logging.getLogger(__name__)
 
@@ -44,15 +45,39 @@ class Ended(NamedTuple):
 
     pod: names.ObjectKey
     task_uid: str
+    run: str
     number: int
 
 
 def ended(task: v1alpha1.LongTask, *, since: datetime) -> Iterator[Ended]:
     """Yield the attempts that ended after a moment and had a pod."""
     for attempt in task.status.attempts or ():
-        if attempt.pod_name and attempt.finished_at and attempt.finished_at >= since:
-            pod = key_of(task).sibling(attempt.pod_name)
-            yield Ended(pod, task.metadata.uid, attempt.number)
+        if attempt.finished_at and attempt.finished_at >= since:
+            yield from _ended(task, "", attempt.pod_name, attempt.number)
+    for name, run in runs.statuses(task.status):
+        if run.finished_at and run.finished_at >= since:
+            yield from _ended(task, name, run.pod_name, run.attempt)
+
+
+def replaced(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> Iterator[Ended]:
+    """Yield the attempts of a pipeline's programs that went on, and are not there any more.
+
+    A status holds the last one only, and the end of one may be written with the next; of many items
+    that are done it holds none.
+    """
+    if before.metadata.uid != after.metadata.uid:
+        return
+    now = {name: run.attempt for name, run in runs.statuses(after.status)}
+    for name, run in runs.statuses(before.status):
+        if run.finished_at is None and run.attempt != now.get(name):
+            yield from _ended(before, name, run.pod_name, run.attempt)
+
+
+def _ended(
+    task: v1alpha1.LongTask, run: str, pod: str | None, number: int | None
+) -> Iterator[Ended]:
+    if pod and number:
+        yield Ended(key_of(task).sibling(pod), task.metadata.uid, run, number)
 
 
 class Recorder:
@@ -96,7 +121,8 @@ class Recorder:
             return
         since = self._clock() - _LONGEST
         known = set(ended(before, since=since)) if before is not None else set()
-        for attempt in ended(after, since=since):
+        gone = replaced(before, after) if before is not None else ()
+        for attempt in dict.fromkeys((*gone, *ended(after, since=since))):
             if attempt not in known:
                 self._told.put_nowait(attempt)
 
@@ -156,7 +182,7 @@ class Recorder:
     async def _record(self, attempt: Ended) -> None:
         lock = self._locks.setdefault(attempt, asyncio.Lock())
         async with lock:
-            if await self._tails.holds(attempt.task_uid, attempt.number):
+            if await self._tails.holds(attempt.task_uid, attempt.number, run=attempt.run):
                 return
             try:
                 log = await self._read(attempt.pod)
@@ -164,7 +190,7 @@ class Recorder:
                 # Its pod is gone, or its container never ran.
                 self._metrics.logs.labels("absent").inc()
                 return
-            await self._tails.put(attempt.task_uid, attempt.number, log)
+            await self._tails.put(attempt.task_uid, attempt.number, log, run=attempt.run)
         self._metrics.logs.labels("kept").inc()
 
     async def _read(self, pod: names.ObjectKey) -> bytes:

@@ -78,12 +78,13 @@ class Sweeper:
 
     async def _sweep_archive(self) -> None:
         before, last = self._clock() - self._keep, ""
-        live = self._resources.live_uids()
+        live, needed = self._resources.live_uids(), self._resources.origin_uids()
         while batch := await self._resources.archive.older_than(before, after=last, limit=_BATCH):
             last = batch[-1]
             # Of one that was not to go yet after all, the row is a copy.
             gone = [uid for uid in batch if uid not in live]
-            await self._blobs.remove(*gone)
+            # What others take over from one goes with them: its blobs alone are left.
+            await self._blobs.remove(*(uid for uid in gone if uid not in needed))
             await self._resources.archive.remove(*gone)
             self._metrics.swept.inc(len(gone))
             _logger.info("Swept archived tasks", extra={"count": len(gone)})
@@ -91,7 +92,7 @@ class Sweeper:
 
     async def _sweep_blobs(self) -> None:
         # First who lives, then who is not archived: nobody is missed who is on the way.
-        live, last = self._resources.live_uids(), ""
+        live, last = self._resources.live_uids() | self._resources.origin_uids(), ""
         before = self._clock() - _NEWS_WITHIN
         while batch := await self._blobs.not_archived(before=before, after=last, limit=_BATCH):
             last = batch[-1]

@@ -51,16 +51,27 @@ def of(task: v1alpha1.LongTask) -> Iterator[Run]:
     if status.attempts:
         attempts = tuple(status.attempts)
         yield Run("", attempts, status.progress, status.result, task.is_finished)
-    for step in status.steps or ():
-        for name, run in _of_step(step):
-            if (attempt := attempt_of(run)) is not None:
-                is_over = run.phase is not None and run.phase.is_terminal
-                yield Run(name, (attempt,), run.progress, run.result, is_over)
+    for name, run in statuses(status):
+        if (found := _begun(name, run)) is not None:
+            yield found
 
 
 def named(task: v1alpha1.LongTask, name: str) -> Run | None:
     """Return the program of that name, or None if there is none that has begun."""
-    return next((run for run in of(task) if run.name == name), None)
+    if not name:
+        return next(of(task), None) if task.status.attempts else None
+    # Whoever asks may have the name from anywhere: it may be that of nothing.
+    run = dict(statuses(task.status)).get(name)
+    return None if run is None else _begun(name, run)
+
+
+def statuses(status: v1alpha1.LongTaskStatus) -> Iterator[tuple[str, v1alpha1.RunStatus]]:
+    """Yield name and status of each program of a pipeline that is listed, begun or not."""
+    for step in status.steps or ():
+        if step.items is None:
+            yield step.name, step
+        for child in step.children or ():
+            yield name_of(step.name, child.index), child
 
 
 def name_of(step: str, index: int | None = None) -> str:
@@ -186,11 +197,13 @@ def put_back(run: v1alpha1.RunStatus, after: v1alpha1.LongTaskStatus) -> dict[st
     return values
 
 
-def _of_step(step: v1alpha1.StepStatus) -> Iterator[tuple[str, v1alpha1.RunStatus]]:
-    if step.items is None:
-        yield step.name, step
-    for child in step.children or ():
-        yield name_of(step.name, child.index), child
+def _begun(name: str, run: v1alpha1.RunStatus) -> Run | None:
+    """Return a program of a pipeline if it has begun."""
+    attempt = attempt_of(run)
+    if attempt is None:
+        return None
+    is_over = run.phase is not None and run.phase.is_terminal
+    return Run(name, (attempt,), run.progress, run.result, is_over)
 
 
 def _as_status(task: v1alpha1.LongTask, run: v1alpha1.RunStatus) -> v1alpha1.LongTaskStatus:
