@@ -111,13 +111,13 @@ class Client:
         )
         return _parsed(answer, models.TaskView)
 
-    def get(self, task_id: str) -> models.TaskView:
+    def get(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskView:
         """Look at a task.
 
         Raises:
             NotFound: There is no such task.
         """
-        return _parsed(self._send("GET", _task(task_id)), models.TaskView)
+        return _parsed(self._send("GET", _task(task_id), patience=patience), models.TaskView)
 
     def state(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskState:
         """Look at a task's phase and progress only.
@@ -213,9 +213,7 @@ class Client:
             if task.phase.is_terminal:
                 return task
             if until is not None and self._clock() >= until:
-                raise errors.WaitTimeout(
-                    task_id, models.TaskState(state=task.phase, percent=task.percent)
-                )
+                raise errors.WaitTimeout(task_id, _state_of(task))
             if "Preference-Applied" not in answer.headers:
                 self._sleep(1.0)  # a proxy took the header away
             elif self._clock() - asked_at < seconds:
@@ -229,20 +227,27 @@ class Client:
         Raises:
             WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
         """
-        until = None if timeout is None else self._clock() + timeout
-        pause = interval / 4  # many tasks are short
-        while True:
+        for _ in self._moments(timeout, interval):
             state = self.state(task_id, patience=WAITING_PATIENCE)
             yield state
             if state.state.is_terminal:
                 return
-            if until is not None:
-                left = until - self._clock()
-                if left <= 0:
-                    raise errors.WaitTimeout(task_id, state)
-                pause = min(pause, left)
-            self._sleep(pause)
-            pause = min(pause * 1.5, interval)
+        raise errors.WaitTimeout(task_id, state)
+
+    def follow(
+        self, task_id: str, *, timeout: float | None = None, interval: float = 1.0
+    ) -> Iterator[models.TaskView]:
+        """Yield a task with all its steps again and again; the last one is its end.
+
+        Raises:
+            WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
+        """
+        for _ in self._moments(timeout, interval):
+            task = self.get(task_id, patience=WAITING_PATIENCE)
+            yield task
+            if task.phase.is_terminal:
+                return
+        raise errors.WaitTimeout(task_id, _state_of(task))
 
     def result(self, task_id: str) -> Any:
         """Return what a finished task brought; None if nothing, or if it failed.
@@ -296,6 +301,7 @@ class Client:
         self,
         task_id: str,
         *,
+        step: str | None = None,
         follow: bool = False,
         attempt: int | None = None,
         tail: int | None = None,
@@ -306,6 +312,7 @@ class Client:
 
         Args:
             task_id: The task's id.
+            step: Of a pipeline: the step's name, or `STEP.INDEX` for one of its items.
             follow: Wait for the program to start, and go on until it ends.
             attempt: The attempt's number; the last when absent.
             tail: The last lines, so many.
@@ -314,9 +321,10 @@ class Client:
 
         Raises:
             NotStarted: There is no log yet; never with `follow`.
-            NotFound: There is no such task or attempt, or its log is gone.
+            NotFound: There is no such task, step or attempt, or its log is gone.
         """
         parameters = {
+            "step": step,
             "follow": _word(follow),
             "attempt": attempt,
             "tail": tail,
@@ -357,6 +365,7 @@ class Client:
         task_id: str,
         changes: Mapping[str, Any] | None = None,
         *,
+        from_failed: bool = False,
         idempotency_key: str | None = None,
     ) -> models.TaskView:
         """Make a new task of one that has ended; it is stored when this returns.
@@ -365,6 +374,8 @@ class Client:
             task_id: The task that has ended; it stays as it is.
             changes: Fields of an order, as the API names them, each in place of that task's whole
                 field; None takes one away.
+            from_failed: Of a pipeline: take over the results of the steps that succeeded, and
+                the checkpoints of the others.
             idempotency_key: Made up when absent, as in `submit`.
 
         Raises:
@@ -379,7 +390,11 @@ class Client:
             body.setdefault("name", names.made_up_after(task_id))
         return _parsed(
             self._send(
-                "POST", _task(task_id, ":retry"), body=body, headers={"Idempotency-Key": key}
+                "POST",
+                _task(task_id, ":retry"),
+                parameters={"fromFailed": _word(from_failed or None)},
+                body=body,
+                headers={"Idempotency-Key": key},
             ),
             models.TaskView,
         )
@@ -518,6 +533,20 @@ class Client:
         """Return the server's version."""
         return _parsed(self._send("GET", "/version"), models.Version).version
 
+    def _moments(self, timeout: float | None, interval: float) -> Iterator[None]:
+        """Yield when to look, at once and again and again, until the time is over."""
+        until = None if timeout is None else self._clock() + timeout
+        pause = interval / 4  # many tasks are short
+        while True:
+            yield
+            if until is not None:
+                left = until - self._clock()
+                if left <= 0:
+                    return
+                pause = min(pause, left)
+            self._sleep(pause)
+            pause = min(pause * 1.5, interval)
+
     def _send(
         self,
         method: _Method,
@@ -582,6 +611,10 @@ def _queue(name: str, rest: str = "") -> str:
 
 def _present(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parameters.items() if value not in (None, [])}
+
+
+def _state_of(task: models.TaskView) -> models.TaskState:
+    return models.TaskState(state=task.phase, percent=task.percent)
 
 
 def _word(value: bool | None) -> str | None:

@@ -1,6 +1,7 @@
 """Commands about tasks."""
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,6 +18,7 @@ from longtask_client.cli import (
     output,
     progress,
     session,
+    steps,
     terminal,
 )
 from longtask_crds import v1alpha1
@@ -106,6 +108,7 @@ def submit(
 Examples:
   longtask retry fibonacci-x4a2b3cd
   longtask retry fibonacci-x4a2b3cd n=50 --wait
+  longtask retry import-x4a2b3cd --from-failed
 """
 )
 def retry(
@@ -128,6 +131,10 @@ def retry(
     priority: Annotated[
         int | None, typer.Option(min=0, max=100, help="Other minutes of head start.")
     ] = None,
+    from_failed: Annotated[
+        bool,
+        typer.Option("--from-failed", help="Of a pipeline: keep what succeeded, do the rest."),
+    ] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and changes again: the same task.")
     ] = None,
@@ -138,7 +145,9 @@ def retry(
     """Make a new task of one that has ended; print its id."""
     changes = orders.changes(words or [], source=source, name=name, queue=queue, priority=priority)
     with session.of(context).open() as connection:
-        task = connection.retry(task_id, changes, idempotency_key=idempotency_key)
+        task = connection.retry(
+            task_id, changes, from_failed=from_failed, idempotency_key=idempotency_key
+        )
         if wait:
             _see_through(connection, task, timeout, form)
     _print_new(task, form)
@@ -231,6 +240,10 @@ def list_(
 def logs(
     context: typer.Context,
     task_id: options.TaskId,
+    step: Annotated[
+        str | None,
+        typer.Option(metavar="STEP", help="Of this step; STEP.INDEX for one of its items."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="Of this attempt; the last.")] = None,
     tail: Annotated[int | None, typer.Option(min=0, help="The last lines, so many.")] = None,
@@ -247,6 +260,7 @@ def logs(
     with session.of(context).open() as connection:
         for piece in connection.logs(
             task_id,
+            step=step,
             follow=follow,
             attempt=attempt,
             tail=tail,
@@ -345,8 +359,7 @@ def _see_through(
 
 def _await(connection: client.Client, task_id: str, timeout: float | None) -> models.TaskView:
     """Wait with the progress in sight; tell how it ended."""
-    progress.show(task_id, connection.watch(task_id, timeout=timeout))
-    task = connection.get(task_id)
+    task = progress.show(connection.follow(task_id, timeout=timeout))
     terminal.say(output.ending(task))
     return task
 
@@ -359,3 +372,18 @@ def _print_task(task: models.TaskView, form: options.Format) -> None:
             terminal.show(task.id)
         case options.Format.TABLE:
             terminal.show(output.details(task, output.now()))
+            if task.steps:
+                _show_steps(task)
+
+
+def _show_steps(task: models.TaskView) -> None:
+    """Show where each step stands: as a tree on a terminal, else as a table."""
+    terminal.show("")
+    if not sys.stdout.isatty():
+        terminal.show(steps.table(task, output.now()))
+        return
+    from rich.console import Console  # slow to import, and not needed by those that pipe
+
+    from longtask_client.cli import tree
+
+    tree.draw(Console(), task)
