@@ -104,7 +104,8 @@ class Client:
         if key is None:
             key = secrets.token_hex(16)
             # The API makes a name from the key alone; one with the type in it reads better.
-            name = order.name or names.made_up(order.type or "task")
+            stem = "pipeline" if order.steps else order.type or "task"
+            name = order.name or names.made_up(stem)
             order = order.model_copy(update={"name": name})
         answer = self._send(
             "POST", "/api/v1/tasks", body=order.to_json(), headers={"Idempotency-Key": key}

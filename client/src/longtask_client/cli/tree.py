@@ -69,12 +69,17 @@ class Tree:
         bar = _LONG_BAR if options.max_width >= _WIDE else _SHORT_BAR
         fixed = (min(longest, options.max_width * 2 // 5), bar, _FIGURES, _FIGURES)
         rest = options.max_width - sum(fixed) - _GAP * len(fixed)
-        overflow: Literal["ellipsis", "fold"] = "ellipsis" if self._is_live else "fold"
+        cut: Literal["crop", "ellipsis"] = "crop" if plain else "ellipsis"
         grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
         for width in fixed:
             is_figure = width == _FIGURES
-            grid.add_column(width=width, no_wrap=True, justify="right" if is_figure else "left")
-        grid.add_column(width=max(_LEAST_TEXT, rest), no_wrap=self._is_live, overflow=overflow)
+            side: Literal["left", "right"] = "right" if is_figure else "left"
+            grid.add_column(width=width, no_wrap=True, justify=side, overflow=cut)
+        grid.add_column(
+            width=max(_LEAST_TEXT, rest),
+            no_wrap=self._is_live,
+            overflow=cut if self._is_live else "fold",
+        )
         for before, mark, row in lines:
             grid.add_row(*_cells(before, mark, row, bar))
         yield grid

@@ -32,6 +32,7 @@ Examples:
   longtask submit fibonacci n=100
   longtask submit http-fetch --input '{"url": "https://example.com"}' --wait
   longtask submit --image docker.io/library/busybox:1.37 -- sh -c 'echo hello'
+  longtask submit -f pipeline.yaml day=2026-01-02 --wait
 """
 )
 def submit(
@@ -40,8 +41,14 @@ def submit(
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="A type and its input, or, after --, a program and its arguments.",
+            help="A type and its input; with -f an input; after -- a program and its arguments.",
             show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE|-", help="What to run: a LongTask or its spec, in YAML."
         ),
     ] = None,
     source: Annotated[
@@ -85,6 +92,7 @@ def submit(
     """Hand over a task; print its id."""
     order = orders.order(
         words or [],
+        file=file,
         source=source,
         image=image,
         env=env or [],
