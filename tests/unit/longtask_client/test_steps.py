@@ -72,7 +72,7 @@ def test_a_task_and_its_steps_are_a_tree(of: Any) -> None:
     assert [re.sub("[⠀-⣿]", "*", line.rstrip()) for line in drawn(of(found))] == [
         "* a-task      ━━━━━━         50%   75s  Running, 2/9 b",
         "├─ ✓ fetch    ━━━━━━━━━━━━  100%   70s",
-        "├─ * convert  ━━━━━━━╸       62%   60s  1/4 done, 1 failed, 1 at work",
+        "├─ * convert  ━━━━━━━        62%   60s  1/4 done, 1 failed, 1 at work",
         "│  ├─ ✗ 1                          20s  OOMKilled",
         "│  └─ * 2     ━━━━━━         50%    9s  page 3",
         "└─ · report",
