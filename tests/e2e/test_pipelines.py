@@ -1,6 +1,7 @@
 """Pipelines on real pods: the examples, undisturbed and with the operator killed in the middle."""
 
 import dataclasses
+import json
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,23 +55,19 @@ def value_of(view: dict[str, Any], step: str) -> Any:
 
 
 def has_begun(view: dict[str, Any]) -> bool:
-    return any(step["attempt"] for step in view["steps"])
+    return any(step.get("attempt") for step in view["steps"])
 
 
 def log_of(rest: httpx.Client, task: str, step: str) -> str:
     answer = rest.get(f"/api/v1/tasks/{task}/logs", params={"step": step})
     assert answer.status_code == 200, answer.text
-    return answer.text
+    return answer.text.strip()
 
 
 def attempts_of(view: dict[str, Any]) -> int:
     """Count the attempts of all programs, by the status."""
-    programs = [
-        program
-        for step in view["steps"]
-        for program in (step["children"] if step["items"] is not None else [step])
-    ]
-    return sum(program["attempt"] or 0 for program in programs if not program.get("reused"))
+    programs = [program for step in view["steps"] for program in (step.get("children") or [step])]
+    return sum(program.get("attempt") or 0 for program in programs if not program.get("reused"))
 
 
 # --- the examples ---
@@ -154,7 +151,7 @@ def test_a_nightly_job_cleans_up(a_round: Round) -> None:
 
 
 def test_again_from_the_failed_step(
-    a_round: Round, rest: httpx.Client, kubectl: Kubectl, product: Product
+    a_round: Round, rest: httpx.Client, kubectl: Kubectl, product: Product, name: str
 ) -> None:
     origin = a_round.views["retry-from-failed"]
     assert (origin["phase"], origin["reason"]) == ("Failed", "StepFailed"), origin
@@ -169,7 +166,7 @@ def test_again_from_the_failed_step(
         f"/api/v1/tasks/{origin['id']}:retry", params={"fromFailed": "true"}, json={}
     )
     assert answer.status_code == 202, answer.text
-    task = answer.json()["id"]
+    task = str(answer.json()["id"])
     if a_round.is_disturbed:
         eventually(lambda: look(rest, task), has_begun, within=60)
         kill(kubectl, "operator")
@@ -199,7 +196,7 @@ def test_what_came_from_argo(rest: httpx.Client) -> None:
     views = {example: finished(rest, name) for example, name in names.items()}
 
     assert set(phases_of(views["diamond"]).values()) == {"Succeeded"}
-    assert [log_of(rest, names["diamond"], step) for step in "ad"] == ["A\n", "D\n"]
+    assert [log_of(rest, names["diamond"], step) for step in "ad"] == ["A", "D"]
 
     assert views["loop"]["phase"] == "Succeeded"
     assert log_of(rest, names["loop"], "print-message.1") == '"goodbye world"'
@@ -212,7 +209,7 @@ def test_what_came_from_argo(rest: httpx.Client) -> None:
         "celebrate": "Skipped",
         "cry": "Succeeded",
     }
-    assert log_of(rest, names["exit-handler"], "cry") == "boohoo!\n"
+    assert log_of(rest, names["exit-handler"], "cry") == "boohoo!"
 
 
 # --- what else may happen to a pipeline ---
@@ -370,10 +367,11 @@ def test_what_can_never_work_is_refused(rest: httpx.Client, kubectl: Kubectl, na
 
 
 def test_the_command_shows_each_step(
-    longtask: Callable[..., subprocess.CompletedProcess[str]], rest: httpx.Client, name: str
+    longtask: Callable[..., subprocess.CompletedProcess[str]], name: str
 ) -> None:
     done = longtask("submit", "-f", str(FOLDER / "diamond.yaml"), "--name", name, "--wait")
-    assert (done.returncode, done.stdout) == (0, '{"primes":25,"sum":75114}'), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"primes": 25, "sum": 75114}
     told = [line for line in done.stderr.splitlines() if ": sum " in line]
     assert told[-1].startswith(f"{name}: sum Succeeded after ")
     shown = longtask("get", name).stdout
@@ -381,7 +379,3 @@ def test_the_command_shows_each_step(
     assert [line.split()[:2] for line in shown.splitlines()[-4:]] == [
         [step, "Succeeded"] for step in ("primes", "small", "large", "sum")
     ]
-    again = longtask("retry", name, "--from-failed", "--wait", "-o", "name").stdout.strip()
-    assert {step["name"]: step["reused"] for step in look(rest, again)["steps"]} == dict.fromkeys(
-        ("primes", "small", "large", "sum"), True
-    )
