@@ -260,8 +260,8 @@ def test_a_callback_tells_which_step_failed_and_why(
 
     data = delivery.verify(callback_key(rest))["data"]
     assert (data["phase"], data["reason"]) == ("Failed", "StepFailed")
-    assert "check" in data["message"]
-    assert "there are no rows" in data["message"]
+    assert (data["step"], "there are no rows" in data["message"]) == ("check", True)
+    assert {step["name"]: step["phase"] for step in data["steps"]}["clean-up"] == "Succeeded"
     view = finished(rest, task)
     assert phases_of(view) == {
         "load": "Succeeded",

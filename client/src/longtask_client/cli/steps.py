@@ -84,7 +84,7 @@ def table(task: models.TaskView, now: datetime) -> str:
                 str(row.phase),
                 output.percent(row.percent),
                 "-" if row.seconds is None else output.span(row.seconds),
-                str(row.attempt),
+                str(row.attempt or "-"),
                 row.text,
             )
             for row in rows(task, now)
