@@ -250,17 +250,21 @@ class Client:
                 return
         raise errors.WaitTimeout(task_id, _state_of(task))
 
-    def result(self, task_id: str) -> Any:
+    def result(self, task_id: str, *, step: str | None = None) -> Any:
         """Return what a finished task brought; None if nothing, or if it failed.
+
+        With `step` it is what that step of a pipeline brought, as soon as it has succeeded.
 
         It is the value of its JSON; of what is no JSON it is the text, or else the bytes. All of it
         is in memory: `result_content` is for what is larger.
 
         Raises:
-            Conflict: The task is not finished.
-            NotFound: There is no such task, or its result is not kept any more.
+            Conflict: The task is not finished, or the step has not succeeded.
+            NotFound: There is no such task or step, or its result is not kept any more.
         """
-        answer = self._send("GET", _task(task_id, "/result"), headers=_AS_IT_IS)
+        answer = self._send(
+            "GET", _task(task_id, "/result"), parameters={"step": step}, headers=_AS_IT_IS
+        )
         match answer.headers.get("Content-Type", "").partition(";")[0]:
             case v1alpha1.MediaType.TEXT:
                 return answer.content.decode()
@@ -268,20 +272,24 @@ class Client:
                 return answer.content
         return json.loads(answer.content)
 
-    def result_content(self, task_id: str) -> Iterator[bytes]:
+    def result_content(self, task_id: str, *, step: str | None = None) -> Iterator[bytes]:
         """Yield the same as the API has it, byte by byte, in pieces.
 
         Where the connection breaks, another one goes on.
 
         Raises:
-            Conflict: The task is not finished.
-            NotFound: There is no such task, or its result is not kept any more.
+            Conflict: The task is not finished, or the step has not succeeded.
+            NotFound: There is no such task or step, or its result is not kept any more.
         """
         had, etag = 0, ""
         while True:
             rest = {"Range": f"bytes={had}-", "If-Range": etag} if had else {}
             response = self._send(
-                "GET", _task(task_id, "/result"), headers=_AS_IT_IS | rest, stream=True
+                "GET",
+                _task(task_id, "/result"),
+                parameters={"step": step},
+                headers=_AS_IT_IS | rest,
+                stream=True,
             )
             before = had
             try:
@@ -375,14 +383,16 @@ class Client:
             task_id: The task that has ended; it stays as it is.
             changes: Fields of an order, as the API names them, each in place of that task's whole
                 field; None takes one away.
-            from_failed: Of a pipeline: take over the results of the steps that succeeded, and
-                the checkpoints of the others.
+            from_failed: Of a pipeline that did not succeed: take over the results of the steps
+                that did, and the checkpoints of the others. Then `steps`, `input` and `output`
+                cannot be changed.
             idempotency_key: Made up when absent, as in `submit`.
 
         Raises:
             InvalidRequest: A change is wrong; nothing is stored.
             NotFound: There is no such task.
-            Conflict: It has not ended, or the new name or the key stands for another task.
+            Conflict: It has not ended, or nothing of it failed, or the new name or the key stands
+                for another task.
         """
         body = dict(changes or {})
         key = idempotency_key or body.get("idempotencyKey")

@@ -349,6 +349,13 @@ def test_result(
     assert (ended.exit_code, ended.stdout) == (code, out)
 
 
+def test_the_result_of_a_step(run: Any, api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/result", "null")
+    # Null is what the step brought: there is no need to ask whether the task has failed.
+    assert run("result", "a", "--step", "b").stdout == "null"
+    assert [dict(request.url.params) for request in api.requests] == [{"step": "b"}]
+
+
 def test_a_result_goes_to_a_file_whole_or_not_at_all(run: Any, api: Any, tmp_path: Path) -> None:
     class Broken(httpx.SyncByteStream):
         def __iter__(self) -> Iterator[bytes]:

@@ -291,6 +291,8 @@ def test_results_come_as_they_are(api: Any) -> None:
     content = f'{{"value":"{digits}"}}'.encode()
     api.on("GET", f"{TASKS}/a/result", httpx.Response(200, headers=headers, content=content))
     assert api.connect().result("a") == {"value": digits}
+    assert api.connect().result("a", step="b") == {"value": digits}
+    assert [dict(request.url.params) for request in api.requests] == [{}, {"step": "b"}]
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def retry(
     ] = None,
     from_failed: Annotated[
         bool,
-        typer.Option("--from-failed", help="Of a pipeline: keep what succeeded, do the rest."),
+        typer.Option("--from-failed", help="Of a pipeline: go on where it failed."),
     ] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and changes again: the same task.")
@@ -248,10 +248,7 @@ def list_(
 def logs(
     context: typer.Context,
     task_id: options.TaskId,
-    step: Annotated[
-        str | None,
-        typer.Option(metavar="STEP", help="Of this step; STEP.INDEX for one of its items."),
-    ] = None,
+    step: options.Program = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="Of this attempt; the last.")] = None,
     tail: Annotated[int | None, typer.Option(min=0, help="The last lines, so many.")] = None,
@@ -282,16 +279,18 @@ def logs(
 def result(
     context: typer.Context,
     task_id: options.TaskId,
+    step: options.Step = None,
     file: Annotated[
         Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Write it there.")
     ] = None,
 ) -> None:
     """Print what a finished task brought, as it is: JSON mostly."""
     with session.of(context).open() as connection:
-        pieces = connection.result_content(task_id)
+        pieces = connection.result_content(task_id, step=step)
         first = next(pieces, b"")
         # Null is also what a task without success has.
-        task = connection.get(task_id) if first == b"null" else None
+        is_open = step is None and first == b"null"
+        task = connection.get(task_id) if is_open else None
         if task is not None and task.phase is not v1alpha1.Phase.SUCCEEDED:
             terminal.say(output.ending(task))
             raise typer.Exit(outcomes.of_phase(task.phase))
