@@ -162,9 +162,9 @@ def test_again_from_the_failed_step(
         "the receiver hung up after 7 rows",
     )
 
-    answer = rest.post(
-        f"/api/v1/tasks/{origin['id']}:retry", params={"fromFailed": "true"}, json={}
-    )
+    # By a name of its own: one that began with the origin's would be counted with it.
+    path, changes = f"/api/v1/tasks/{origin['id']}:retry", {"name": name}
+    answer = rest.post(path, params={"fromFailed": "true"}, json=changes)
     assert answer.status_code == 202, answer.text
     task = str(answer.json()["id"])
     if a_round.is_disturbed:
