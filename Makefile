@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
 	postgresql faults images context format lint typecheck imports bench bench-waiting bench-archive \
-	pods-check
+	bench-pipeline pods-check
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -109,6 +109,9 @@ bench-waiting: up ## Measure what 10,000 waiting tasks cost, and whom; ten minut
 
 bench-archive: $(READY) ## Measure lists and searches of 20,000 archived tasks, and whether archiving keeps up
 	@$(BIN)/python bench/archive.py
+
+bench-pipeline: up ## Measure what a step costs beside a plain task, in a chain of 50; six minutes
+	@. .localcluster/env; $(BIN)/python bench/pipeline.py
 
 bench: up ## Measure latency and writes per task on the cluster
 	@. .localcluster/env; $(BIN)/python bench/latency.py && $(BIN)/python bench/writes.py

@@ -1,20 +1,24 @@
 """A task's attempts on real pods: failures, disruptions, limits of time, cancelling in between."""
 
-import json
 from typing import Any
 
 import httpx
 import pytest
 
-from e2e_support import BASE_IMAGE, Kubectl, Receiver, callback_key, eventually, finished, submit
+from e2e_support import (
+    PATIENT,
+    Kubectl,
+    Receiver,
+    callback_key,
+    eventually,
+    evict,
+    finished,
+    shell,
+    submit,
+)
 
 #: How often it has run so far is written nowhere but in what each attempt is told of itself.
 ONCE_MORE = '[ "$LONGTASK_ATTEMPT" -ge 2 ] && exit 0; echo "not yet"; exit 75'
-PATIENT = "trap 'exit 143' TERM; sleep 300 & wait"
-
-
-def shell(script: str) -> dict[str, Any]:
-    return {"image": BASE_IMAGE, "command": ["sh", "-c", script]}
 
 
 def phase(rest: httpx.Client, task: str, wanted: str, *, within: float = 60) -> dict[str, Any]:
@@ -72,13 +76,6 @@ def test_when_attempts_are_used_up_the_last_failure_stands(rest: httpx.Client) -
     )["id"]
     view = finished(rest, task)
     assert (view["phase"], view["reason"], view["attempt"]) == ("Failed", "ProgramFailed", 2)
-
-
-def evict(kubectl: Kubectl, pod: str) -> None:
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-    namespace = kubectl("config", "view", "--minify", "-o", "jsonpath={..namespace}") or "default"
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
-    kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
 
 
 def delete(kubectl: Kubectl, pod: str) -> None:

@@ -2,8 +2,6 @@
 
 import collections
 import concurrent.futures
-import json
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,33 +14,11 @@ from e2e_support import (
     callback_key,
     eventually,
     finished,
+    jobs_ever_created,
+    kill,
+    ready,
     submit,
 )
-
-SYSTEM = ("-n", "longtask")
-
-
-def kill(kubectl: Kubectl, component: str) -> None:
-    """End all pods of a component at once, without a word of warning."""
-    kubectl(
-        *("delete", "pod", *SYSTEM, "-l", f"app.kubernetes.io/component={component}"),
-        *("--force", "--grace-period=0", "--wait=false"),
-    )
-
-
-def ready(kubectl: Kubectl, component: str) -> None:
-    kubectl("rollout", "status", f"deploy/longtask-{component}", *SYSTEM, "--timeout=60s")
-
-
-def jobs_ever_created(product: Product, task: str) -> int:
-    """Count the Jobs that were ever created for a task, by the API server's own record."""
-    created = 0
-    with Path(product.audit_log).open(encoding="utf-8") as lines:
-        for line in lines:
-            if task in line and '"verb":"create"' in line and '"resource":"jobs"' in line:
-                event = json.loads(line)
-                created += event["responseStatus"]["code"] == 201
-    return created
 
 
 def test_a_callback_is_tried_again_until_the_receiver_is_back(

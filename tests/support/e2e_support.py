@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -16,6 +17,14 @@ T = TypeVar("T")
 
 #: On the local cluster there is no registry: this image is the base of our own.
 BASE_IMAGE = "localhost/longtask-base:dev"
+#: A script that goes on until somebody ends it, and then ends at once.
+PATIENT = "trap 'exit 143' TERM; sleep 300 & wait"
+SYSTEM = ("-n", "longtask")
+
+
+def shell(script: str) -> dict[str, Any]:
+    """Return a container that runs a script."""
+    return {"image": BASE_IMAGE, "command": ["sh", "-c", script]}
 
 
 def eventually(fetch: Callable[[], T], is_so: Callable[[T], bool], *, within: float) -> T:
@@ -120,6 +129,38 @@ class Kubectl:
         """Wait as the docs say, and return the task."""
         self("wait", "--for=condition=Finished", f"lt/{name}", f"--timeout={within}s")
         return self.get("lt", name)
+
+
+def kill(kubectl: Kubectl, component: str) -> None:
+    """End all pods of a component at once, without a word of warning."""
+    kubectl(
+        *("delete", "pod", *SYSTEM, "-l", f"app.kubernetes.io/component={component}"),
+        *("--force", "--grace-period=0", "--wait=false"),
+    )
+
+
+def ready(kubectl: Kubectl, component: str) -> None:
+    """Wait until a component is whole again."""
+    kubectl("rollout", "status", f"deploy/longtask-{component}", *SYSTEM, "--timeout=60s")
+
+
+def jobs_ever_created(product: Product, task: str) -> int:
+    """Count the Jobs that were ever created for a task, by the API server's own record."""
+    created = 0
+    with Path(product.audit_log).open(encoding="utf-8") as lines:
+        for line in lines:
+            if task in line and '"verb":"create"' in line and '"resource":"jobs"' in line:
+                event = json.loads(line)
+                created += event["responseStatus"]["code"] == 201
+    return created
+
+
+def evict(kubectl: Kubectl, pod: str) -> None:
+    """Evict a pod, as a drain does."""
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    namespace = kubectl("config", "view", "--minify", "-o", "jsonpath={..namespace}") or "default"
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+    kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,20 +104,21 @@ class Client:
         if key is None:
             key = secrets.token_hex(16)
             # The API makes a name from the key alone; one with the type in it reads better.
-            name = order.name or names.made_up(order.type or "task")
+            stem = "pipeline" if order.steps else order.type or "task"
+            name = order.name or names.made_up(stem)
             order = order.model_copy(update={"name": name})
         answer = self._send(
             "POST", "/api/v1/tasks", body=order.to_json(), headers={"Idempotency-Key": key}
         )
         return _parsed(answer, models.TaskView)
 
-    def get(self, task_id: str) -> models.TaskView:
+    def get(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskView:
         """Look at a task.
 
         Raises:
             NotFound: There is no such task.
         """
-        return _parsed(self._send("GET", _task(task_id)), models.TaskView)
+        return _parsed(self._send("GET", _task(task_id), patience=patience), models.TaskView)
 
     def state(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskState:
         """Look at a task's phase and progress only.
@@ -213,9 +214,7 @@ class Client:
             if task.phase.is_terminal:
                 return task
             if until is not None and self._clock() >= until:
-                raise errors.WaitTimeout(
-                    task_id, models.TaskState(state=task.phase, percent=task.percent)
-                )
+                raise errors.WaitTimeout(task_id, _state_of(task))
             if "Preference-Applied" not in answer.headers:
                 self._sleep(1.0)  # a proxy took the header away
             elif self._clock() - asked_at < seconds:
@@ -229,32 +228,43 @@ class Client:
         Raises:
             WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
         """
-        until = None if timeout is None else self._clock() + timeout
-        pause = interval / 4  # many tasks are short
-        while True:
+        for _ in self._moments(timeout, interval):
             state = self.state(task_id, patience=WAITING_PATIENCE)
             yield state
             if state.state.is_terminal:
                 return
-            if until is not None:
-                left = until - self._clock()
-                if left <= 0:
-                    raise errors.WaitTimeout(task_id, state)
-                pause = min(pause, left)
-            self._sleep(pause)
-            pause = min(pause * 1.5, interval)
+        raise errors.WaitTimeout(task_id, state)
 
-    def result(self, task_id: str) -> Any:
+    def follow(
+        self, task_id: str, *, timeout: float | None = None, interval: float = 1.0
+    ) -> Iterator[models.TaskView]:
+        """Yield a task with all its steps again and again; the last one is its end.
+
+        Raises:
+            WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
+        """
+        for _ in self._moments(timeout, interval):
+            task = self.get(task_id, patience=WAITING_PATIENCE)
+            yield task
+            if task.phase.is_terminal:
+                return
+        raise errors.WaitTimeout(task_id, _state_of(task))
+
+    def result(self, task_id: str, *, step: str | None = None) -> Any:
         """Return what a finished task brought; None if nothing, or if it failed.
+
+        With `step` it is what that step of a pipeline brought, as soon as it has succeeded.
 
         It is the value of its JSON; of what is no JSON it is the text, or else the bytes. All of it
         is in memory: `result_content` is for what is larger.
 
         Raises:
-            Conflict: The task is not finished.
-            NotFound: There is no such task, or its result is not kept any more.
+            Conflict: The task is not finished, or the step has not succeeded.
+            NotFound: There is no such task or step, or its result is not kept any more.
         """
-        answer = self._send("GET", _task(task_id, "/result"), headers=_AS_IT_IS)
+        answer = self._send(
+            "GET", _task(task_id, "/result"), parameters={"step": step}, headers=_AS_IT_IS
+        )
         match answer.headers.get("Content-Type", "").partition(";")[0]:
             case v1alpha1.MediaType.TEXT:
                 return answer.content.decode()
@@ -262,20 +272,24 @@ class Client:
                 return answer.content
         return json.loads(answer.content)
 
-    def result_content(self, task_id: str) -> Iterator[bytes]:
+    def result_content(self, task_id: str, *, step: str | None = None) -> Iterator[bytes]:
         """Yield the same as the API has it, byte by byte, in pieces.
 
         Where the connection breaks, another one goes on.
 
         Raises:
-            Conflict: The task is not finished.
-            NotFound: There is no such task, or its result is not kept any more.
+            Conflict: The task is not finished, or the step has not succeeded.
+            NotFound: There is no such task or step, or its result is not kept any more.
         """
         had, etag = 0, ""
         while True:
             rest = {"Range": f"bytes={had}-", "If-Range": etag} if had else {}
             response = self._send(
-                "GET", _task(task_id, "/result"), headers=_AS_IT_IS | rest, stream=True
+                "GET",
+                _task(task_id, "/result"),
+                parameters={"step": step},
+                headers=_AS_IT_IS | rest,
+                stream=True,
             )
             before = had
             try:
@@ -296,6 +310,7 @@ class Client:
         self,
         task_id: str,
         *,
+        step: str | None = None,
         follow: bool = False,
         attempt: int | None = None,
         tail: int | None = None,
@@ -306,6 +321,7 @@ class Client:
 
         Args:
             task_id: The task's id.
+            step: Of a pipeline: the step's name, or `STEP.INDEX` for one of its items.
             follow: Wait for the program to start, and go on until it ends.
             attempt: The attempt's number; the last when absent.
             tail: The last lines, so many.
@@ -314,9 +330,10 @@ class Client:
 
         Raises:
             NotStarted: There is no log yet; never with `follow`.
-            NotFound: There is no such task or attempt, or its log is gone.
+            NotFound: There is no such task, step or attempt, or its log is gone.
         """
         parameters = {
+            "step": step,
             "follow": _word(follow),
             "attempt": attempt,
             "tail": tail,
@@ -357,6 +374,7 @@ class Client:
         task_id: str,
         changes: Mapping[str, Any] | None = None,
         *,
+        from_failed: bool = False,
         idempotency_key: str | None = None,
     ) -> models.TaskView:
         """Make a new task of one that has ended; it is stored when this returns.
@@ -365,12 +383,16 @@ class Client:
             task_id: The task that has ended; it stays as it is.
             changes: Fields of an order, as the API names them, each in place of that task's whole
                 field; None takes one away.
+            from_failed: Of a pipeline that did not succeed: take over the results of the steps
+                that did, and the checkpoints of the others. Then `steps`, `input` and `output`
+                cannot be changed.
             idempotency_key: Made up when absent, as in `submit`.
 
         Raises:
             InvalidRequest: A change is wrong; nothing is stored.
             NotFound: There is no such task.
-            Conflict: It has not ended, or the new name or the key stands for another task.
+            Conflict: It has not ended, or nothing of it failed, or the new name or the key stands
+                for another task.
         """
         body = dict(changes or {})
         key = idempotency_key or body.get("idempotencyKey")
@@ -379,7 +401,11 @@ class Client:
             body.setdefault("name", names.made_up_after(task_id))
         return _parsed(
             self._send(
-                "POST", _task(task_id, ":retry"), body=body, headers={"Idempotency-Key": key}
+                "POST",
+                _task(task_id, ":retry"),
+                parameters={"fromFailed": _word(from_failed or None)},
+                body=body,
+                headers={"Idempotency-Key": key},
             ),
             models.TaskView,
         )
@@ -518,6 +544,20 @@ class Client:
         """Return the server's version."""
         return _parsed(self._send("GET", "/version"), models.Version).version
 
+    def _moments(self, timeout: float | None, interval: float) -> Iterator[None]:
+        """Yield when to look, at once and again and again, until the time is over."""
+        until = None if timeout is None else self._clock() + timeout
+        pause = interval / 4  # many tasks are short
+        while True:
+            yield
+            if until is not None:
+                left = until - self._clock()
+                if left <= 0:
+                    return
+                pause = min(pause, left)
+            self._sleep(pause)
+            pause = min(pause * 1.5, interval)
+
     def _send(
         self,
         method: _Method,
@@ -582,6 +622,10 @@ def _queue(name: str, rest: str = "") -> str:
 
 def _present(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parameters.items() if value not in (None, [])}
+
+
+def _state_of(task: models.TaskView) -> models.TaskState:
+    return models.TaskState(state=task.phase, percent=task.percent)
 
 
 def _word(value: bool | None) -> str | None:

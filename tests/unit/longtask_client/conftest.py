@@ -84,6 +84,7 @@ def _task(task_id: str = "sleep-a", phase: str = "Queued", **changed: Any) -> di
         "priority": 50,
         "attempt": 0,
         "attempts": [],
+        "step": None,
         "steps": [],
         "result": None,
         "resultUrl": None,

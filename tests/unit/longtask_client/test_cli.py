@@ -39,10 +39,8 @@ def run(api: Any) -> Any:
 
 def finishes(api: Any, a_task: Any, phase: str, **changed: Any) -> None:
     """Let the task `a` run and end in that phase."""
-    running = {"state": "Running", "percent": 50}
-    api.on("GET", f"{TASKS}/a/state", running, {"state": phase, "percent": None})
     end = {"finishedAt": "2026-01-01T00:00:05Z"} | changed
-    api.on("GET", f"{TASKS}/a", a_task("a", phase, **end))
+    api.on("GET", f"{TASKS}/a", a_task("a", "Running", percent=50), a_task("a", phase, **end))
     api.on("GET", f"{TASKS}/a/result", '{"n": 1}')
 
 
@@ -110,9 +108,8 @@ def test_submit_and_wait_as_json(run: Any, api: Any, a_task: Any) -> None:
 
 
 def test_wait_is_plain_lines_without_a_terminal(run: Any, api: Any, a_task: Any) -> None:
-    steps = [{"state": "Running", "percent": p} for p in (0, 1, 2, 10, 11, 12, 25, 26)]
-    api.on("GET", f"{TASKS}/a/state", *steps, {"state": "Succeeded", "percent": 100})
-    api.on("GET", f"{TASKS}/a", a_task("a", "Succeeded"))
+    looks = [a_task("a", "Running", percent=p) for p in (0, 1, 2, 10, 11, 12, 25, 26)]
+    api.on("GET", f"{TASKS}/a", *looks, a_task("a", "Succeeded", percent=100))
     ended = run("wait", "a")
     assert ended.stdout == "a\n"
     assert ended.stderr.splitlines() == [
@@ -124,8 +121,105 @@ def test_wait_is_plain_lines_without_a_terminal(run: Any, api: Any, a_task: Any)
     ]
 
 
-def test_wait_no_longer_than_asked(run: Any, api: Any) -> None:
-    api.on("GET", f"{TASKS}/a/state", {"state": "Running", "percent": None})
+def a_step(name: str, phase: str, *, seconds: int | None = None, **changed: Any) -> dict[str, Any]:
+    """A step as the API shows it, begun at midnight."""
+    step: dict[str, Any] = {"name": name, "phase": phase}
+    if phase != "Pending":
+        step |= {"attempt": 1, "jobName": "j", "begunAt": "2026-01-01T00:00:00Z"}
+    if seconds is not None:
+        step["finishedAt"] = f"2026-01-01T00:00:{seconds:02}Z"
+    return step | changed
+
+
+def test_wait_tells_what_becomes_of_each_step(run: Any, api: Any, a_task: Any) -> None:
+    failed = {"seconds": 9, "reason": "ItemsFailed", "message": "too many", "items": 3, "failed": 1}
+    item = a_step("x", "Failed", seconds=8, reason="OOMKilled", index=2)
+    looks = [
+        ("Queued", []),
+        ("Running", [a_step("b", "Starting"), a_step("c", "Pending"), a_step("d", "Pending")]),
+        ("Running", [a_step("b", "Running"), a_step("c", "Pending"), a_step("d", "Pending")]),
+        (
+            "Failed",
+            [
+                a_step("b", "Succeeded", seconds=3),
+                a_step("c", "Failed", **failed, children=[item]),
+                {"name": "d", "phase": "Skipped", "reason": "NotTaken", "message": "c failed"},
+            ],
+        ),
+    ]
+    api.on("GET", f"{TASKS}/a", *(a_task("a", phase, steps=steps) for phase, steps in looks))
+    ended = run("wait", "a")
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines() == [
+        "a: Queued",
+        "a: Running",
+        "a: b Running",
+        "a: b Succeeded after 3s",
+        "a: c Failed after 9s: 0/3 done, 1 failed: ItemsFailed: too many",
+        "a: c.2 Failed after 8s: OOMKilled",
+        "a: d Skipped: c failed",
+        "a: Failed",
+        "a failed",
+    ]
+
+
+@pytest.mark.usefixtures("_late")
+def test_get_shows_the_steps_as_a_table(run: Any, api: Any, a_task: Any) -> None:
+    steps = [
+        a_step("fetch", "Succeeded", seconds=12, reused=True),
+        a_step(
+            "convert",
+            "Running",
+            items=4,
+            succeeded=1,
+            children=[
+                a_step("", "Succeeded", seconds=2, index=0),
+                a_step("", "Running", index=1, progress={"percent": 60, "message": "page \x1b[3m"}),
+            ],
+        ),
+        a_step(
+            "upload",
+            "Retrying",
+            attempt=2,
+            retryAt="2026-01-01T00:05:12Z",
+            reason="TryAgain",
+            message="the receiver is away",
+        ),
+        a_step("slow", "Starting", waiting="no node has room", stalled="PodCannotStart"),
+        a_step("stopped", "Cancelled", seconds=1),
+        a_step("report", "Pending"),
+        {"name": "mail", "phase": "Skipped"},
+    ]
+    api.on("GET", f"{TASKS}/a", a_task("a", "Running", type=None, step="2/7 convert", steps=steps))
+    facts, table = run("get", "a").stdout.split("\n\n")
+    assert re.search(r"^Type: +a pipeline of 7 steps$", facts, re.M)
+    assert re.search(r"^Step: +2/7 convert$", facts, re.M)
+    assert "Attempt" not in facts
+    assert table.splitlines() == [
+        "STEP        PHASE       PROGRESS   TIME   ATTEMPT   MESSAGE",
+        "fetch       Succeeded   100%       12s    1         taken over",
+        "convert     Running     40%        5m     1         1/4 done, 1 at work",
+        "convert.1   Running     60%        5m     1         page \ufffd[3m",
+        "upload      Retrying    -          5m     2         "
+        "again in 12s: TryAgain: the receiver is away",
+        "slow        Starting    -          5m     1         PodCannotStart: no node has room",
+        "stopped     Cancelled   -          1s     1",
+        "report      Pending     -          -      -",
+        "mail        Skipped     -          -      -         not taken",
+    ]
+
+
+def test_a_pipeline_comes_from_a_file(run: Any, api: Any, a_task: Any, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("steps: [{name: a, type: sleep}]")
+    api.on("POST", TASKS, a_task("p"), status=202)
+    assert run("submit", "-f", str(tmp_path / "p.yaml"), "n=1").stdout == "p\n"
+    sent = api.body
+    assert re.fullmatch("pipeline-[a-z2-7]{8}", sent.pop("name"))
+    assert sent == {"steps": [{"name": "a", "type": "sleep"}], "input": {"n": 1}}
+
+
+def test_wait_no_longer_than_asked(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a", "Running"))
     ended = run("wait", "a", "--timeout", "3")
     assert ended.exit_code == 4
     assert "it goes on" in ended.stderr
@@ -225,9 +319,10 @@ def test_logs(run: Any, api: Any) -> None:
 @pytest.mark.usefixtures("_late")
 def test_a_part_of_a_log(run: Any, api: Any) -> None:
     api.on("GET", f"{TASKS}/a/logs", "two\n")
-    words = ("--attempt", "1", "--tail", "1", "--since", "5m", "--timestamps")
+    words = ("--step", "b", "--attempt", "1", "--tail", "1", "--since", "5m", "--timestamps")
     assert run("logs", "a", *words).stdout == "two\n"
     assert dict(api.requests[0].url.params) == {
+        "step": "b",
         "follow": "false",
         "attempt": "1",
         "tail": "1",
@@ -252,6 +347,13 @@ def test_result(
     api.on("GET", f"{TASKS}/a", a_task("a", phase))
     ended = run("result", "a")
     assert (ended.exit_code, ended.stdout) == (code, out)
+
+
+def test_the_result_of_a_step(run: Any, api: Any) -> None:
+    api.on("GET", f"{TASKS}/a/result", "null")
+    # Null is what the step brought: there is no need to ask whether the task has failed.
+    assert run("result", "a", "--step", "b").stdout == "null"
+    assert [dict(request.url.params) for request in api.requests] == [{"step": "b"}]
 
 
 def test_a_result_goes_to_a_file_whole_or_not_at_all(run: Any, api: Any, tmp_path: Path) -> None:
@@ -314,6 +416,12 @@ def test_retry_prints_the_new_id(
     ended = run("retry", "a", "--name", "b", *words)
     assert (ended.exit_code, ended.stdout) == (0, "b\n")
     assert api.body == {"name": "b"} | body
+
+
+def test_retry_from_the_failed_step(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", f"{TASKS}/a:retry", a_task("b"), status=202)
+    assert run("retry", "a", "--from-failed").stdout == "b\n"
+    assert api.requests[0].url.params["fromFailed"] == "true"
 
 
 def test_retry_may_wait_for_the_result(run: Any, api: Any, a_task: Any) -> None:
@@ -503,7 +611,7 @@ def test_ctrl_c_leaves_the_task_running(run: Any, api: Any) -> None:
     def interrupted(request: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt
 
-    api.routes.append(("GET", f"/base{TASKS}/a/state", interrupted))
+    api.routes.append(("GET", f"/base{TASKS}/a", interrupted))
     ended = run("wait", "a")
     assert ended.exit_code == 130
     assert "tasks go on" in ended.stderr

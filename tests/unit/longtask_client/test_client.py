@@ -265,12 +265,34 @@ def test_watching_ends_in_time(api: Any) -> None:
     assert api.now == pytest.approx(10)
 
 
+def test_following_yields_the_whole_task_and_ends_with_its_end(api: Any, a_task: Any) -> None:
+    step = {"name": "b", "phase": "Running"}
+    looks = [a_task("a", "Running", step="1/1 b", steps=[step]), a_task("a", "Succeeded")]
+    api.on("GET", f"{TASKS}/a", looks[0], httpx.ConnectError("refused"), looks[1])
+    seen = list(api.connect().follow("a"))
+    assert [(str(task.phase), task.step) for task in seen] == [
+        ("Running", "1/1 b"),
+        ("Succeeded", None),
+    ]
+    assert seen[0].steps == [v1alpha1.StepStatus(name="b", phase=v1alpha1.StepPhase.RUNNING)]
+
+
+def test_following_ends_in_time(api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a", "Running", percent=40))
+    with pytest.raises(errors.WaitTimeout) as told:
+        list(api.connect().follow("a", timeout=10))
+    assert told.value.state == models.TaskState(state=v1alpha1.Phase.RUNNING, percent=40)
+    assert api.now == pytest.approx(10)
+
+
 def test_results_come_as_they_are(api: Any) -> None:
     digits = "1" * 5000
     headers = {"Content-Type": "application/json"}
     content = f'{{"value":"{digits}"}}'.encode()
     api.on("GET", f"{TASKS}/a/result", httpx.Response(200, headers=headers, content=content))
     assert api.connect().result("a") == {"value": digits}
+    assert api.connect().result("a", step="b") == {"value": digits}
+    assert [dict(request.url.params) for request in api.requests] == [{}, {"step": "b"}]
 
 
 @pytest.mark.parametrize(
@@ -350,8 +372,9 @@ def test_a_log_comes_in_pieces(api: Any) -> None:
 
 def test_a_part_of_a_log(api: Any) -> None:
     api.on("GET", f"{TASKS}/a/logs", "x\n")
-    list(api.connect().logs("a", tail=0, since=NOW, timestamps=True))
+    list(api.connect().logs("a", step="b.3", tail=0, since=NOW, timestamps=True))
     assert dict(api.requests[0].url.params) == {
+        "step": "b.3",
         "follow": "false",
         "tail": "0",
         "since": "2026-01-02T03:04:05Z",
@@ -377,6 +400,7 @@ def test_a_task_is_made_again_once(api: Any, a_task: Any) -> None:
     again = api.connect().retry("sleep-abcdefgh", {"callback": None})
     assert again.id == "sleep-a"
     first, second = api.requests
+    assert dict(first.url.params) == {}
     assert first.content == second.content
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
     name = api.body.pop("name")
@@ -387,7 +411,8 @@ def test_a_task_is_made_again_once(api: Any, a_task: Any) -> None:
 
 def test_a_key_of_ones_own_names_no_retry(api: Any, a_task: Any) -> None:
     api.on("POST", f"{TASKS}/a:retry", a_task())
-    api.connect().retry("a", idempotency_key="k")
+    api.connect().retry("a", from_failed=True, idempotency_key="k")
+    assert dict(api.requests[0].url.params) == {"fromFailed": "true"}
     assert (api.body, api.requests[0].headers["Idempotency-Key"]) == ({}, "k")
 
 

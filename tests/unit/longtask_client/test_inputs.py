@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from longtask_client.cli import inputs, orders
 from longtask_crds.testing import NOW
 
 NOTHING: dict[str, Any] = {
+    "file": None,
     "source": None,
     "image": None,
     "env": [],
@@ -142,6 +144,100 @@ def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, An
 def test_no_order(words: list[str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(inputs.BadWord, match=message):
         orders.order(words, **NOTHING | options)
+
+
+STEPS = [{"name": "a", "type": "sleep", "finally": True}]
+SPEC = "steps: [{name: a, type: sleep, finally: true}]"
+WHOLE = "apiVersion: longtask.dev/v1alpha1\nkind: LongTask\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "options", "order"),
+    [
+        pytest.param(SPEC, [], {}, {"steps": STEPS}, id="a-spec"),
+        pytest.param('{"type": "sleep"}', [], {}, {"type": "sleep"}, id="json"),
+        pytest.param(
+            f"{WHOLE}metadata: {{name: x, labels: {{team: red}}}}\nspec: {{{SPEC}}}",
+            [],
+            {},
+            {"name": "x", "labels": {"team": "red"}, "steps": STEPS},
+            id="a-resource",
+        ),
+        pytest.param(
+            f"{SPEC}\nqueue: slow\ninput: {{n: 1}}".replace("n:", '"n":'),
+            ["day=2026-01-02", "m=2"],
+            {"queue": "fast", "name": "y"},
+            {
+                "steps": STEPS,
+                "queue": "fast",
+                "name": "y",
+                "input": {"day": "2026-01-02", "m": 2},
+            },
+            id="options-go-before-it",
+        ),
+        pytest.param(
+            "type: x\ninput: {day: 2026-01-02, from: {$from: input#/a, default: null}}",
+            [],
+            {},
+            {
+                "type": "x",
+                "input": {"day": "2026-01-02", "from": {"$from": "input#/a", "default": None}},
+            },
+            id="a-time-is-text-and-null-stays",
+        ),
+    ],
+)
+def test_an_order_from_a_file(
+    tmp_path: Path, text: str, words: list[str], options: dict[str, Any], order: dict[str, Any]
+) -> None:
+    (tmp_path / "task.yaml").write_text(text)
+    file = str(tmp_path / "task.yaml")
+    assert orders.order(words, **NOTHING | {"file": file} | options).to_json() == order
+
+
+def test_a_name_is_made_up_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"{WHOLE}metadata: {{generateName: night-}}\nspec: {{type: sleep}}"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    name = orders.order([], **NOTHING | {"file": "-"}).name
+    assert re.fullmatch("night-[a-z2-7]{8}", name or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        pytest.param("a: [", {}, "is no YAML", id="no-yaml"),
+        pytest.param("type: x\n---\ntype: y", {}, "single document", id="two-of-them"),
+        pytest.param("- a", {}, "a task is an object", id="a-list"),
+        pytest.param("type: x\ninput: {no: 1}", {}, "input: False is no name", id="a-bare-no"),
+        pytest.param("type: x\ninput: [.nan]", {}, "input.0: nan is no JSON", id="not-a-number"),
+        pytest.param("type: x\ninput: !!binary YQ==", {}, "is no JSON", id="bytes"),
+        pytest.param("kind: Job\napiVersion: batch/v1", {}, "is no LongTask", id="another-kind"),
+        pytest.param(f"{WHOLE}spec: x", {}, "are objects", id="no-spec"),
+        pytest.param(f"{WHOLE}spec: {{}}\nstatus: {{}}", {}, "status: only kubectl", id="a-status"),
+        pytest.param(
+            f"{WHOLE}metadata: {{annotations: {{}}}}\nspec: {{}}",
+            {},
+            "metadata.annotations: only kubectl",
+            id="annotations",
+        ),
+        pytest.param(
+            "steps: [{name: a, type: x, need: []}]", {}, "steps.0.need: ", id="an-unknown-field"
+        ),
+        pytest.param(SPEC, {"image": "busybox"}, "nothing for --image", id="an-image-besides"),
+        pytest.param(SPEC, {"env": ["A=1"]}, "nothing for --image and --env", id="env-besides"),
+    ],
+)
+def test_no_order_from_a_file(
+    tmp_path: Path, text: str, options: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "task.yaml").write_text(text)
+    with pytest.raises(inputs.BadWord, match=message):
+        orders.order([], **NOTHING | {"file": str(tmp_path / "task.yaml")} | options)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(inputs.BadWord, match=r"none\.yaml: "):
+        orders.order([], **NOTHING | {"file": str(tmp_path / "none.yaml")})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -28,9 +29,8 @@ class Api(http.server.BaseHTTPRequestHandler):
         cls = type(self)
         cls.looks += 1
         ended = cls.ends_after is not None and cls.looks >= cls.ends_after
-        state = {"state": "Succeeded" if ended else "Running", "percent": 100 if ended else 37}
-        path = self.path.partition("?")[0]
-        answer = cls.answers.get(path, state if path.endswith("/state") else cls.task)
+        state = {"phase": "Succeeded" if ended else "Running", "percent": 100 if ended else 37}
+        answer = cls.answers.get(self.path.partition("?")[0], cls.task | state)
         # Unescaped, as the API sends it: only below 0x20 JSON must be escaped.
         text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
         body = text.encode()
@@ -122,6 +122,23 @@ def test_data_cannot_steer_a_terminal_and_is_whole_elsewhere(
     assert "red \x9b31m" in piped
 
 
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+STEPS = [
+    {"name": "b", "phase": "Succeeded", "attempt": 1, "jobName": "j"},
+    {
+        "name": "c",
+        "phase": "Failed",
+        "reason": "ProgramFailed",
+        "message": "no such font",
+        "attempt": 1,
+        "jobName": "j",
+        "begunAt": "2026-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:00:03Z",
+    },
+    {"name": "d", "phase": "Pending"},
+]
+
+
 def test_a_terminal_gets_a_live_bar(server: type[Api]) -> None:
     ours, theirs = pty.openpty()
     process = start(server, "wait", "a", stderr=theirs, NO_COLOR="1")
@@ -134,6 +151,36 @@ def test_a_terminal_gets_a_live_bar(server: type[Api]) -> None:
     assert "━".encode() in shown
     assert shown.rstrip().endswith(b"a succeeded")
     assert b"\x1b[3" not in shown  # no colour
+
+
+def test_a_terminal_gets_a_live_tree_and_keeps_the_last_one(server: type[Api]) -> None:
+    server.task = server.task | {"step": "2/3 b", "steps": STEPS}
+    ours, theirs = pty.openpty()
+    process = start(server, "wait", "a", stderr=theirs, NO_COLOR="1")
+    os.close(theirs)
+    shown = all_of(ours).decode()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Running, 2/3 b" in shown
+    last = CONTROL.sub("", shown).rsplit("✓ a ", 1)[1]
+    lines = [line.strip() for line in last.splitlines()]
+    assert lines[1].startswith("├─ ✓ b ")
+    assert lines[2].startswith("├─ ✗ c ")
+    assert lines[2].endswith("3s  ProgramFailed: no such font")
+    assert lines[3] == "└─ · d"
+    assert lines[4].startswith("a succeeded")
+
+
+def test_get_shows_the_tree_on_a_terminal(server: type[Api]) -> None:
+    server.task = server.task | {"step": "2/3 b", "steps": STEPS}
+    ours, theirs = pty.openpty()
+    process = start(server, "get", "a", stdout=theirs, NO_COLOR="1")
+    os.close(theirs)
+    shown = all_of(ours).decode()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "a pipeline of 3 steps" in shown
+    assert "├─ ✗ c" in CONTROL.sub("", shown)
 
 
 def test_an_interrupt_leaves_the_task_running(server: type[Api]) -> None:

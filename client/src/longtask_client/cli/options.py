@@ -24,3 +24,8 @@ Since = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="From then on: 2h or 1d ago, or 2026-01-02T03:04:05Z."),
 ]
+Step = Annotated[str | None, typer.Option(metavar="STEP", help="Of this step of a pipeline.")]
+Program = Annotated[
+    str | None,
+    typer.Option("--step", metavar="STEP", help="Of this step; STEP.INDEX for one of its items."),
+]

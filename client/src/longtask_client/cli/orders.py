@@ -1,4 +1,4 @@
-"""From options to an order: pure, but for reading the file that `--input` names."""
+"""From options to an order: pure, but for reading the files that `--file` and `--input` name."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,13 +6,14 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from longtask_client import models
-from longtask_client.cli import inputs
+from longtask_client.cli import inputs, manifests
 from longtask_crds import v1alpha1
 
 
 def order(
     words: Sequence[str],
     *,
+    file: str | None,
     source: str | None,
     image: str | None,
     env: Sequence[str],
@@ -24,7 +25,7 @@ def order(
     attempts: int | None,
     not_before: datetime | str | None,
 ) -> models.TaskOrder:
-    """Return the order that the options of `submit` are.
+    """Return the order that the options of `submit` are; they go before what a file says.
 
     Raises:
         BadWord: They contradict each other, or one of them cannot be understood.
@@ -38,24 +39,33 @@ def order(
         "retry": {"maxAttempts": attempts} if attempts else None,
         "notBefore": not_before,
     }
-    if image:
+    arguments: Sequence[str] = ()
+    if file is not None:
+        if image or env:
+            raise inputs.BadWord("--file says what runs: there is nothing for --image and --env")
+        given = {key: value for key, value in fields.items() if value is not None}
+        fields, arguments = manifests.read(file) | given, words
+    elif image:
         variables = inputs.pairs(env, what="--env")
         fields["container"] = {
             "image": image,
             "command": list(words) or None,
             "env": [{"name": key, "value": value} for key, value in variables] or None,
         }
-        arguments: Sequence[str] = ()
     else:
         if env:
             raise inputs.BadWord("--env needs --image: a type has its own variables")
         if not words:
-            raise inputs.BadWord("what shall run? Name a type, or an --image")
+            raise inputs.BadWord("what shall run? Name a type, an --image or a --file")
         fields["type"], arguments = words[0], words[1:]
     fields |= _input(arguments, source)
     try:
+        # As the API reads it: what it does not know it must not lose in silence here.
         return models.TaskOrder.model_validate(
-            {key: value for key, value in fields.items() if value is not None}
+            {key: value for key, value in fields.items() if value is not None},
+            extra="forbid",
+            by_alias=True,
+            by_name=False,
         )
     except ValidationError as error:
         told = (

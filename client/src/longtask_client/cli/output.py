@@ -95,7 +95,7 @@ def callback_details(log: models.CallbackLog, now: datetime) -> str:
         ("Event", log.event),
         ("State", log.state),
         ("Tries", str(log.tries)),
-        ("Next try", _until(log.next_try_at, now)),
+        ("Next try", until(log.next_try_at, now)),
         ("Delivered", _moment(log.delivered_at, now)),
     )
 
@@ -127,19 +127,21 @@ def details(task: models.TaskView, now: datetime) -> str:
     attempt = task.attempts[-1] if task.attempts else None
     return _facts(
         ("ID", task.id),
-        ("Type", task.type or "a container of its own"),
+        ("Type", _kind(task)),
         ("Retry of", task.retry_of),
         ("Phase", f"{task.phase} ({task.reason})" if task.reason else task.phase),
         ("Message", task.message),
         ("Waiting", task.waiting),
         ("Starts", _estimate(task.estimated_start, now)),
         ("Progress", percent(task.percent)),
+        ("Step", task.step),
         ("Queue", _place(task)),
         ("Priority", str(task.priority)),
         ("Owner", task.owner),
         ("Labels", ", ".join(f"{k}={v}" for k, v in sorted(task.labels.items()))),
         *_earlier(task),
-        ("Attempt", str(task.attempt)),
+        # A pipeline's steps have attempts of their own.
+        ("Attempt", None if task.steps else str(task.attempt)),
         ("Job", attempt.job_name if attempt else None),
         ("Pod", attempt.pod_name if attempt else None),
         ("Exit code", _code(attempt)),
@@ -186,6 +188,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def until(moment: datetime | None, now: datetime) -> str | None:
+    """Return how long it is until a moment, for people; None for none."""
+    if moment is None:
+        return None
+    seconds = (moment - now).total_seconds()
+    return f"in {span(seconds)}" if seconds > 0 else "now"
+
+
 def _facts(*facts: tuple[str, str | None]) -> str:
     """Return facts line by line, without those that are not there."""
     shown = [(name, terminal.plain(value)) for name, value in facts if value]
@@ -219,6 +229,12 @@ def _earlier(task: models.TaskView) -> list[tuple[str, str]]:
     ]
 
 
+def _kind(task: models.TaskView) -> str:
+    if task.steps:
+        return f"a pipeline of {len(task.steps)} step{'s' * (len(task.steps) > 1)}"
+    return task.type or "a container of its own"
+
+
 def _code(attempt: v1alpha1.Attempt | None) -> str | None:
     return None if attempt is None or attempt.exit_code is None else str(attempt.exit_code)
 
@@ -234,13 +250,6 @@ def _moment(moment: datetime | None, now: datetime) -> str | None:
         return None
     ago = span((now - moment).total_seconds())
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({ago} ago)"
-
-
-def _until(moment: datetime | None, now: datetime) -> str | None:
-    if moment is None:
-        return None
-    seconds = (moment - now).total_seconds()
-    return f"in {span(seconds)}" if seconds > 0 else "now"
 
 
 def _delivery(task: models.TaskView) -> str | None:

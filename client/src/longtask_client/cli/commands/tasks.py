@@ -1,6 +1,7 @@
 """Commands about tasks."""
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,6 +18,7 @@ from longtask_client.cli import (
     output,
     progress,
     session,
+    steps,
     terminal,
 )
 from longtask_crds import v1alpha1
@@ -30,6 +32,7 @@ Examples:
   longtask submit fibonacci n=100
   longtask submit http-fetch --input '{"url": "https://example.com"}' --wait
   longtask submit --image docker.io/library/busybox:1.37 -- sh -c 'echo hello'
+  longtask submit -f pipeline.yaml day=2026-01-02 --wait
 """
 )
 def submit(
@@ -38,8 +41,14 @@ def submit(
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="A type and its input, or, after --, a program and its arguments.",
+            help="A type and its input; with -f an input; after -- a program and its arguments.",
             show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE|-", help="What to run: a LongTask or its spec, in YAML."
         ),
     ] = None,
     source: Annotated[
@@ -83,6 +92,7 @@ def submit(
     """Hand over a task; print its id."""
     order = orders.order(
         words or [],
+        file=file,
         source=source,
         image=image,
         env=env or [],
@@ -106,6 +116,7 @@ def submit(
 Examples:
   longtask retry fibonacci-x4a2b3cd
   longtask retry fibonacci-x4a2b3cd n=50 --wait
+  longtask retry import-x4a2b3cd --from-failed
 """
 )
 def retry(
@@ -128,6 +139,10 @@ def retry(
     priority: Annotated[
         int | None, typer.Option(min=0, max=100, help="Other minutes of head start.")
     ] = None,
+    from_failed: Annotated[
+        bool,
+        typer.Option("--from-failed", help="Of a pipeline: go on where it failed."),
+    ] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and changes again: the same task.")
     ] = None,
@@ -138,7 +153,9 @@ def retry(
     """Make a new task of one that has ended; print its id."""
     changes = orders.changes(words or [], source=source, name=name, queue=queue, priority=priority)
     with session.of(context).open() as connection:
-        task = connection.retry(task_id, changes, idempotency_key=idempotency_key)
+        task = connection.retry(
+            task_id, changes, from_failed=from_failed, idempotency_key=idempotency_key
+        )
         if wait:
             _see_through(connection, task, timeout, form)
     _print_new(task, form)
@@ -231,6 +248,7 @@ def list_(
 def logs(
     context: typer.Context,
     task_id: options.TaskId,
+    step: options.Program = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="Of this attempt; the last.")] = None,
     tail: Annotated[int | None, typer.Option(min=0, help="The last lines, so many.")] = None,
@@ -247,6 +265,7 @@ def logs(
     with session.of(context).open() as connection:
         for piece in connection.logs(
             task_id,
+            step=step,
             follow=follow,
             attempt=attempt,
             tail=tail,
@@ -260,16 +279,18 @@ def logs(
 def result(
     context: typer.Context,
     task_id: options.TaskId,
+    step: options.Step = None,
     file: Annotated[
         Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Write it there.")
     ] = None,
 ) -> None:
     """Print what a finished task brought, as it is: JSON mostly."""
     with session.of(context).open() as connection:
-        pieces = connection.result_content(task_id)
+        pieces = connection.result_content(task_id, step=step)
         first = next(pieces, b"")
         # Null is also what a task without success has.
-        task = connection.get(task_id) if first == b"null" else None
+        is_open = step is None and first == b"null"
+        task = connection.get(task_id) if is_open else None
         if task is not None and task.phase is not v1alpha1.Phase.SUCCEEDED:
             terminal.say(output.ending(task))
             raise typer.Exit(outcomes.of_phase(task.phase))
@@ -345,8 +366,7 @@ def _see_through(
 
 def _await(connection: client.Client, task_id: str, timeout: float | None) -> models.TaskView:
     """Wait with the progress in sight; tell how it ended."""
-    progress.show(task_id, connection.watch(task_id, timeout=timeout))
-    task = connection.get(task_id)
+    task = progress.show(connection.follow(task_id, timeout=timeout))
     terminal.say(output.ending(task))
     return task
 
@@ -359,3 +379,18 @@ def _print_task(task: models.TaskView, form: options.Format) -> None:
             terminal.show(task.id)
         case options.Format.TABLE:
             terminal.show(output.details(task, output.now()))
+            if task.steps:
+                _show_steps(task)
+
+
+def _show_steps(task: models.TaskView) -> None:
+    """Show where each step stands: as a tree on a terminal, else as a table."""
+    terminal.show("")
+    if not sys.stdout.isatty():
+        terminal.show(steps.table(task, output.now()))
+        return
+    from rich.console import Console  # slow to import, and not needed by those that pipe
+
+    from longtask_client.cli import tree
+
+    tree.draw(Console(), task)
