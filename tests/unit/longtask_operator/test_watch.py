@@ -102,6 +102,34 @@ async def test_the_echo_of_our_own_write_is_no_news_and_heard(operator: Operator
         assert not await is_deaf(operator)
 
 
+async def test_who_only_waits_is_not_looked_at_whatever_is_told_of_it(
+    operator: Operator, kubernetes: DeafKubernetes
+) -> None:
+    async def label(value: str) -> list[str]:
+        """Change what concerns nobody; return who is looked at."""
+        operator.woken.clear()
+        kubernetes.put(names.LONGTASKS, "report", metadata={"labels": {"a": value}})
+        await brought(operator, "report", lambda task: task.metadata.labels.get("a") == value)
+        return operator.woken
+
+    kubernetes.add(a_task())
+    async with watching(operator):
+        assert await label("b") == ["report"], "it is not recorded yet"
+        assert await operator.look() is None
+        assert operator.status().phase == "Queued"
+        assert await label("c") == []
+        kubernetes.add(a_queue(maxRunning=1))
+        await operator.hear()
+        assert await label("d") == ["report"], "it may start"
+        kubernetes.add(a_queue(maxRunning=0))
+        await operator.hear()
+        assert await label("e") == []
+        operator.woken.clear()
+        kubernetes.cancel("report")
+        await brought(operator, "report", lambda task: bool(task.spec.cancel))
+        assert operator.woken == ["report"]
+
+
 async def test_an_unreadable_task_is_neither_taken_over_nor_missed(operator: Operator) -> None:
     async with watching(operator):
         operator.kubernetes.put(names.LONGTASKS, "poison", spec={"type": 7})
