@@ -1,8 +1,8 @@
-"""What kopf watches: each handler takes the object into the mirror and queues a task's name.
+"""What kopf watches, all but tasks: each handler takes the object into the mirror.
 
 An exception in an `on.event` handler is ignored by kopf, and what it returns is stored in the
-resource: so a handler only remembers, enqueues and returns None. Together with `__main__` this is
-all that knows kopf.
+resource: so a handler only remembers, queues the name of a pod's task, and returns None. Together
+with `__main__` this is all that knows kopf.
 """
 
 import contextlib
