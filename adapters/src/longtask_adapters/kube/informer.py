@@ -183,11 +183,12 @@ class Informer(Generic[R]):
 
     async def _follow(self) -> bool:
         """Watch until the API server ends it; return whether anything came."""
-        if self._position is None:
-            await self.begin()
+        position = self._position
+        if position is None:
+            position = (await self.begin()).version
         events = 0
         path = self.kind.collection(self._namespace)
-        async for event in self._connection.watch(path, self._position):
+        async for event in self._connection.watch(path, position):
             self._last_contact = self._clock()
             if event.type is EventType.CONNECTED:
                 self._recovers()
