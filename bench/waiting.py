@@ -96,11 +96,13 @@ class Cluster:
         alive = [p for p in found if "deletionTimestamp" not in p["metadata"]]
         path = f"{pods}/{alive[0]['metadata']['name']}:9090/proxy/metrics"
         async with self.connection.stream(path) as chunks:
-            text = b"".join([chunk async for chunk in chunks]).decode()
-        return {
-            name: float(value)
-            for name, value in re.findall(r"^(\w+)(?:\{[^}]*\})? ([0-9.e+-]+)$", text, re.M)
-        }
+            return read_numbers(b"".join([chunk async for chunk in chunks]).decode())
+
+
+def read_numbers(text: str) -> dict[str, float]:
+    """Return the numbers of a page of metrics, by name alone."""
+    found = re.findall(r"^(\w+)(?:\{[^}]*\})? ([0-9.e+-]+)$", text, re.M)
+    return {name: float(value) for name, value in found}
 
 
 async def run(*command: str) -> None:

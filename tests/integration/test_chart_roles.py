@@ -214,6 +214,7 @@ async def test_the_operators_rights() -> None:
         await server.ask(lambda kind=kind: informer.relist(connection, kind, TASKS, Cache()))
     for place in (kinds.PODS, kinds.JOBS):
         await server.ask(lambda place=place: anext(connection.pages(place.collection(TASKS))))
+    await server.ask(lambda: anext(connection.watch(kinds.TASKS.collection(TASKS), 1)))
     # kopf lists and watches what a handler names, and has no public word for it.
     rights = server.rights
     for selector in handlers.registry._watching.get_all_selectors():

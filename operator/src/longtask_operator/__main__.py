@@ -1,4 +1,4 @@
-"""Start the operator: read the settings, wire the parts, let kopf watch."""
+"""Start the operator: read the settings, wire the parts, let kopf run them."""
 
 import contextlib
 import sys

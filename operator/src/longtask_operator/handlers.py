@@ -1,8 +1,8 @@
-"""What kopf watches: each handler takes the object into the mirror and queues a task's name.
+"""What kopf watches, all but tasks: each handler takes the object into the mirror.
 
 An exception in an `on.event` handler is ignored by kopf, and what it returns is stored in the
-resource: so a handler only remembers, enqueues and returns None. Together with `__main__` this is
-all that knows kopf.
+resource: so a handler only remembers, queues the name of a pod's task, and returns None. Together
+with `__main__` this is all that knows kopf.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 import kopf
 from kopf._core.reactor import inventory  # its parameter's type has no public name
 
-from longtask_adapters.kube import cache, kinds
+from longtask_adapters.kube import cache, informer, kinds
 from longtask_crds import names
 from longtask_crds.names import ObjectKey
 from longtask_operator import mirror, resync
@@ -87,8 +87,7 @@ async def configure(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> No
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.inactivity_timeout = 70
-    # Of the largest tasks that is 40 MB, decoded.
-    settings.watching.chunk_size = 25
+    settings.watching.chunk_size = 100
     settings.networking.error_backoffs = CappedJitter(1, 15)
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
@@ -108,16 +107,6 @@ async def clean_up(memo: Memo, **_: Any) -> None:
 def login(**kwargs: Any) -> Any:
     """Log in as the pod's service account, or as the kubeconfig says."""
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
-
-@kopf.on.event(*_ours, names.LONGTASKS, registry=registry)
-async def on_task(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
-    """Take a task over."""
-    raw: kinds.Raw = dict(event["object"])
-    if event["type"] != "DELETED":
-        memo.hearing.heard(raw["metadata"]["uid"], kinds.version_of(raw))
-    if _take_over(event["type"], raw, kinds.TASKS, memo.mirror.tasks):
-        memo.add(kinds.key_of(raw))
 
 
 @kopf.on.event("", "v1", "pods", registry=registry)
@@ -150,14 +139,9 @@ async def on_type(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
 
 def _take_over(
     what: str | None, raw: kinds.Raw, kind: kinds.Kind[kinds.R], into: cache.Cache[kinds.R]
-) -> bool:
-    """Bring a cache up to an event; tell whether it was news of something that is there."""
-    key, uid = kinds.key_of(raw), raw["metadata"]["uid"]
+) -> None:
+    """Bring a cache up to an event."""
     if what == "DELETED":
-        into.remove(key, uid)
-        return False
-    # Mostly it is the echo of a write of ours, and not worth to be parsed.
-    if not into.wants(key, uid, kinds.version_of(raw)):
-        return False
-    resource = kinds.parse(kind, raw)
-    return resource is not None and into.put(resource)
+        into.remove(kinds.key_of(raw), raw["metadata"]["uid"])
+    else:
+        informer.take(kind, raw, into)

@@ -70,6 +70,10 @@ class Mirror:
         """Tell whether there is nothing to do for a task until something changes."""
         return key not in self._unsettled
 
+    def only_waits(self, key: ObjectKey) -> bool:
+        """Tell whether all that a task does is to wait, and that is recorded."""
+        return self.is_settled(key) and self.index.waits(key) and not self.index.may_start(key)
+
     def note_timer(self, key: ObjectKey) -> None:
         """Take note that the work queue looks at a task when it is time: no resync need do so."""
         if self.index.waits(key) or self.index.is_deferred(key):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from longtask_adapters.kube import errors, informer, kinds
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import names
+from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import election, health, metrics, mirror
 from longtask_operator.rules import pods
@@ -61,11 +61,13 @@ class Resync:
         *,
         state: health.Health,
         hearing: Hearing,
+        tasks: informer.Informer[v1alpha1.LongTask],
         admission: election.Admission,
         counted: metrics.Metrics,
         add: Callable[[ObjectKey], None],
         clock: Callable[[], datetime],
     ) -> None:
+        self._tasks = tasks
         self._mirror = seen
         self._connection = connection
         self._namespace = namespace
@@ -112,13 +114,24 @@ class Resync:
         # Before the tasks: where these wait, and who is next, is right from the first one on.
         await informer.relist(self._connection, kinds.QUEUES, namespace, self._mirror.queues)
         await informer.relist(self._connection, kinds.TYPES, namespace, self._mirror.types)
-        tasks = await informer.relist(self._connection, kinds.TASKS, namespace, self._mirror.tasks)
+        version_of_tasks = await self._list_tasks()
         version, raws = await self._labelled(kinds.PODS)
         found = [pods.Pod.parse(raw) for raw in raws]
         self._mirror.absorb_pods(found, version)
-        self._check_hearing(found, min(tasks.version, version))
+        self._check_hearing(found, min(version_of_tasks, version))
         _, raws = await self._labelled(kinds.JOBS)
         self._mirror.absorb_jobs((pods.Job.parse(raw, now=asked_at) for raw in raws), asked_at)
+
+    async def _list_tasks(self) -> int:
+        """List the tasks; return the version of the list."""
+        if not self._tasks.synced.is_set():
+            # The first list is the one that the watch goes on from: there is no second one.
+            return (await self._tasks.begin()).version
+        # Any other is there to find out what the watch has missed.
+        listing = await informer.relist(
+            self._connection, kinds.TASKS, self._namespace, self._mirror.tasks
+        )
+        return listing.version
 
     async def _labelled(self, place: kinds.Place) -> tuple[int, list[kinds.Raw]]:
         items: list[kinds.Raw] = []

@@ -200,20 +200,32 @@ class Operator:
         self.mirror, self.applier = parts.mirror, parts.applier
         self.callbacks = parts.callbacks
         self.reconciler, self.recorder = parts.reconciler, parts.recorder
+        self.tasks = wiring.watch_tasks(
+            connection,
+            NAMESPACE,
+            self.mirror,
+            hearing=self.hearing,
+            add=self._add,
+        )
         self.resync = resync.Resync(
             self.mirror,
             connection,
             NAMESPACE,
             state=self.health,
             hearing=self.hearing,
+            tasks=self.tasks,
             admission=self.admission,
             counted=self.metrics,
-            add=lambda key: self._wake([key]),
+            add=self._add,
             clock=lambda: self.kubernetes.now,
         )
 
     def _wake(self, tasks: Iterable[ObjectKey]) -> None:
         self.woken += [key.name for key in tasks]
+
+    def _add(self, key: ObjectKey) -> None:
+        if self.health.resynced_at is not None:
+            self._wake([key])
 
     async def hear(self) -> None:
         """Take over all that there is."""

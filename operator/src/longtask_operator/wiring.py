@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from longtask_adapters import webhooks
+from longtask_adapters.kube import informer, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import KubernetesTransport
-from longtask_crds import address_guard, effective
+from longtask_crds import address_guard, effective, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import (
     cluster,
@@ -103,6 +104,37 @@ def assemble(
     return Parts(seen, callbacks, applier, reconciler, queues.Recorder(seen, kubernetes, may_admit))
 
 
+def watch_tasks(
+    connection: Connection,
+    namespace: str,
+    seen: mirror.Mirror,
+    *,
+    hearing: resync.Hearing,
+    add: Callable[[ObjectKey], None],
+) -> informer.Informer[v1alpha1.LongTask]:
+    """Return what keeps the mirror's tasks fresh once it runs.
+
+    Not by kopf: it would decode its first list whole, and hold what its watch brings until each
+    object had its turn.
+
+    Args:
+        connection: To the API server.
+        namespace: Where the tasks are.
+        seen: Takes them.
+        hearing: Is told what the watch brings.
+        add: Is told which tasks are to be looked at.
+    """
+
+    def news(key: ObjectKey) -> None:
+        # Mostly the echo of the write that it waits came before the answer.
+        if not seen.only_waits(key):
+            add(key)
+
+    return informer.Informer(
+        connection, kinds.TASKS, namespace, cache=seen.tasks, heard=hearing.heard, news=news
+    )
+
+
 class Operator:
     """One operator: `running` connects it, and lets go of everything at the end."""
 
@@ -114,7 +146,7 @@ class Operator:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[mirror.Mirror]:
-        """Work meanwhile, from when everything was listed; watches feed the mirror."""
+        """Work meanwhile, from when everything was listed; kopf's watches feed the mirror, too."""
         settings, counted = self._settings, metrics.Metrics()
         async with contextlib.AsyncExitStack() as stack:
             transport = await stack.enter_async_context(KubernetesTransport.connect())
@@ -160,12 +192,20 @@ class Operator:
             stack.push_async_callback(self._queue.close)
             stack.push_async_callback(parts.callbacks.close)
             stack.callback(admission.give_up)
+            tasks = watch_tasks(
+                connection,
+                settings.namespace,
+                parts.mirror,
+                hearing=self.hearing,
+                add=self.add,
+            )
             lister = resync.Resync(
                 parts.mirror,
                 connection,
                 settings.namespace,
                 state=self._health,
                 hearing=self.hearing,
+                tasks=tasks,
                 admission=admission,
                 counted=counted,
                 add=self.add,
@@ -176,6 +216,7 @@ class Operator:
             await candidate.once()
             await _start(stack, candidate.run())
             await _start(stack, lister.run(settings.resync_seconds))
+            await _start(stack, _once_listed(tasks))
             await _start(stack, parts.recorder.run())
             await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
             yield parts.mirror
@@ -189,6 +230,12 @@ class Operator:
     def _wake(self, tasks: Iterable[ObjectKey]) -> None:
         for key in tasks:
             self.add(key)
+
+
+async def _once_listed(tasks: informer.Informer[v1alpha1.LongTask]) -> None:
+    """Watch for ever, from the first list on, which the resync makes after that of the queues."""
+    await tasks.synced.wait()
+    await tasks.run()
 
 
 async def _start(stack: contextlib.AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:

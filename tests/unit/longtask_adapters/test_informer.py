@@ -112,6 +112,30 @@ async def test_a_broken_watch(
         assert naps.taken
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "least", "most"),
+    [
+        pytest.param("7", 7, 7, id="as-long-as-it-asks-for"),
+        pytest.param("86400", 60, 60, id="but-not-for-a-day"),
+        pytest.param(None, 0, 15, id="as-after-any-failure-if-it-says-nothing"),
+    ],
+)
+async def test_a_busy_api_server_is_left_alone(
+    kubernetes: testing.MemoryKubernetes,
+    connected: connection.Connection,
+    retry_after: str | None,
+    least: float,
+    most: float,
+) -> None:
+    naps = Naps(kubernetes.come_back)
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    async with running(connected, sleep=naps.sleep) as one:
+        kubernetes.go_away(testing.Refusal(429, "TooManyRequests", "busy", headers=headers))
+        await one.synced.wait()
+        (nap,) = naps.taken
+        assert least <= nap <= most
+
+
 class Breaking(testing.MemoryKubernetes):
     """Its lists work, its watches never do."""
 
@@ -158,6 +182,46 @@ async def test_what_the_api_server_last_said(
 @pytest.mark.parametrize("failures", [1, 2, 5, 100])
 def test_backoff_stays_below_a_quarter_of_a_minute(failures: int) -> None:
     assert 0 < informer.backoff(failures) <= 15
+
+
+async def test_it_tells_what_it_hears_and_what_is_news(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    kubernetes.put("longtasks", "before")
+    kubernetes.put("longtasks", "known")
+    tasks: cache.Cache[v1alpha1.LongTask] = cache.Cache()
+    tasks.put(kinds.TASKS.read(kubernetes.stored("longtasks", "known")))
+    heard: list[int] = []
+    news: list[str] = []
+    async with running(
+        connected,
+        cache=tasks,
+        heard=lambda _, version: heard.append(version),
+        news=lambda of: news.append(of.name),
+    ) as one:
+        await one.synced.wait()
+        kubernetes.put("longtasks", "later")
+        kubernetes.remove("longtasks", "before")
+        await tasks.wait_for(key("before"), lambda task: task is None, within=10)
+        first, known, later = heard
+        assert first < known < later, "a deletion is no version that a list could show"
+        assert news == ["before", "later"]
+
+
+async def test_thousands_of_events_hold_up_nobody(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    async with running(connected) as one:
+        await one.synced.wait()
+        kubernetes.put("longtasks", "first")
+        await one.cache.wait_for(key("first"), is_there, within=10)
+        for number in range(500):
+            kubernetes.put("longtasks", f"t{number:03}")
+        seen: list[int] = []
+        while len(one.cache) < 501:
+            await asyncio.sleep(0)
+            seen.append(len(one.cache))
+        assert len(seen) >= 10, "the others had their turns between"
 
 
 # --- lists ---

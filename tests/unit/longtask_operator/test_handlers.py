@@ -65,44 +65,6 @@ def is_heard(memo: handlers.Memo, uid: str, version: int) -> bool:
     return not any(memo.hearing.is_deaf({uid: version}, version) for _ in range(2))
 
 
-async def test_a_task_is_taken_over_once(memo: handlers.Memo, added: list[str]) -> None:
-    for kind in (None, "MODIFIED"):
-        await handlers.on_task(event=event(kind, a_task()), memo=memo)
-    assert added == ["report"]
-    assert is_heard(memo, a_task().metadata.uid, 1)
-
-
-async def test_the_echo_of_our_own_write_is_heard_and_no_news(
-    memo: handlers.Memo, added: list[str]
-) -> None:
-    memo.mirror.tasks.put(with_meta(a_task(), resource_version="7"))
-    await handlers.on_task(event=event("MODIFIED", a_task(), version=7), memo=memo)
-    assert added == []
-    assert is_heard(memo, a_task().metadata.uid, 7)
-
-
-async def test_an_unreadable_task_is_heard_but_not_taken_over(
-    memo: handlers.Memo, added: list[str]
-) -> None:
-    poison = event("ADDED", a_task())
-    poison["object"]["spec"] = {"type": 7}
-    await handlers.on_task(event=poison, memo=memo)
-    assert (len(memo.mirror.tasks), added) == (0, [])
-    assert is_heard(memo, a_task().metadata.uid, 1)
-
-
-async def test_the_end_of_a_task_wakes_who_may_start_now(
-    memo: handlers.Memo, added: list[str]
-) -> None:
-    memo.mirror.queues.put(a_queue(maxRunning=1))
-    runs = with_status(a_task("first", uid="1"), attempts=[an_attempt()], queue="default")
-    for task in (runs, a_task("second", uid="2"), a_task("third", uid="3")):
-        memo.mirror.tasks.put(task)
-    await handlers.on_task(event=event("DELETED", runs), memo=memo)
-    assert added == ["second"]
-    assert {task.metadata.name for task in memo.mirror.tasks.values()} == {"second", "third"}
-
-
 # --- pods ---
 
 

@@ -336,6 +336,12 @@ async def deaf_since(operator: Operator) -> float | None:
 @pytest.mark.parametrize("missed", [names.LONGTASKS, "pods"])
 async def test_a_deaf_watch_is_found_out_and_well_again(operator: Operator, missed: str) -> None:
     await one_of_each(operator)
+    await operator.resync.once()
+    for plural in (names.LONGTASKS, "pods"):
+        watches_bring(operator, plural)
+    (pod,) = operator.kubernetes.objects("pods")
+    operator.kubernetes.start_pod(pod.name)
+    operator.kubernetes.cancel("report")
     heard = ({names.LONGTASKS, "pods"} - {missed}).pop()
     watches_bring(operator, heard)
     assert await deaf_since(operator) is None
@@ -393,6 +399,7 @@ async def test_a_resync_that_fails_is_tried_again(
         NAMESPACE,
         state=operator.health,
         hearing=operator.hearing,
+        tasks=operator.tasks,
         admission=operator.admission,
         counted=operator.metrics,
         add=lambda _key: listed.set(),

@@ -23,7 +23,7 @@ _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 #: The API server sends a bookmark each minute, so a longer silence is a dead connection.
-_WATCH = Timeouts(total=None, silence=90)
+_WATCH = Timeouts(total=None, silence=70)
 _WATCH_SECONDS = (240, 300)
 _LOG = Timeouts(total=None)
 #: After so many seconds at most what a quota's own write hindered is tried again.
@@ -190,7 +190,7 @@ class Connection:
         """Yield what happens in a collection after a version, until the API server ends it.
 
         The first event says that the watch stands. The API server ends each watch after some
-        minutes; one that says nothing for 90 s is given up.
+        minutes; one that says nothing for 70 s is given up.
 
         Raises:
             Expired: The API server no longer knows what happened since then.

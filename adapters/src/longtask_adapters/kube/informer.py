@@ -9,14 +9,21 @@ from typing import Generic, NamedTuple
 
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.cache import Cache
-from longtask_adapters.kube.connection import MOST_OF_A_PAGE, Connection, EventType
+from longtask_adapters.kube.connection import MOST_OF_A_PAGE, Connection, Event, EventType
 from longtask_adapters.kube.kinds import R
 from longtask_crds import names
 
 _logger = logging.getLogger(__name__)
 
-#: After so many objects of a list everybody else has a turn.
+#: After so many objects of a list, or events of a watch, everybody else has a turn.
 _SLICE = 50
+
+#: Is told uid and version of what a watch brought, or the list that it goes on from.
+Heard = Callable[[str, int], None]
+
+
+def _nobody(*_: object) -> None:
+    """Tell nobody."""
 
 
 class Listing(NamedTuple):
@@ -33,6 +40,7 @@ async def relist(
     cache: Cache[R],
     *,
     limit: int = MOST_OF_A_PAGE,
+    heard: Heard = _nobody,
 ) -> Listing:
     """Bring the cache up to a complete list, page by page; parse only what is news.
 
@@ -42,6 +50,7 @@ async def relist(
         namespace: Where.
         cache: What is brought up to it.
         limit: The most objects of a page.
+        heard: Is told of each object.
 
     Raises:
         ClusterError: The list was not complete; what came of it is in the cache.
@@ -54,13 +63,23 @@ async def relist(
         for number, raw in enumerate(page.items, start=1):
             key = kinds.key_of(raw)
             listed.add(key)
-            if cache.wants(key, raw["metadata"]["uid"], kinds.version_of(raw)):
-                resource = kinds.parse(kind, raw)
-                if resource is not None and cache.put(resource):
-                    changed.append(key)
+            heard(raw["metadata"]["uid"], kinds.version_of(raw))
+            if take(kind, raw, cache):
+                changed.append(key)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
     return Listing(page.version, changed + cache.keep_only(listed, page.version))
+
+
+def take(kind: kinds.Kind[R], raw: kinds.Raw, cache: Cache[R]) -> bool:
+    """Bring the cache up to one object; tell whether it was news.
+
+    Mostly it is the echo of a write of ours, and not worth to be parsed.
+    """
+    if not cache.wants(kinds.key_of(raw), raw["metadata"]["uid"], kinds.version_of(raw)):
+        return False
+    resource = kinds.parse(kind, raw)
+    return resource is not None and cache.put(resource)
 
 
 def backoff(failures: int) -> float:
@@ -68,8 +87,25 @@ def backoff(failures: int) -> float:
     return min(15.0, 0.25 * 2.0 ** min(failures, 8)) * random.uniform(0.5, 1.0)
 
 
+def _asked_pause(error: errors.ClusterError) -> float:
+    """Return for how many seconds the API server asks to be left alone: a minute at most."""
+    asked = error.retry_after if isinstance(error, errors.TooManyRequests) else None
+    return min(60.0, asked or 0.0)
+
+
 class Informer(Generic[R]):
-    """Keeps one cache fresh, for ever."""
+    """Keeps one cache fresh, for ever.
+
+    Args:
+        connection: Where to list and to watch.
+        kind: What.
+        namespace: Where.
+        cache: What is kept fresh, if there is one already; else one is made as the kind says.
+        heard: Is told of each object that the watch brought, or the list that it goes on from.
+        news: Is told the key of each that was made or changed, as nobody here knew yet.
+        clock: Tells seconds that only go forward.
+        sleep: Waits for so many seconds.
+    """
 
     def __init__(
         self,
@@ -77,15 +113,20 @@ class Informer(Generic[R]):
         kind: kinds.Kind[R],
         namespace: str,
         *,
+        cache: Cache[R] | None = None,
+        heard: Heard = _nobody,
+        news: Callable[[names.ObjectKey], None] = _nobody,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.kind = kind
-        self.cache: Cache[R] = Cache(kind.slim, packs=kind.packs)
+        self.cache = Cache(kind.slim, packs=kind.packs) if cache is None else cache
         self.synced = asyncio.Event()  #: the cache was filled once
         self.unforeseen = 0  #: how many failures no error of the cluster explains
         self._connection = connection
         self._namespace = namespace
+        self._heard = heard
+        self._news = news
         self._clock = clock
         self._sleep = sleep
         self._last_contact = clock()
@@ -100,17 +141,35 @@ class Informer(Generic[R]):
         """Return for how many seconds the API server has said nothing of this kind."""
         return self._clock() - self._last_contact
 
+    async def begin(self) -> Listing:
+        """Bring the cache up to a complete list; the watch goes on from it.
+
+        Raises:
+            ClusterError: The list was not complete.
+        """
+        listing = await relist(
+            self._connection, self.kind, self._namespace, self.cache, heard=self._heard
+        )
+        self._position = listing.version
+        self._last_contact = self._clock()
+        self.synced.set()
+        for key in listing.changed:
+            self._news(key)
+        return listing
+
     async def run(self) -> None:
-        """List, then watch; go on after every error."""
-        failures = 0
+        """List unless that was done, then watch; go on after every error."""
+        failures, asked = 0, 0.0
         while True:
             try:
+                asked = 0.0
                 failures = 0 if await self._follow() else failures + 1
             except errors.Expired:
                 self._position = None
                 failures += 1
             except errors.ClusterError as error:
                 failures += 1
+                asked = _asked_pause(error)
                 self._fails(str(error))
             except Exception:
                 # Nobody foresaw it, so nobody knows what it left behind: begin anew.
@@ -120,33 +179,38 @@ class Informer(Generic[R]):
                 self._fails("unforeseen")
                 _logger.exception("The watch failed", extra={"plural": self.kind.plural})
             if failures:
-                await self._sleep(backoff(failures))
+                await self._sleep(max(backoff(failures), asked))
 
     async def _follow(self) -> bool:
         """Watch until the API server ends it; return whether anything came."""
-        if self._position is None:
-            listing = await relist(self._connection, self.kind, self._namespace, self.cache)
-            self._position = listing.version
-            self._last_contact = self._clock()
-            self.synced.set()
-        has_news = False
+        position = self._position
+        if position is None:
+            position = (await self.begin()).version
+        events = 0
         path = self.kind.collection(self._namespace)
-        async for event in self._connection.watch(path, self._position):
+        async for event in self._connection.watch(path, position):
             self._last_contact = self._clock()
             if event.type is EventType.CONNECTED:
                 self._recovers()
                 continue
-            has_news = True
-            version = kinds.version_of(event.object)
-            if event.type is EventType.DELETED:
-                meta = event.object["metadata"]
-                self.cache.remove(kinds.key_of(event.object), meta["uid"])
-            elif event.type is not EventType.BOOKMARK:
-                resource = kinds.parse(self.kind, event.object)
-                if resource is not None:
-                    self.cache.put(resource)
-            self._position = version
-        return has_news
+            self._take(event)
+            self._position = kinds.version_of(event.object)
+            events += 1
+            if events % _SLICE == 0:
+                # What is there already is read without waiting: thousands may come at once.
+                await asyncio.sleep(0)
+        return events > 0
+
+    def _take(self, event: Event) -> None:
+        if event.type is EventType.BOOKMARK:
+            return
+        key, uid = kinds.key_of(event.object), event.object["metadata"]["uid"]
+        if event.type is EventType.DELETED:
+            self.cache.remove(key, uid)
+            return
+        self._heard(uid, kinds.version_of(event.object))
+        if take(self.kind, event.object, self.cache):
+            self._news(key)
 
     def _fails(self, cause: str) -> None:
         if self._failing_since is None:
