@@ -1,4 +1,4 @@
-"""The table of docs/mutation.md, from what became of each mutant."""
+"""The table of mutants in docs/reliability.md, from what became of each."""
 
 import collections
 import dataclasses
@@ -6,34 +6,34 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
-BEGIN: Final = "<!-- mutants: begin -->"
-END: Final = "<!-- mutants: end -->"
 #: A mutant that loops is noticed, too.
 NOTICED: Final = frozenset({"killed", "timeout", "segfault"})
+#: Of a mutant that the sample left out.
+UNTRIED: Final = "not checked"
 #: Of a hundred mutants, so many are noticed.
 ENOUGH: Final = 90
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """How many mutants of a module there were, and how many were noticed."""
+    """How many mutants of a module there are, were tried, and were noticed."""
 
     module: str
     mutants: int
+    tried: int
     noticed: int
-    untested: int  #: no test comes past them
 
     @classmethod
     def of(cls, module: str, ends: Mapping[str, str]) -> "Count":
         """Count what became of a module's mutants."""
         told = collections.Counter(ends.values())
         noticed = sum(told[end] for end in NOTICED)
-        return cls(module, len(ends), noticed, told["no tests"])
+        return cls(module, len(ends), len(ends) - told[UNTRIED], noticed)
 
     @property
     def percent(self) -> float:
         """Return how many of a hundred were noticed."""
-        return 100 * self.noticed / self.mutants if self.mutants else 100.0
+        return 100 * self.noticed / self.tried if self.tried else 100.0
 
     @property
     def is_enough(self) -> bool:
@@ -41,20 +41,15 @@ class Count:
         return self.percent >= ENOUGH
 
 
-def rendered(counts: Sequence[Count], *, day: date) -> str:
+def rendered(counts: Sequence[Count], *, seed: int, day: date) -> str:
     """Return the table, and its sum."""
-    total = Count(
-        "all",
-        *(
-            sum(getattr(count, key) for count in counts)
-            for key in ("mutants", "noticed", "untested")
-        ),
-    )
+    keys = ("mutants", "tried", "noticed")
+    total = Count("", *(sum(getattr(count, key) for count in counts) for key in keys))
     return "\n".join(
         [
-            f"Run on {day}.",
+            f"Run on {day}; where not all were tried, a sample by seed {seed}.",
             "",
-            "| module | mutants | noticed | survived | no test comes past | % |",
+            "| module | mutants | tried | noticed | survived | % |",
             "|--|--|--|--|--|--|",
             *map(_row, [*counts, total]),
         ]
@@ -62,7 +57,6 @@ def rendered(counts: Sequence[Count], *, day: date) -> str:
 
 
 def _row(count: Count) -> str:
-    survived = count.mutants - count.noticed - count.untested
-    percent = f"{count.percent:.1f}"
-    cells = (count.module, count.mutants, count.noticed, survived, count.untested, percent)
+    survived, percent = count.tried - count.noticed, f"{count.percent:.1f}"
+    cells = (count.module, count.mutants, count.tried, count.noticed, survived, percent)
     return "| " + " | ".join(map(str, cells)) + " |"
