@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	postgresql faults images context format lint typecheck imports bench bench-waiting bench-archive \
-	bench-pipeline pods-check
+	postgresql faketime faults mutants images context format lint typecheck imports bench \
+	bench-waiting bench-archive bench-pipeline pods-check
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,10 +63,14 @@ postgresql: # The server that the integration tests run; no server of the machin
 		echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/longtask.conf; \
 		apt-get install -y -qq --no-install-recommends postgresql; }
 
+faketime: # Of which one of the faults has a clock of its own
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 \
+		|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends faketime; }
+
 e2e: $(READY) ## Run the end-to-end tests against the product of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e
 
-faults: up ## Break what the operator stands on, 20 tasks a fault; half an hour, or FAULT=F5 alone
+faults: up faketime ## Break what the operator stands on, 20 tasks a fault; half an hour, or FAULT=F5 alone
 	@. .localcluster/env; PYTHONPATH=tests/support $(BIN)/python tests/faults/run_faults.py \
 		$(if $(FAULT),$(FAULT),--write docs/reliability.md)
 
@@ -100,6 +104,9 @@ typecheck: $(READY) ## Check types
 
 imports: $(READY) ## Check who imports whom
 	@$(BIN)/lint-imports
+
+mutants: $(READY) ## Mutate what decides, and count what the tests notice; an hour, or MODULE=crds/names
+	@PYTHONPATH=tests/support $(BIN)/python tests/mutation/run_mutants.py $(if $(MODULE),$(MODULE),--write docs/reliability.md)
 
 pods-check: $(READY) ## Render ten thousand tasks' pods, and judge each by Pod Security
 	@$(BIN)/pytest --pods 10000 tests/unit/longtask_operator/test_rendered_pods.py

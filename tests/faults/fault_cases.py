@@ -7,8 +7,10 @@ mends it, and returns how each task must end; whoever ran it waits for that and 
 import dataclasses
 import itertools
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -428,6 +430,58 @@ def two_operators(stage: Stage) -> Ends:
     return SUCCEEDED
 
 
+def clocks_that_differ(stage: Stage) -> Ends:
+    """Ten minutes ahead, ten behind, and set back by an hour while tasks run and wait."""
+    for ahead in (600, -600):
+        with stage.other_clock(ahead):
+            stage.submit(COUNT // 4, seconds=1)
+            stage.wait_for(lambda task: _is_finished(task) and _is_delivered(task))
+    with stage.other_clock(0) as set_clock:
+        stage.submit(COUNT - len(stage.acknowledged), seconds=5)
+        stage.wait_until_running(MAX_RUNNING // 2)
+        set_clock(-3600)
+        stage.mark()
+        stage.wait_for(lambda task: _is_finished(task) and _is_delivered(task))
+    return SUCCEEDED
+
+
+def etcd_full(stage: Stage) -> Ends:
+    stage.submit(COUNT // 2, seconds=4)
+    stage.wait_until_running(MAX_RUNNING // 2)
+    with stage.etcd_full():
+        for _ in range(COUNT // 2):
+            status = stage.rest.post("/api/v1/tasks", json=stage.order()).status_code
+            stage.refused.append(str(status))
+            if status not in (503, 507):
+                stage.problems.append(f"a task that was not stored was answered with {status}")
+            stage.pause(2)
+    stage.mark()
+    return SUCCEEDED
+
+
+def upgraded(stage: Stage) -> Ends:
+    """Apply the definitions anew and roll both programs, forth and back, under running tasks."""
+    root = Path(__file__).resolve().parents[2]
+    helm = ("helm", "-n", "longtask")
+    forth = ("upgrade", "longtask", root / "charts/longtask", "--reuse-values", "--skip-crds")
+    with stage.installed_operator_back():
+        stage.submit(MAX_RUNNING // 2, seconds=20)
+        stage.wait_until_running(MAX_RUNNING // 2)
+        stage.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(root / "crds"))
+        for words in ((*forth, "--set", "logLevel=DEBUG"), ("rollback", "longtask")):
+            subprocess.run([*helm, *words], check=True, capture_output=True)
+            for _ in range(5):
+                name = f"{stage.stamp}-{len(stage.acknowledged):02}"
+                _submit_until_answered(stage, name)
+                stage.acknowledged.append(name)
+            for program in ("api", "operator"):
+                rollout = ("rollout", "status", f"deploy/longtask-{program}", "-n", "longtask")
+                stage.kubectl(*rollout, "--timeout=120s")
+        stage.submit(COUNT - len(stage.acknowledged))
+        stage.wait_for(lambda task: _is_finished(task) and _is_delivered(task))
+    return SUCCEEDED
+
+
 def bad_receivers(stage: Stage) -> Ends:
     bad = ("failing", "busy", "redirecting", "gone", "hanging", "resetting", "trickling")
     manners = (*bad, "flooding", "well", "well")
@@ -538,6 +592,11 @@ def _is_finished(task: v1alpha1.LongTask) -> bool:
     return task.is_finished
 
 
+def _is_delivered(task: v1alpha1.LongTask) -> bool:
+    callback = task.status.callback
+    return callback is not None and callback.state is v1alpha1.CallbackState.DELIVERED
+
+
 def _first_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt:
     return min(task.status.attempts or [], key=lambda attempt: attempt.number)
 
@@ -588,9 +647,14 @@ FAULTS: Final = (
     Fault("F21", "the status of eight running tasks wiped", status_wiped),
     Fault("F22", "the spec edited", spec_edited),
     Fault("F23", "two operators, one of them killed", two_operators),
+    Fault(
+        "F24", "the operator's clock 10 min ahead, behind, and set back by 1 h", clocks_that_differ
+    ),
     Fault("F25", "bad receivers of eight kinds", bad_receivers, within=300),
+    Fault("F26", "etcd full for 20 s, as its alarm says", etcd_full),
     Fault("F27", "an input too large", too_large),
     Fault("F28", "poison, beside ordinary tasks", poison),
+    Fault("F29", "upgraded and rolled back while tasks run, CRDs applied anew", upgraded),
     Fault("F30", "API killed twice while tasks are handed over", api_killed),
     Fault("F31", "tasks handed over while the operator is down", operator_down),
     Fault("F32", "operator frozen for 40 s", operator_frozen),

@@ -21,6 +21,8 @@ import aiohttp
 import yarl
 from aiohttp import web
 
+import fault_clock
+
 _HOP_BY_HOP = frozenset({"connection", "host", "content-length", "transfer-encoding"})
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _LARGEST_BODY = 2**23
@@ -403,4 +405,4 @@ def make_certificate(certificate: Path, key: Path, address: str) -> None:
     command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     command += ["-subj", "/CN=longtask-faults", "-addext", f"subjectAltName=IP:{address}"]
     command += ["-keyout", key, "-out", certificate]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=fault_clock.long_ago())

@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+import fault_clock
 from e2e_support import BASE_IMAGE, Kubectl, Product, eventually
 from fault_proxy import Proxy
 from fault_witness import PROGRAM, Witness
@@ -33,6 +34,8 @@ DEPLOYMENT = "deploy/longtask-operator"
 ACCOUNT = "longtask-operator"
 LABEL = "longtask-faults"
 QUEUE = "faults"
+#: Of the local cluster.
+ETCD = "http://127.0.0.1:2379"
 MAX_RUNNING = 10
 COUNT = 20
 _READY_WITHIN = 90
@@ -197,6 +200,7 @@ class Stage:
         self.stamp = f"{fault.lower()}-{uuid.uuid4().hex[:6]}"
         self.selector = f"{LABEL}={self.stamp}"
         self.watched = Watched(self.selector, folder / "watched.json")
+        self._clock = folder / "clock"
         self.acknowledged: list[str] = []
         self.deleted: set[str] = set()  #: by us
         self.refused: list[str] = []  #: what was refused as it must be
@@ -321,6 +325,49 @@ class Stage:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, signal.SIGCONT)
                 os.close(handle)
+
+    @contextlib.contextmanager
+    def other_clock(self, seconds: int) -> Iterator[Callable[[int], None]]:
+        """Start the first operator with a clock that is so far ahead; yield what sets it again."""
+
+        def set_clock(ahead: int) -> None:
+            self._clock.write_text(fault_clock.off_by(ahead))
+
+        set_clock(seconds)
+        self.operator.stop()
+        self.operator.start(**fault_clock.environment(FAKETIME_TIMESTAMP_FILE=str(self._clock)))
+        self.operator.ready()
+        try:
+            yield set_clock
+        finally:
+            self.operator.stop()
+            self.operator.start()
+            self.operator.ready()
+
+    @contextlib.contextmanager
+    def etcd_full(self) -> Iterator[None]:
+        """Raise the alarm that etcd raises itself when its quota is used up; take it back."""
+        alarm = {"memberID": "1", "alarm": "NOSPACE"}
+        self._alarm(alarm | {"action": "ACTIVATE"})
+        try:
+            yield
+        finally:
+            self._alarm(alarm | {"action": "DEACTIVATE"})
+
+    def _alarm(self, asked: dict[str, str]) -> None:
+        httpx.post(f"{ETCD}/v3/maintenance/alarm", json=asked).raise_for_status()
+
+    @contextlib.contextmanager
+    def installed_operator_back(self) -> Iterator[None]:
+        """Let the installed operator take over from ours meanwhile."""
+        self.operator.stop()
+        _scale(self.kubectl, 1)
+        try:
+            yield
+        finally:
+            _scale(self.kubectl, 0)
+            self.operator.start()
+            self.operator.ready()
 
     def pause(self, seconds: float) -> None:
         """Let a fault last."""

@@ -64,6 +64,12 @@ def test_one_unreadable_object_is_skipped_and_told_without_what_it_holds(
     assert "a-secret" not in str(vars(record))
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_time_that_is_none_in_utc_is_no_end_of_a_list(time: str) -> None:
+    raw = a_raw_task() | {"status": {"queuedAt": time}}
+    assert kinds.parse(kinds.TASKS, raw) is None
+
+
 def test_an_object_that_recurses_without_end_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

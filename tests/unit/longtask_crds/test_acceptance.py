@@ -77,11 +77,14 @@ def test_no_more_is_told_than_a_reader_can_use() -> None:
     assert len(acceptance.breaches(spec)) == acceptance.MAX_FINDINGS
 
 
-def violations(spec: dict[str, Any], schema: dict[str, Any] | None = None) -> list[Any]:
+def found_in(spec: dict[str, Any], schema: dict[str, Any] | None) -> list[acceptance.Violation]:
     kind = v1alpha1.LongTaskTypeSpec(input_schema=schema)
     parsed = v1alpha1.LongTaskSpec.model_validate({"type": "t", **spec})
-    found = acceptance.violations(parsed, {"t": kind}, INSTALLATION, GUARD, created_at=NOW)
-    return [(violation.pointer, violation.reason) for violation in found]
+    return acceptance.violations(parsed, {"t": kind}, INSTALLATION, GUARD, created_at=NOW)
+
+
+def violations(spec: dict[str, Any], schema: dict[str, Any] | None = None) -> list[Any]:
+    return [(violation.pointer, violation.reason) for violation in found_in(spec, schema)]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,9 @@ def violations(spec: dict[str, Any], schema: dict[str, Any] | None = None) -> li
             {"n": 1, "m": 2}, [("/input/m", Reason.INVALID_INPUT)], id="a-stranger-is-named"
         ),
         pytest.param("x" * 70_000, [("/input", Reason.INVALID_INPUT)], id="too-large-is-not-read"),
+        pytest.param(
+            ["x" * 65_532], [("/input", Reason.INVALID_INPUT)], id="as-large-as-may-be-is-read"
+        ),
     ],
 )
 def test_an_input_against_its_schema(given: Any, expected: list[Any]) -> None:
@@ -156,6 +162,7 @@ def test_an_unusable_schema_refuses_and_does_not_raise(schema: dict[str, Any]) -
             id="mail-is-not-sent-yet",
         ),
         pytest.param({"notBefore": "2027-01-02T03:04:05Z"}, [], id="the-same-day-of-the-next-year"),
+        pytest.param({"notBefore": "2027-01-03T03:04:05Z"}, [], id="a-leap-years-days-are-a-year"),
         pytest.param(
             {"notBefore": "2027-01-03T03:04:06Z"},
             [("/notBefore", Reason.NOT_BEFORE_TOO_FAR)],
@@ -226,3 +233,101 @@ def test_the_inputs_of_all_steps_count_together() -> None:
     half = "x" * 40_000
     steps = [{"name": name, "container": {"image": "a"}, "input": half} for name in ("a", "b")]
     assert of_steps(*steps) == [("/steps", Reason.INVALID_INPUT)]
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    wrong = {
+        "notify": [{"email": "a@example.com"}],
+        "notBefore": "2028-01-02T03:04:05Z",
+        "input": {"n": 11},
+        "callback": {"url": "https://10.0.0.1/"},
+        "resources": {"limits": {"memory": "2Gi"}},
+    }
+    assert [violation.pointer for violation in found_in(wrong, SCHEMA)] == [
+        "/notify",
+        "/notBefore",
+        "/callback/url",
+        "/input/n",
+        "/resources/limits/memory",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "schema", "message"),
+    [
+        pytest.param(
+            {"notify": [{"email": "a@example.com"}]},
+            None,
+            "notify is not supported by this version",
+            id="what-is-not-there-yet",
+        ),
+        pytest.param(
+            {"notBefore": "2028-01-02T03:04:05Z"}, None, "more than a year ahead", id="too-late"
+        ),
+        pytest.param(
+            {"input": "x" * 70_000},
+            None,
+            "larger than 65536 bytes of compact JSON",
+            id="too-large-an-input",
+        ),
+        pytest.param(
+            {"input": {"n": 11}}, SCHEMA, "11 is greater than the maximum of 10", id="why"
+        ),
+        pytest.param(
+            {"callback": {"url": "https://10.0.0.1/"}},
+            None,
+            "it leads to an address that is not public",
+            id="where-a-callback-leads",
+        ),
+        pytest.param(
+            {"resources": {"limits": {"memory": "2Gi"}}},
+            None,
+            "more than one task may have",
+            id="what-the-cap-names",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(
+    spec: dict[str, Any], schema: dict[str, Any] | None, message: str
+) -> None:
+    (found,) = found_in(spec, schema)
+    assert found.message == message
+
+
+def test_an_unusable_schema_is_told_as_the_types() -> None:
+    (found,) = found_in({"input": {"n": "x"}}, {"properties": {"n": {"pattern": "("}}})
+    assert found.message.startswith("the type's inputSchema is unusable: ")
+    assert found.pointer == "/input"
+
+
+def test_an_input_that_is_too_deep_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(_: Any) -> int:
+        raise RecursionError
+
+    monkeypatch.setattr(json_values, "size", too_deep)
+    (found,) = found_in({}, None)
+    assert found == acceptance.Violation("/input", "nested too deeply", Reason.INVALID_INPUT)
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        pytest.param({"additionalProperties": False}, ["/input/a", "/input/b"], id="none-is-known"),
+        pytest.param(
+            {"additionalProperties": False, "patternProperties": {"^a": {}}},
+            ["/input/b"],
+            id="one-is-known-by-its-pattern",
+        ),
+        pytest.param(
+            {"additionalProperties": {"type": "string"}},
+            ["/input/a", "/input/b"],
+            id="they-are-known-and-wrong",
+        ),
+        pytest.param({"const": False}, ["/input"], id="the-whole-is-wrong"),
+    ],
+)
+def test_of_strangers_in_an_input_each_is_named(
+    schema: dict[str, Any], expected: list[str]
+) -> None:
+    found = found_in({"input": {"a": 1, "b": 2}}, schema)
+    assert [violation.pointer for violation in found] == expected

@@ -192,3 +192,10 @@ def test_another_delivery_begins_from_the_start_with_the_same_id_and_its_log() -
     assert again.deliveries == given_up.deliveries
     assert delivery.asked_again(a_task_with(again, "once")) is None
     assert delivery.is_open(a_task_with(again, None))
+
+
+def test_what_was_delivered_and_is_sent_again_is_not_delivered_yet() -> None:
+    done, _ = delivery.after(entry(1), answer(200), schedule=SCHEDULE)
+    assert done.delivered_at is not None
+    again = delivery.reopened(done, "once", now=NOW)
+    assert (again.delivered_at, again.next_try_at, again.tries) == (None, NOW, 0)

@@ -1,5 +1,6 @@
 """Own words before the type's, the type's before the installation's."""
 
+import dataclasses
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +17,8 @@ INSTALLATION = effective.Installation(
 )
 TYPE = v1alpha1.LongTaskTypeSpec.model_validate(
     {
-        "container": {"image": "mine:2", "args": ["--fast"]},
+        "container": {"image": "mine:2", "command": ["run", "it"], "args": ["--fast"]},
+        "shmSize": "128Mi",
         "defaults": {
             "queue": "big",
             "priority": 70,
@@ -51,9 +53,12 @@ def of(own: v1alpha1.LongTaskSpec, kind: v1alpha1.LongTaskTypeSpec | None) -> An
     ("own", "kind", "expected"),
     [
         pytest.param(
-            spec(),
+            v1alpha1.LongTaskSpec(),
             None,
             {
+                "type": "",
+                "command": None,
+                "args": None,
                 "image": "runner:1",
                 "queue": "default",
                 "priority": 50,
@@ -73,8 +78,11 @@ def of(own: v1alpha1.LongTaskSpec, kind: v1alpha1.LongTaskTypeSpec | None) -> An
             spec(),
             TYPE,
             {
+                "type": "mine",
                 "image": "mine:2",
+                "command": ("run", "it"),
                 "args": ("--fast",),
+                "shm_size": "128Mi",
                 "queue": "big",
                 "priority": 70,
                 "limits": effective.Limits(None, 600, 60, None, 30),
@@ -110,6 +118,37 @@ def test_effective_spec(
 ) -> None:
     got = of(own, kind)
     assert {name: getattr(got, name) for name in expected} == expected
+
+
+TIMEOUTS = ("queueSeconds", "startSeconds", "runSeconds", "totalSeconds", "heartbeatSeconds")
+RETRY = ("maxAttempts", "backoffSeconds", "maxBackoffSeconds")
+
+
+@pytest.mark.parametrize("field", TIMEOUTS)
+def test_each_limit_is_the_tasks_own_else_the_types(field: str) -> None:
+    of_type = [1, 2, 3, 4, 5]
+    kind = v1alpha1.LongTaskTypeSpec.model_validate(
+        {"defaults": {"timeouts": dict(zip(TIMEOUTS, of_type, strict=True))}}
+    )
+    assert list(dataclasses.astuple(of(spec(), kind).limits)) == of_type
+    of_both = [9 if name == field else one for name, one in zip(TIMEOUTS, of_type, strict=True)]
+    got = of(spec(timeouts={field: 9}), kind).limits
+    assert list(dataclasses.astuple(got)) == of_both
+
+
+@pytest.mark.parametrize("field", RETRY)
+def test_each_word_on_retries_is_the_tasks_own_else_the_types(field: str) -> None:
+    of_type = [2, 3, 4]
+    kind = v1alpha1.LongTaskTypeSpec.model_validate(
+        {"defaults": {"retry": dict(zip(RETRY, of_type, strict=True))}}
+    )
+    assert list(dataclasses.astuple(of(spec(), kind).retry)) == of_type
+    of_both = [9 if name == field else one for name, one in zip(RETRY, of_type, strict=True)]
+    assert list(dataclasses.astuple(of(spec(retry={field: 9}), kind).retry)) == of_both
+
+
+def test_a_type_without_defaults_says_nothing_of_limits() -> None:
+    assert effective.limits_of(spec(), None) == effective.Limits(None, 600, 86_400, None, None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -36,6 +36,18 @@ def test_the_id_is_the_same_for_the_same_facts() -> None:
 def test_another_event_or_attempt_has_another_id(event: TaskEvent, attempt: int) -> None:
     assert events.webhook_id(TASK_UID, event, attempt) != events.webhook_id(
         TASK_UID, TaskEvent.SUCCEEDED, 1
+    )
+
+
+def test_an_id_never_changes() -> None:
+    # A try after an upgrade is known by it.
+    assert (
+        events.webhook_id(TASK_UID, TaskEvent.SUCCEEDED, 1)
+        == "msg_1bb1f601-2f2a-59de-b976-1019f0325a1e"
+    )
+    assert (
+        events.webhook_id(TASK_UID, TaskEvent.PROGRESS, 2, percent=40)
+        == "msg_a322c366-8d0f-5bb4-9b82-1a0ae86f3f63"
     )
 
 
@@ -401,3 +413,62 @@ def test_a_try_that_is_recorded_with_the_next_event_stays_in_the_log() -> None:
     following = events.on_the_way(task, after, now=NOW + timedelta(seconds=10))
     assert following is not None
     assert (following.facts and following.facts.percent, following.deliveries) == (40, [made])
+
+
+def test_an_end_is_due_at_once_under_its_own_id() -> None:
+    task = testing.a_task(callback={"url": "https://example.com/"})
+    entry = events.outbox(task, Phase.FAILED, 2, now=NOW)
+    assert entry is not None
+    assert entry.id == events.webhook_id(TASK_UID, TaskEvent.FAILED, 2)
+    assert (entry.event, entry.next_try_at) == (TaskEvent.FAILED, NOW)
+
+
+def test_an_end_that_nobody_asked_for_is_not_told() -> None:
+    only = {"url": "https://example.com/", "events": ["succeeded"]}
+    assert events.outbox(testing.a_task(callback=only), Phase.FAILED, 1, now=NOW) is None
+    assert events.outbox(testing.a_task(type="sleep"), Phase.FAILED, 1, now=NOW) is None
+
+
+def test_what_is_told_on_the_way_is_due_at_once() -> None:
+    entry = becoming(on_its_way(**QUEUED), **STARTED, progress={"percent": 7}).status.callback
+    assert entry is not None
+    assert entry.next_try_at == NOW
+    # Only progress is told by its percent.
+    assert entry.id == events.webhook_id(TASK_UID, TaskEvent.STARTED, 1)
+
+
+def test_progress_that_nobody_asked_for_is_never_due() -> None:
+    task = on_its_way("queued", **STARTED, progress={"percent": 50})
+    assert events.progress_due_at(task, task.status) is None
+
+
+def test_a_status_without_a_phase_tells_nothing() -> None:
+    assert becoming(on_its_way(), queuedAt="2026-01-01T11:00:00Z").status.callback is None
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(on_its_way(), id="no-delivery"),
+        pytest.param(
+            on_its_way(callback={"id": "msg_1", "event": "queued", "state": "Pending"}),
+            id="no-facts",
+        ),
+    ],
+)
+def test_what_is_no_end_is_told_by_what_was_kept_of_it(task: v1alpha1.LongTask) -> None:
+    with pytest.raises(ValueError, match=r"^an event that is no end is kept with what it tells$"):
+        events.body(task, TaskEvent.QUEUED)
+
+
+def test_without_a_public_url_a_results_place_is_a_path() -> None:
+    task = a_success({"ref": {"size": 70_000, "sha256": "0" * 64}})
+    sent = json.loads(events.body(task, TaskEvent.SUCCEEDED))
+    assert sent["data"]["resultUrl"] == "/api/v1/tasks/report/result"
+
+
+def test_a_receiver_is_tried_with_an_event_of_no_task() -> None:
+    at = NOW.astimezone(timezone(timedelta(hours=2)))
+    assert events.trial_body(at) == (
+        b'{"type":"longtask.test","timestamp":"2026-01-02T03:04:05Z","data":{}}'
+    )

@@ -25,6 +25,11 @@ def test_a_jobs_name_never_changes() -> None:
     assert names.job_name("report", "uid-1", attempt=1) == "report-hgrusigz5h"
 
 
+def test_bytes_become_letters_without_padding() -> None:
+    assert names.letters(b"ab") == "mfra"
+    assert names.letters(b"\0" * 5) == "aaaaaaaa"
+
+
 def test_each_attempt_step_and_task_has_a_job_name_of_its_own() -> None:
     found = {
         names.job_name("report", uid, attempt=attempt, step=step)

@@ -287,6 +287,21 @@ def test_a_start_timeout_says_what_it_waited_for() -> None:
     assert decided.outcome.message == "the container did not start within 600 s: quota"
 
 
+@pytest.mark.parametrize(
+    ("world", "cause"),
+    [
+        pytest.param(
+            claimed(job=a_job(checked_at=NOW + seconds(599))), "no pod was made for it", id="no-pod"
+        ),
+        pytest.param(claimed(pod=a_pod()), "no cause is known", id="no-word-of-the-pod"),
+    ],
+)
+def test_a_start_timeout_without_a_cause_says_so(world: World, cause: str) -> None:
+    decided = decide(world, START_SECONDS)
+    assert isinstance(decided, Finish)
+    assert decided.outcome.message == f"the container did not start within 600 s: {cause}"
+
+
 # --- with a pod ---
 
 RUNNING = a_pod(started_at=NOW)
@@ -566,8 +581,10 @@ def test_before_another_attempt_nothing_of_one_that_did_not_start_may_come() -> 
     going = retried(claimed(pod=UNPULLABLE, job=a_job(is_deleting=True), **condemned))
     assert decide(going, START_SECONDS) == Wait(DEADLINE + rules.STOP_PATIENCE)
     assert decide(retried(claimed(**condemned)), START_SECONDS) == CheckJob(JOB)
+    assert decide(retried(claimed(job=a_job(), **condemned)), 1) == DeleteJob(a_job())
     unseen = retried(claimed(job=a_job(is_deleting=True), **condemned))
     assert decide(unseen, 1) == Wait(NOW + rules.JOB_CHECK_INTERVAL)
+    assert decide(unseen, rules.JOB_CHECK_INTERVAL.total_seconds()) == CheckJob(JOB)
     decided = decide(retried(claimed(job=ABSENT, **condemned)), START_SECONDS)
     assert isinstance(decided, TryAgain)
     assert decided.outcome == outcome.failed(Reason.START_TIMEOUT, said)
@@ -681,6 +698,38 @@ def test_a_program_that_reported_and_fell_silent_is_told() -> None:
 
 # --- a node that is not heard of ---
 
+
+def test_the_fourth_disruption_says_that_it_was_not_the_first() -> None:
+    decided = decide(disrupted_before(claimed(pod=DISRUPTED, job=a_job(), **RECORDED), 3), 1)
+    assert isinstance(decided, Finish)
+    assert decided.outcome.message == (
+        "the pod was preempted, drained or lost with its node, as 3 pods were before it"
+    )
+    other = decide(claimed(pod=an_ended_pod(1), **RECORDED), 60)
+    assert isinstance(other, Finish)
+    assert "before it" not in other.outcome.message
+
+
+def test_a_program_is_reported_as_running_as_soon_as_it_was_seen_long_enough() -> None:
+    world = claimed(pod=RUNNING, job=a_job(), job_uid="job-1")
+    after = rules.RUNNING_AFTER.total_seconds()
+    assert decide(world, after - 0.001) == Wait(NOW + rules.RUNNING_AFTER)
+    assert decide(world, after) == MarkRunning(RUNNING)
+
+
+def test_between_attempts_a_refusal_is_told_as_it_is() -> None:
+    refused = dataclasses.replace(between(), refusal=REFUSAL)
+    assert decide(refused) == Finish(REFUSAL)
+
+
+def test_between_attempts_the_time_of_the_whole_task_is_not_slept_through() -> None:
+    world = between(retry_at=NOW + seconds(100), timeouts={"totalSeconds": 60})
+    world = dataclasses.replace(
+        world, task=with_status(world.task, waiting=retry.sentence(world.task.status))
+    )
+    assert decide(world) == Wait(NOW + seconds(60))
+
+
 LOST_POD = dataclasses.replace(RUNNING, unready_since=NOW, node="node-1")
 
 
@@ -707,6 +756,13 @@ def test_the_time_of_a_task_on_a_lost_node_is_over_without_its_word() -> None:
     assert ending(ended) == (FAILED, Reason.RUN_TIMEOUT)
     ended = decide(retried(running(pod=LOST_POD, **SENTENCE), **SILENT), 60 + 90)
     assert ending(ended) == (FAILED, Reason.HEARTBEAT_TIMEOUT)
+
+
+def test_of_several_ends_without_a_word_the_first_one_counts() -> None:
+    lost = dataclasses.replace(LOST_POD, unready_since=NOW + seconds(40))
+    both = retried(running(pod=lost, **SENTENCE), cancel=True, **SILENT)
+    assert ending(decide(both, 100)) == (CANCELLED, Reason.CANCELLED)
+    assert not isinstance(decide(both, 99), Finish)
 
 
 # --- when help is needed ---

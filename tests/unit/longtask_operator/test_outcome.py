@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from longtask_crds import v1alpha1
+from longtask_crds import json_values, v1alpha1
 from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome, pods
@@ -158,10 +158,35 @@ def test_the_exit_code_is_told(pod: pods.Pod, code: int | None) -> None:
     assert of(pod).exit_code == code
 
 
-def test_the_end_is_the_containers_end() -> None:
-    pod = an_ended_pod(1)
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_end_is_the_containers_end(code: int) -> None:
+    pod = an_ended_pod(code)
     assert pod.end is not None
+    assert pod.end.finished_at is not None
     assert of(pod).finished_at == pod.end.finished_at
+
+
+def test_what_is_unusable_about_a_result_is_told() -> None:
+    told = {text: of(an_ended_pod(0, text)).message for text in ("1e999", "[" * 2047 + "]" * 2047)}
+    assert all(one.startswith("the result is not usable JSON: ") for one in told.values())
+    infinite, deep = (one.partition(": ")[2] for one in told.values())
+    assert infinite == json_values.NOT_FINITE
+    assert deep == json_values.TOO_DEEP
+
+
+def test_what_ended_without_its_program_says_how() -> None:
+    lost = outcome.of_pod(
+        a_pod(is_over=True, is_deleting=True),
+        cancel_requested=False,
+        run_seconds=60,
+        job_stands=False,
+    )
+    assert (lost.reason, lost.message) == (Reason.JOB_LOST, "the Job was deleted")
+    late = of(a_pod(is_over=True, reason="DeadlineExceeded"))
+    assert (late.reason, late.message) == (
+        Reason.START_TIMEOUT,
+        "the container did not start",
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,6 +259,7 @@ def test_a_failure_of_ours_fits_a_status() -> None:
             id="of-a-long-one-the-end-from-a-lines-start",
         ),
         pytest.param("x" * 1500, "x" * 1024, id="of-one-endless-line-its-end"),
+        pytest.param("a\n" + "x" * 1022, "a\n" + "x" * 1022, id="as-long-as-may-be-whole"),
     ],
 )
 def test_a_failures_message_keeps_its_cause(said: str, told: str) -> None:

@@ -99,6 +99,23 @@ def test_the_due_time_is_derived_from_facts_and_spread(
     assert first.at.microsecond == 0
 
 
+def test_the_spread_of_a_pause_never_changes() -> None:
+    # An operator of another version, or after a restart, must come to the same time.
+    ended = outcome.Outcome(v1alpha1.Phase.FAILED, Reason.TRY_AGAIN, finished_at=ENDED_AT)
+    pauses = []
+    for number in (1, 2, 3):
+        task = with_status(a_task(type="x"), attempt=number)
+        found = retry.next_attempt(task, ended, effective.Retry(9, 1000, 9999), now=LATER)
+        assert found is not None
+        pauses.append((found.at - ENDED_AT).total_seconds())
+    assert pauses == [854, 2192, 4356]
+
+
+def test_a_task_without_a_number_is_at_its_first_attempt() -> None:
+    ended = outcome.Outcome(v1alpha1.Phase.FAILED, Reason.TRY_AGAIN, finished_at=ENDED_AT)
+    assert retry.next_attempt(a_task(type="x"), ended, effective.Retry(2, 0, 0), now=LATER)
+
+
 def test_what_fails_together_does_not_return_together() -> None:
     dues = set()
     for number in range(20):

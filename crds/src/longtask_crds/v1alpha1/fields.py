@@ -40,23 +40,28 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+#: RFC 3339, within the years that every program can convert to UTC. The API server's own
+#: `date-time` takes the year 0 and a zone of 99 hours, and then nobody could read the resource.
+_TIME_PATTERN = (
+    r"^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+
+
 def _whole_seconds(value: datetime) -> datetime:
-    return value.astimezone(UTC).replace(microsecond=0)
+    try:
+        return value.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:  # pydantic would let it through, and all of a list would fail
+        raise ValueError("it is too early or too late for UTC") from error
 
 
 Time = Annotated[
     datetime,
     AfterValidator(_whole_seconds),
     PlainSerializer(lambda t: t.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIME_PATTERN}),
 ]
 """An instant in UTC with whole seconds, as Kubernetes writes it."""
-
-#: RFC 3339, within the years that every program can convert to UTC.
-_TIME_PATTERN = (
-    r"^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-    r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
-)
 
 
 def _with_its_zone(value: Any) -> Any:

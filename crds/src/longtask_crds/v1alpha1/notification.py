@@ -21,7 +21,10 @@ class TaskEvent(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-URL_PATTERN = r"^https?://[^\s/?#@\\]+([/?][^\s#\\]*)?$"
+#: Not `\s`: of white space Go's means ASCII, pydantic's means Unicode, and a resource that the one
+#: takes and the other does not would be passed over for ever.
+_SPACE = r"\t\n\f\r "
+URL_PATTERN = rf"^https?://[^{_SPACE}/?#@\\]+([/?][^{_SPACE}#\\]*)?$"
 Url = Annotated[str, StringConstraints(pattern=URL_PATTERN, max_length=2048)]
 
 
@@ -55,7 +58,9 @@ class Callback(Model):
 class Notify(Model):
     """Who gets an e-mail."""
 
-    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+    email: Annotated[
+        str, StringConstraints(pattern=rf"^[^@{_SPACE}]+@[^@{_SPACE}]+$", max_length=254)
+    ]
     """The address."""
 
     events: (

@@ -1,0 +1,179 @@
+"""Mutate what decides, one small change at a time, and count what the unit tests notice.
+
+    python tests/mutation/run_mutants.py [crds/delivery …] [--write docs/mutation.md]
+
+mutmut makes the mutants, and runs for each only the tests that come past it. It knows a project in
+one folder, so each part gets one: a copy of its sources, its unit tests and their support. Left out
+are the searches of states: they would notice more, each in half a minute. Of a module with many
+mutants a sample is tried.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import mutation_table
+
+import marked_text
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_KEPT: Final = ROOT / ".mutants"
+#: The searches of states, what reads files that are not copied, and what tests none of them.
+_LEFT_OUT: Final = (
+    *("test_model.py", "test_machine.py", "test_rendered_pods.py", "test_generate.py"),
+    *("test_readable.py", "test_address_guard.py", "test_work_queue.py", "test_election.py"),
+)
+#: By which a sample is chosen: the same one as long as the sources are the same.
+SEED: Final = 1
+#: What hypothesis tries is the same each time, and little of it.
+_PROFILE: Final = """
+from hypothesis import settings
+settings.register_profile(
+    "mutants", max_examples=25, derandomize=True, deadline=None, database=None
+)
+"""
+
+
+#: By module and mutant, mutmut's word for what became of it.
+Ends = dict[str, dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What decides in a project of the workspace, and the tests that are run of it."""
+
+    name: str
+    folder: str
+    modules: tuple[str, ...]
+    tests: str = "."
+    #: Imported once, such a module would never run its mutants: each gets a process of its own.
+    decides_on_import: bool = False
+
+    @property
+    def package(self) -> str:
+        """Return the package's name."""
+        return f"longtask_{self.folder}"
+
+
+_OF_CRDS: Final = (
+    *("delivery", "effective", "events", "forecast", "json_values", "names", "queueing"),
+    "signing_keys",
+)
+_RULES: Final = sorted((ROOT / "operator/src/longtask_operator/rules").glob("[a-z]*.py"))
+PARTS: Final = (
+    Part("crds", "crds", _OF_CRDS),
+    Part("acceptance", "crds", ("acceptance",), tests="test_acceptance.py", decides_on_import=True),
+    Part("operator", "operator", tuple(f"rules/{path.stem}" for path in _RULES)),
+)
+
+
+def lay_out(part: Part, modules: Sequence[str]) -> Path:
+    """Make the folder that mutmut is run in."""
+    folder, tests = _KEPT / part.name, Path("tests/unit") / part.package
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / part.folder / "src", folder / "src")
+    shutil.copytree(ROOT / "tests/support", folder / "tests/support")
+    shutil.copytree(ROOT / tests, folder / tests, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    (folder / "tests/conftest.py").write_text(_PROFILE)
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    mutmut = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/{part.package}/{module}.py" for module in modules],
+        "pytest_add_cli_args": ["--hypothesis-profile=mutants"],
+        "pytest_add_cli_args_test_selection": [str(tests / part.tests)],
+        "timeout_constant": 5.0,
+    }
+    if part.decides_on_import:
+        mutmut |= {"process_isolation": "forkserver", "forkserver_warmup": "none"}
+    (folder / "pyproject.toml").write_text(_toml({"pytest.ini_options": ours, "mutmut": mutmut}))
+    return folder
+
+
+def _toml(tools: Mapping[str, Mapping[str, Any]]) -> str:
+    # Of strings, lists, numbers and truths, TOML writes the values as JSON does.
+    return "\n".join(
+        line
+        for tool, settings in tools.items()
+        for line in (
+            f"[tool.{tool}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in settings.items()),
+        )
+    )
+
+
+def run(part: Part, modules: Sequence[str], sample: int, children: int) -> Ends:
+    """Return what became of each mutant that was tried, or was not, by module."""
+    folder = lay_out(part, modules)
+    # mutmut makes all mutants before it finds that there is none of this name.
+    _mutmut(folder, "run", "--max-children=1", "none")
+    made = _ends(part, folder)
+    chosen = [
+        mutant
+        for mutants in made.values()
+        for mutant in random.Random(SEED).sample(sorted(mutants), min(sample, len(mutants)))
+    ]
+    done = _mutmut(folder, "run", f"--max-children={children}", *chosen)
+    if done.returncode != 0:
+        raise RuntimeError(f"mutmut, in {folder}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return _ends(part, folder)
+
+
+def _ends(part: Part, folder: Path) -> Ends:
+    ends: Ends = collections.defaultdict(dict)
+    for line in _mutmut(folder, "results", "--all", "true").stdout.splitlines():
+        mutant, _, end = line.strip().rpartition(": ")
+        if mutant:
+            module = mutant.rpartition(".")[0].removeprefix(f"{part.package}.").replace(".", "/")
+            module = re.sub("/x(ǁ.*)?$", "", module)
+            ends[f"{part.folder}/{module}"][mutant] = end
+    return ends
+
+
+def _mutmut(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("mutmut")
+    return subprocess.run([program, *words], cwd=folder, capture_output=True, text=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Mutate the modules that are named, or all; tell whether enough was noticed."""
+    known = [f"{part.folder}/{module}" for part in PARTS for module in part.modules]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as operator/rules/retry")
+    parser.add_argument("--sample", type=int, default=60, help="of each module at most so many")
+    parser.add_argument("--children", type=int, default=2, help="how many run at a time")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table into it")
+    arguments = parser.parse_args(words)
+    if unknown := set(arguments.modules) - set(known):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    wanted = arguments.modules or known
+    ends: Ends = {}
+    for part in PARTS:
+        if modules := [one for one in part.modules if f"{part.folder}/{one}" in wanted]:
+            of_part = run(part, modules, arguments.sample, arguments.children)
+            for mutant, end in (pair for one in of_part.values() for pair in one.items()):
+                if end not in (*mutation_table.NOTICED, mutation_table.UNTRIED):
+                    print(f"{end}: cd .mutants/{part.name} && mutmut show {mutant}", flush=True)
+            ends |= of_part
+    counts = [mutation_table.Count.of(module, ends[module]) for module in known if module in ends]
+    table = mutation_table.rendered(counts, seed=SEED, day=datetime.now(UTC).date())
+    print(table)
+    if arguments.write:
+        text = arguments.write.read_text(encoding="utf-8")
+        told = marked_text.written(text, "mutants", table)
+        arguments.write.write_text(told, encoding="utf-8")
+    return 0 if all(count.is_enough for count in counts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
