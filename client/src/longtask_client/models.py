@@ -67,7 +67,7 @@ class TaskView(v1alpha1.Model):
     """The namespace of the resource."""
 
     type: str | None
-    """The LongTaskType's name; null for a task with a container of its own."""
+    """The LongTaskType's name; null for a task with a container of its own, and for a pipeline."""
 
     phase: v1alpha1.Phase
     """Where it stands, for people."""
@@ -109,8 +109,11 @@ class TaskView(v1alpha1.Model):
     retry_at: datetime | None = None
     """When the next attempt joins the queue, while there is one to come."""
 
+    step: str | None = None
+    """Of a pipeline: how far it is, as `3/6 convert`."""
+
     steps: list[v1alpha1.StepStatus]
-    """The steps of a pipeline."""
+    """Of a pipeline: where each of its steps stands, once it has its place."""
 
     result: v1alpha1.Result | None
     """What the program brought; of a large result its size and sum only, as `ref`."""
