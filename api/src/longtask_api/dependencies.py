@@ -141,7 +141,7 @@ JsonBodyDep = Annotated[Any, _json_body("application/json")]
 OptionalJsonBodyDep = Annotated[Any, _json_body("application/json", may_be_absent=True)]
 #: It holds values of statuses, which may be deeper than what people send.
 DeepJsonBodyDep = Annotated[
-    Any, _json_body("application/json", depth=runner_contract.VALUE_DEPTH + 4)
+    Any, _json_body("application/json", depth=runner_contract.VALUE_DEPTH + 3)
 ]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 

@@ -51,6 +51,7 @@ def task_view(
         attempts=list(status.attempts or []),
         disruptions=status.disruptions or 0,
         retry_at=status.retry_at,
+        step=status.step,
         steps=list(status.steps or []),
         result=status.result,
         result_url=f"{prefix}{events.result_path(meta.name)}" if _is_elsewhere(task) else None,
