@@ -41,6 +41,9 @@ REUSE_ANNOTATION: Final = f"{GROUP}/reuse"
 #: The runner's container in a task's pod. Only its end is the attempt's end.
 RUNNER_CONTAINER: Final = "runner"
 
+#: The container that fetches whole results of earlier steps before that one starts.
+FILES_CONTAINER: Final = "files"
+
 DEFAULT_QUEUE: Final = "default"
 
 #: The Lease, beside the tasks, whose holder alone lets tasks start.

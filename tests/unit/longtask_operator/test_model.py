@@ -445,8 +445,8 @@ ALL: dict[str, Action] = CALM | {
 OF_PIPELINES = {
     name: action
     for name, action in ALL.items()
-    if name not in ("it resyncs", "the pod is disrupted", "the runner reports")
-    and name not in ("time passes", "somebody makes it anew")
+    if name not in ("the pod is disrupted", "the runner reports", "time passes")
+    and name != "somebody makes it anew"
 }
 
 

@@ -50,6 +50,13 @@ def killed(reason: str | None, *, code: int = 137, word: str = "Error", **more: 
             id="a-reason-with-another-exit-code-is-only-text",
         ),
         pytest.param(
+            a_pod(is_over=True, not_fetched="steps.a: not kept"),
+            False,
+            Reason.FILES_NOT_FETCHED,
+            "steps.a: not kept",
+            id="what-it-takes-from-others-did-not-come",
+        ),
+        pytest.param(
             an_ended_pod(143, "Cancelled: SIGTERM"),
             False,
             Reason.PROGRAM_FAILED,

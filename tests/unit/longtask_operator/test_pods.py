@@ -221,3 +221,24 @@ def test_an_owner_that_is_no_controller_does_not_count() -> None:
 def test_whether_a_program_outlived_its_time(ended_after: int | None, outlived: bool) -> None:
     end = None if ended_after is None else pods.End(0, "", "", NOW + timedelta(seconds=ended_after))
     assert a_pod(end=end).outlived(60) is outlived
+
+
+@pytest.mark.parametrize(
+    ("terminated", "expected"),
+    [
+        pytest.param({"exitCode": 75, "message": "not kept\n"}, "not kept", id="its-words"),
+        pytest.param({"exitCode": 1}, "exit code 1", id="without-words"),
+        pytest.param({"exitCode": 0, "message": "x"}, None, id="all-came"),
+    ],
+)
+def test_what_could_not_be_fetched(terminated: dict[str, object], expected: str | None) -> None:
+    raw = {
+        "metadata": {
+            "name": "p", "namespace": "n", "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z"
+        },
+        "status": {
+            "phase": "Failed",
+            "initContainerStatuses": [{"name": "files", "state": {"terminated": terminated}}],
+        },
+    }  # fmt: skip
+    assert pods.Pod.parse(raw).not_fetched == expected

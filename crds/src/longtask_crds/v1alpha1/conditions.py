@@ -52,6 +52,7 @@ class Reason(enum.StrEnum):
     OOM_KILLED = "OOMKilled"  #: the container used more memory than its limit
     EVICTED = "Evicted"  #: the pod used more than its share of the node
     DISRUPTED = "Disrupted"  #: the pod was preempted, drained, deleted or lost with its node
+    FILES_NOT_FETCHED = "FilesNotFetched"  #: a result that a step takes as a file did not come
     STEP_FAILED = "StepFailed"  #: a step of the pipeline failed
     ITEMS_FAILED = "ItemsFailed"  #: more items of a step's `forEach` failed than may fail
     NOT_TAKEN = "NotTaken"  #: a step whose condition is false, or that came after the end

@@ -78,6 +78,8 @@ def of_pod(
         found = failed(Reason.JOB_LOST, "the Job was deleted")
     elif pod.reason == "Evicted":
         found = failed(Reason.EVICTED, "the pod used more than its share of the node")
+    elif pod.not_fetched is not None:
+        found = failed(Reason.FILES_NOT_FETCHED, pod.not_fetched)
     elif end is None or pod.started_at is None:
         found = failed(Reason.JOB_LOST, "the pod ended without a word of its container")
     elif end.reason == "OOMKilled":

@@ -167,10 +167,10 @@ def _fetching(
 ) -> dict[str, Any]:
     """Return the container that fetches whole results of earlier steps, before the program."""
     return {
-        "name": "files",
+        "name": names.FILES_CONTAINER,
         "image": surroundings.runner_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "longtask_runner.files", *files],
+        "command": ["python3", "-m", "longtask_runner.files", *files],
         "env": [{"name": "HOME", "value": "/tmp"}, *ours],
         "resources": _FETCHING_RESOURCES,
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -50,6 +50,7 @@ class Pod:
     is_stopping: bool = False  #: somebody set its deadline to end it
     reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
     cannot_start: str | None = None
+    not_fetched: str | None = None  #: why what its program takes from others is not there
     unready_since: datetime | None = None  #: its node has not been heard of since
     events_read_at: datetime | None = None  #: when its Events were last read
 
@@ -89,6 +90,7 @@ class Pod:
             is_stopping=spec.get("activeDeadlineSeconds") == 1,
             reason=status.get("reason"),
             cannot_start=_cannot_start(status, runner),
+            not_fetched=_not_fetched(status),
             unready_since=_unready_since(status, runner),
         )
 
@@ -182,6 +184,16 @@ def _cannot_start(status: dict[str, Any], runner: dict[str, Any]) -> str | None:
         return _sentence(scheduled)
     waiting = runner.get("waiting", {})
     return _sentence(waiting) if waiting.get("reason") in _CANNOT_START else None
+
+
+def _not_fetched(status: dict[str, Any]) -> str | None:
+    """Return what the container said that fetches files, if it failed."""
+    ours = _named(status.get("initContainerStatuses", ()), names.FILES_CONTAINER)
+    ended = ours.get("state", {}).get("terminated", {})
+    if not ended.get("exitCode"):
+        return None
+    words = str(ended.get("message", "")).strip() or f"exit code {ended['exitCode']}"
+    return words[-names.MESSAGE_MAX :]
 
 
 def _unready_since(status: dict[str, Any], runner: dict[str, Any]) -> datetime | None:

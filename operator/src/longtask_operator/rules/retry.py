@@ -22,6 +22,7 @@ _WORTH_ANOTHER = {
     Reason.RUN_TIMEOUT,
     Reason.HEARTBEAT_TIMEOUT,
     Reason.JOB_LOST,
+    Reason.FILES_NOT_FETCHED,
 }
 
 
