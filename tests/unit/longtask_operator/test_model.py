@@ -632,8 +632,8 @@ def test_every_course_of_things_ends_well(
 @pytest.mark.parametrize(
     ("faults", "cancels", "least"),
     [
-        pytest.param(0, True, 1_000, id="cancelled-at-any-time"),
-        pytest.param(1, False, 1_000, id="with-a-fault-at-any-write"),
+        pytest.param(0, True, 3_500, id="cancelled-at-any-time"),
+        pytest.param(1, False, 2_800, id="with-a-fault-at-any-write"),
     ],
 )
 def test_every_course_of_a_pipeline_ends_well(faults: int, cancels: bool, least: int) -> None:
