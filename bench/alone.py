@@ -227,7 +227,7 @@ class Part:
             "LONGTASK_RUNNER_API_URL": "http://127.0.0.1:9",
             "LONGTASK_INSECURE": "true",
             "LONGTASK_HOST": "127.0.0.1",
-            "LONGTASK_LOG_LEVEL": "WARNING",
+            "LONGTASK_LOG_LEVEL": "ERROR",
             "LONGTASK_DATABASE_URL": f"sqlite:///{self._folder / 'longtask.db'}",
             **{f"LONGTASK_{name}": port for name, port in self.ports.items()},
         }
