@@ -1,6 +1,9 @@
 """What very many waiting tasks cost operator and API, where no cluster could take so many.
 
-    python bench/alone.py [--waiting 1000 10000 50000] [--large 300] [--json FILE]
+    python bench/alone.py [--waiting 1000 10000] [--held 10000 50000] [--large 300]
+
+Of those that are waiting the operator is told, and records them; those that are held were recorded
+before it was started.
 
 Operator and API are the real processes, each started anew for each number of tasks, over real
 sockets. What they talk to is the Kubernetes in memory that the tests have, in a process of its own:
@@ -69,6 +72,29 @@ _MANAGED = [
         },
     }
 ]
+#: What the operator records of a task that waits.
+_RECORDED: dict[str, Any] = {
+    "phase": "Queued",
+    "queue": waiting.QUEUE.name,
+    "queuedAt": "2026-01-02T03:04:05Z",
+    "observedGeneration": 1,
+    "conditions": [
+        {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": "",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+        }
+        for kind, status, reason in [
+            ("Accepted", "True", "Valid"),
+            ("Finished", "False", "Queued"),
+            ("Succeeded", "Unknown", "Queued"),
+            ("CallbackDelivered", "Unknown", "NoCallback"),
+            ("Stalled", "False", "AsExpected"),
+        ]
+    ],
+}
 #: Longer than any of it takes, in seconds.
 _PATIENCE = 900
 
@@ -101,9 +127,10 @@ class Server:
 
     async def _fill(self, request: web.Request) -> web.Response:
         """Make tasks in the paused queue, as fast as may be."""
-        has_large = request.match_info["what"] == "large"
+        what = request.match_info["what"]
         spec = {**waiting.SAME, "queue": waiting.QUEUE.name}
-        spec |= {"input": inputs.INPUT} if has_large else {}
+        spec |= {"input": inputs.INPUT} if what == "large" else {}
+        status = _RECORDED if what == "recorded" else {"phase": "Pending"}
         self._kubernetes.now = datetime.now(UTC)
         for number in range(int(request.match_info["count"])):
             labels = {waiting.LABEL: "true"}
@@ -112,7 +139,7 @@ class Server:
                 f"wait-{number}",
                 metadata={"labels": labels, "managedFields": _MANAGED},
                 spec=spec,
-                status={"phase": "Pending"},
+                status=status,
             )
             if number % 100 == 0:
                 await asyncio.sleep(0)
@@ -200,7 +227,7 @@ class Part:
             "LONGTASK_RUNNER_API_URL": "http://127.0.0.1:9",
             "LONGTASK_INSECURE": "true",
             "LONGTASK_HOST": "127.0.0.1",
-            "LONGTASK_LOG_LEVEL": "WARNING",
+            "LONGTASK_LOG_LEVEL": "ERROR",
             "LONGTASK_DATABASE_URL": f"sqlite:///{self._folder / 'longtask.db'}",
             **{f"LONGTASK_{name}": port for name, port in self.ports.items()},
         }
@@ -267,11 +294,10 @@ class Bench:
         self.api = Part("api", folder, port)
 
     async def fill(self, what: str, count: int) -> None:
-        """Make so many tasks, and wait until the operator has recorded them all."""
+        """Make so many tasks, and wait until all of them are recorded."""
         async with httpx.AsyncClient(timeout=_PATIENCE) as client:
             await client.post(f"{self._url}/bench/fill/{what}/{count}")
         await until(lambda: self._has_recorded(count), pause=1)
-        await self.settle()
 
     async def settle(self) -> None:
         """Wait until the operator has nothing in work."""
@@ -353,6 +379,7 @@ async def many(count: int) -> dict[str, float]:
         before = {name: await part.numbers() for name, part in parts.items()}
         began = time.monotonic()
         await bench.fill("small", count)
+        await bench.settle()
         figures["all recorded after, s"] = time.monotonic() - began
         after = {name: await part.numbers() for name, part in parts.items()}
         for name in parts:
@@ -368,6 +395,29 @@ async def many(count: int) -> dict[str, float]:
         for what, value in (await bench.reads()).items():
             figures[f"API: {what}, ms"] = value
         figures |= await restart(bench)
+    return figures
+
+
+async def held(count: int) -> dict[str, float]:
+    """Let so many wait that were recorded before; return the figures by title."""
+    async with a_bench() as bench:
+        parts = {"operator": bench.operator, "API": bench.api}
+        empty = {name: waiting.memory(await part.numbers()) for name, part in parts.items()}
+        for part in parts.values():
+            await part.stop()
+        await bench.fill("recorded", count)
+        figures = await restart(bench)
+        before = {name: await part.numbers() for name, part in parts.items()}
+        for name in parts:
+            grown = waiting.memory(before[name]) - empty[name]
+            figures[f"{name}: memory per waiting task, KB"] = grown / count / 1e3
+        await asyncio.sleep(60)
+        for name, part in parts.items():
+            idle = waiting.cpu(before[name], await part.numbers())
+            figures[f"{name}: CPU of an idle minute, s"] = idle
+        figures["another queue's task has its Job after, ms"] = await bench.start_of_another()
+        for what, value in (await bench.reads()).items():
+            figures[f"API: {what}, ms"] = value
     return figures
 
 
@@ -389,6 +439,7 @@ async def large(count: int) -> dict[str, float]:
     """Let so many tasks with the largest inputs wait; return the figures by title."""
     async with a_bench() as bench:
         await bench.fill("large", count)
+        await bench.settle()
         parts = {"operator": bench.operator, "API": bench.api}
         came = {
             f"{name}: the most memory while they came, MB": (await part.numbers())["peak"] / 1e6
@@ -400,13 +451,15 @@ async def large(count: int) -> dict[str, float]:
 def main() -> None:
     """Measure, print a table for each number, and keep the raw figures if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--waiting", type=int, nargs="*", default=[1_000, 10_000, 50_000])
+    parser.add_argument("--waiting", type=int, nargs="*", default=[1_000, 10_000])
+    parser.add_argument("--held", type=int, nargs="*", default=[10_000, 50_000])
     parser.add_argument("--large", type=int, nargs="*", default=[300])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
     for count, measure, what in [
         *((count, many, "waiting") for count in arguments.waiting),
+        *((count, held, "held") for count in arguments.held),
         *((count, large, "with the largest inputs") for count in arguments.large),
     ]:
         title = f"{count} {what}"

@@ -136,6 +136,24 @@ async def test_a_busy_api_server_is_left_alone(
         assert least <= nap <= most
 
 
+async def test_who_loses_its_place_again_and_again_lists_each_few_seconds(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    tried = asyncio.Event()
+
+    def count() -> None:
+        if len(naps.taken) == 12:
+            tried.set()
+
+    naps = Naps(count)
+    async with running(connected, sleep=naps.sleep) as one:
+        await one.synced.wait()
+        kubernetes.go_away(testing.Refusal(410, "Expired", "old"))
+        await tried.wait()
+    assert max(naps.taken[:12]) <= 4
+    assert min(naps.taken[4:12]) >= 2, "it is no hot loop"
+
+
 class Breaking(testing.MemoryKubernetes):
     """Its lists work, its watches never do."""
 

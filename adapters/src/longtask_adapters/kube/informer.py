@@ -18,6 +18,9 @@ _logger = logging.getLogger(__name__)
 #: After so many objects of a list, or events of a watch, everybody else has a turn.
 _SLICE = 50
 
+#: However often a place was lost, no longer pause than after so many failures: 4 seconds at most.
+_PATIENCE_WITH_EXPIRED = 4
+
 #: Is told uid and version of what a watch brought, or the list that it goes on from.
 Heard = Callable[[str, int], None]
 
@@ -165,8 +168,9 @@ class Informer(Generic[R]):
                 asked = 0.0
                 failures = 0 if await self._follow() else failures + 1
             except errors.Expired:
+                # It has answered, and all that helps is a list: there is less to be patient for.
                 self._position = None
-                failures += 1
+                failures = min(failures + 1, _PATIENCE_WITH_EXPIRED)
             except errors.ClusterError as error:
                 failures += 1
                 asked = _asked_pause(error)
