@@ -515,6 +515,8 @@ def poison(stage: Stage) -> Ends:
         {"type": "fibonacci", "input": {"n": "\ud83d"}},
         {"type": "sleep", "input": {"seconds": 1e300}},
         usual | {"callback": {"url": "http://169.254.169.254/latest"}},
+        # White space to some, and none to the API server.
+        usual | {"callback": {"url": "https://a\u00a0b.example/"}},
         usual | {"container": usual["container"] | {"command": ["a\0b"]}, "timeouts": soon},
     ]
     ends = {}
@@ -532,7 +534,7 @@ def poison(stage: Stage) -> Ends:
             ends[name] = Expected(Phase.FAILED, attempts=range(2), delivered=False)
         else:
             stage.refused.append(said[-200:])
-    stage.submit(7)
+    stage.submit(6)
     return ends
 
 

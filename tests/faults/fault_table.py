@@ -8,7 +8,6 @@ from typing import Any
 
 from fault_checker import Verdict
 
-BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 _HEAD = (
     "| | fault | tasks | ended as they must | lost | doubled | orphaned | goes on after, s |",
     "|--|--|--|--|--|--|--|--|",
@@ -50,15 +49,6 @@ def rendered(runs: Sequence[Mapping[str, Any]]) -> str:
     if findings:
         lines += ["", "What did not hold:", "", *findings]
     return "\n".join(lines)
-
-
-def written(document: str, table: str) -> str:
-    """Return the document with the table between its markers."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the document has no {BEGIN} with an {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def _row(run: Mapping[str, Any]) -> str:

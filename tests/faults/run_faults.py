@@ -24,6 +24,7 @@ import httpx
 import fault_checker
 import fault_stage
 import fault_table
+import marked_text
 from e2e_support import Kubectl, Product, eventually
 from fault_cases import FAULTS, Ends, Fault
 from fault_checker import Evidence, Expected, Finding, Verdict
@@ -205,7 +206,7 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"\n{table}")
     if arguments.write:
         text = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(fault_table.written(text, table), encoding="utf-8")
+        arguments.write.write_text(marked_text.written(text, "faults", table), encoding="utf-8")
     return 0 if held else 1
 
 

@@ -23,9 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import mutation_table
-
 import marked_text
+import mutation_table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _KEPT: Final = ROOT / ".mutants"
@@ -150,7 +149,7 @@ def main(words: Sequence[str] | None = None) -> int:
     known = [f"{part.folder}/{module}" for part in PARTS for module in part.modules]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as operator/rules/retry")
-    parser.add_argument("--sample", type=int, default=60, help="of each module at most so many")
+    parser.add_argument("--sample", type=int, default=40, help="of each module at most so many")
     parser.add_argument("--children", type=int, default=2, help="how many run at a time")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table into it")
     arguments = parser.parse_args(words)

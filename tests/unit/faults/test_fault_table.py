@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import fault_table
+import marked_text
 from fault_cases import FAULTS
 from fault_checker import Finding, Verdict
 
@@ -28,15 +29,15 @@ def test_the_table() -> None:
 
 
 def test_only_what_is_between_the_markers_changes() -> None:
-    document = f"a\n{fault_table.BEGIN}\nold\n{fault_table.END}\nb\n"
-    assert fault_table.written(document, "new") == document.replace("old", "new")
+    document = "a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n"
+    assert marked_text.written(document, "x", "new") == document.replace("old", "new")
     with pytest.raises(ValueError, match="has no"):
-        fault_table.written("a", "new")
+        marked_text.written(document, "y", "new")
 
 
 def test_the_docs_have_a_place_for_it() -> None:
     text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-    assert fault_table.written(text, "new") != text
+    assert marked_text.written(text, "faults", "new") != text
 
 
 def test_each_fault_is_one_of_the_docs() -> None:

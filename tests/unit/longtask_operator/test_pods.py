@@ -73,6 +73,22 @@ def test_a_pod_that_ended() -> None:
     assert (pod.started_at, pod.is_over, pod.succeeded) == (time(STARTED), True, True)
 
 
+def test_of_an_end_only_the_exit_code_is_sure() -> None:
+    pod = pods.Pod.parse(a_raw_pod({"terminated": {"exitCode": 1}}))
+    assert pod.end == pods.End(1, "", "", None)
+    assert pod.started_at is None
+
+
+def test_a_node_that_is_not_heard_of_is_seen_by_a_program_that_runs() -> None:
+    gone = {"type": "Ready", "status": "False", "lastTransitionTime": ENDED}
+    running = {"running": {"startedAt": STARTED}}
+    assert pods.Pod.parse(a_raw_pod(running, conditions=[gone])).unready_since == time(ENDED)
+    there = gone | {"status": "True"}
+    assert pods.Pod.parse(a_raw_pod(running, conditions=[there])).unready_since is None
+    waits = {"waiting": {"reason": "ContainerCreating"}}
+    assert pods.Pod.parse(a_raw_pod(waits, conditions=[gone])).unready_since is None
+
+
 def test_the_end_of_a_sidecar_is_no_end() -> None:
     assert pods.Pod.parse(a_raw_pod({"running": {"startedAt": STARTED}})).end is None
 

@@ -297,3 +297,14 @@ def test_the_same_decision_later_changes_nothing(
     again = status.next_status(once, decided, queue="default", now=LATER)
     assert again == once.status
     assert cluster.status_patch(once, again) == []
+
+
+def test_what_is_sent_again_is_due_at_once() -> None:
+    task = told(finished(), decisions.Redeliver("once"))
+    assert task.status.callback is not None
+    assert (task.status.callback.next_try_at, task.status.callback.redelivery) == (NOW, "once")
+
+
+def test_what_was_never_sent_is_not_sent_again() -> None:
+    with pytest.raises(ValueError, match=r"^what was never sent is not sent again$"):
+        told(a_task(), decisions.Redeliver("once"))

@@ -1,0 +1,39 @@
+"""The table of mutants in the docs."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import marked_text
+import mutation_table
+from mutation_table import Count
+
+ROOT = Path(__file__).resolve().parents[3]
+ENDS = {"a": "killed", "b": "timeout", "c": "survived", "d": "no tests", "e": "not checked"}
+
+
+def test_what_was_not_tried_is_not_counted() -> None:
+    count = Count.of("rules/decide", ENDS)
+    assert (count.mutants, count.tried, count.noticed, count.percent) == (5, 4, 2, 50.0)
+
+
+@pytest.mark.parametrize(("noticed", "is_enough"), [(90, True), (89, False)])
+def test_nine_of_ten_are_enough(noticed: int, is_enough: bool) -> None:
+    assert Count("names", 300, 100, noticed).is_enough is is_enough
+
+
+def test_the_table_ends_with_its_sum() -> None:
+    counts = [Count("names", 20, 10, 9), Count("forecast", 5, 5, 5)]
+    lines = mutation_table.rendered(counts, seed=7, day=date(2026, 1, 2)).splitlines()
+    assert lines[0] == "Run on 2026-01-02; where not all were tried, a sample by seed 7."
+    assert lines[-3:] == [
+        "| names | 20 | 10 | 9 | 1 | 90.0 |",
+        "| forecast | 5 | 5 | 5 | 0 | 100.0 |",
+        "|  | 25 | 15 | 14 | 1 | 93.3 |",
+    ]
+
+
+def test_the_docs_have_a_place_for_it() -> None:
+    text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    assert marked_text.written(text, "mutants", "new") != text
