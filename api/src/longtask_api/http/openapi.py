@@ -34,7 +34,7 @@ ORDER_BODY: dict[str, Any] = {
                         },
                     },
                     "pipeline": {
-                        "summary": "Linked steps: a list is fetched, and each item of it is worked on",
+                        "summary": "Linked steps: fetch a list, then work on each of its items",
                         "value": {
                             "steps": [
                                 {"name": "fetch", "type": "list-files"},
