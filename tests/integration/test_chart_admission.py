@@ -82,19 +82,9 @@ def waiting() -> Iterator[str]:
     kubectl("delete", "longtask", name, "--wait=false")
 
 
-#: Of a pipeline that is over, so that nobody writes to it: what its programs said stands there.
-ENDED = {
-    "observedGeneration": 1,
-    "phase": "Failed",
-    "conditions": [
-        {
-            "type": "Finished",
-            "status": "True",
-            "reason": "Completed",
-            "message": "",
-            "lastTransitionTime": "2026-01-02T03:04:05Z",
-        }
-    ],
+#: Of a pipeline that waits, so that nobody writes to it: what its programs said stands there.
+TOLD = {
+    "phase": "Pending",
     "progress": {"percent": 7},
     "steps": [
         {"name": "one", "phase": "Running", "attempt": 1, "result": {"value": 1}},
@@ -107,6 +97,13 @@ ENDED = {
     ],
 }
 REF = {"ref": {"size": 1, "sha256": "0" * 64}}
+
+
+def late(name: str, steps: list[dict[str, Any]]) -> str:
+    """Return a pipeline that begins tomorrow."""
+    at = datetime.now(UTC) + timedelta(days=1)
+    not_before = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return task(name, type=None, input=None, steps=steps, notBefore=not_before)
 
 
 def of_step(**values: Any) -> dict[str, Any]:
@@ -124,9 +121,9 @@ def pipeline() -> Iterator[str]:
         {"name": "one", "type": "sleep", "input": {"seconds": 0}},
         {"name": "two", "type": "sleep", "forEach": [1, 2]},
     ]
-    made = kubectl("create", "-f", "-", stdin=task(name, type=None, input=None, steps=steps))
+    made = kubectl("create", "-f", "-", stdin=late(name, steps))
     assert made.returncode == 0, made.stderr
-    told = write_status(name, ENDED, OPERATOR, manager="operator", dry_run=False)
+    told = write_status(name, TOLD, OPERATOR, manager="operator", dry_run=False)
     assert told.returncode == 0, told.stderr
     yield name
     kubectl("delete", "longtask", name, "--wait=false")
@@ -173,7 +170,7 @@ def test_what_the_api_may_not_write_of_steps(pipeline: str, status: dict[str, An
 
 @pytest.mark.parametrize("left_out", ["step", "item"])
 def test_the_api_takes_nothing_away_from_steps(pipeline: str, left_out: str) -> None:
-    status = json.loads(json.dumps(ENDED))
+    status = json.loads(json.dumps(TOLD))
     del (status["steps"] if left_out == "step" else status["steps"][1]["children"])[1]
     answer = write_status(pipeline, status, API, manager="operator")
     assert answer.returncode != 0
@@ -184,7 +181,7 @@ def test_a_report_of_the_largest_pipeline_is_not_too_dear() -> None:
     """All that one status can hold, compared item by item."""
     name = f"test-admission-{uuid.uuid4().hex[:8]}"
     steps = [{"name": f"s{n}", "type": "sleep", "forEach": [1]} for n in range(50)]
-    made = kubectl("create", "-f", "-", stdin=task(name, type=None, input=None, steps=steps))
+    made = kubectl("create", "-f", "-", stdin=late(name, steps))
     assert made.returncode == 0, made.stderr
     try:
         items = [{"index": i, "phase": "Running", "attempt": 1} for i in range(100)]
@@ -193,7 +190,7 @@ def test_a_report_of_the_largest_pipeline_is_not_too_dear() -> None:
             | ({"children": items} if number < 6 else {})
             for number, step in enumerate(steps)
         ]
-        status = ENDED | {"steps": told}
+        status = TOLD | {"steps": told}
         made = write_status(name, status, OPERATOR, manager="operator", dry_run=False)
         assert made.returncode == 0, made.stderr
         item = {"index": 99, "progress": {"percent": 5}}

@@ -139,6 +139,9 @@ async def test_the_apis_rights() -> None:
             lambda: door.patch(kinds.QUEUES, A, {}, uid="u"),
         ],
         "write_progress": [lambda: door.write_progress(A, {}, uid="u", attempt=1)],
+        "write_progress_of_steps": [
+            lambda: door.write_progress_of_steps(with_meta(a_task(), namespace=TASKS), {})
+        ],
         "write_result": [lambda: door.write_result(with_meta(a_task(), namespace=TASKS), RESULT)],
         "delete": [lambda: door.delete(kinds.TASKS, A, uid="u")],
         "get_pod": [lambda: door.get_pod(A)],

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
 from longtask_api.workers import sweeper
 from longtask_crds import names, v1alpha1
-from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_task, with_status
+from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_task, with_meta, with_status
 
 KEEP = timedelta(days=90)
 OLD, YOUNG = NOW - KEEP - timedelta(seconds=1), NOW - KEEP + timedelta(seconds=1)
@@ -80,6 +81,21 @@ async def test_what_was_kept_long_enough_goes_with_its_logs(
     found = [await rooms.archive.find(names.ObjectKey(NAMESPACE, name)) for name in "abcd"]
     assert "".join(task.metadata.name for task in found if task) == "bd"
     assert await rooms.left("abcd") == "bd"
+
+
+async def test_what_a_living_task_takes_over_stays(rooms: Rooms) -> None:
+    ref = {"size": 1, "sha256": "0" * 64, "taskUid": "o"}
+    text = json.dumps({"results": {"s": {"ref": ref}}})
+    rooms.live.put(with_meta(a_task("l", uid="l"), annotations={names.REUSE_ANNOTATION: text}))
+    await rooms.archived("o", OLD)
+    for name in "od":
+        await rooms.logged(name, OLD)
+    await rooms.sweeper.sweep()
+    assert await rooms.archive.find(names.ObjectKey(NAMESPACE, "o")) is None
+    assert await rooms.left("od") == "o"
+    rooms.live.remove(names.ObjectKey(NAMESPACE, "l"), "l")
+    await rooms.sweeper.sweep()
+    assert await rooms.left("od") == ""
 
 
 async def test_blobs_go_with_their_tasks(rooms: Rooms) -> None:

@@ -33,6 +33,20 @@ ORDER_BODY: dict[str, Any] = {
                             "callback": {"url": "https://example.com/done"},
                         },
                     },
+                    "pipeline": {
+                        "summary": "Linked steps: fetch a list, then work on each of its items",
+                        "value": {
+                            "steps": [
+                                {"name": "fetch", "type": "list-files"},
+                                {
+                                    "name": "convert",
+                                    "type": "convert-file",
+                                    "forEach": {"$from": "steps.fetch#/files"},
+                                    "input": {"path": {"$from": "item#/path"}},
+                                },
+                            ]
+                        },
+                    },
                 },
             }
         },
