@@ -12,12 +12,13 @@ import aiohttp
 
 from longtask_adapters.kube import errors
 from longtask_crds import runner_contract, v1alpha1
-from longtask_operator.rules import steps
+from longtask_crds.v1alpha1 import Reason
+from longtask_operator.rules import outcome, steps
 
 #: Whoever waits here holds one of the places for sending.
 _TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
-#: To make a large result of others takes a while.
-_MAKING = aiohttp.ClientTimeout(total=60, sock_connect=2)
+#: To look through a large result, or to make one of others, takes a while.
+_PATIENCE = aiohttp.ClientTimeout(total=60, sock_connect=2)
 #: So long nobody asks an API that did not answer.
 _PAUSE_SECONDS = 10.0
 _FAILURES = (TimeoutError, aiohttp.ClientError, OSError)
@@ -40,8 +41,10 @@ class Results(Protocol):
             Unavailable: It cannot be had for now.
         """
 
-    async def make(self, task_uid: str, recipe: steps.Recipe) -> v1alpha1.ResultRef | None:
-        """Have a result made and kept; None if it is larger than what is kept.
+    async def make(
+        self, task_uid: str, recipe: steps.Recipe
+    ) -> v1alpha1.ResultRef | outcome.Outcome:
+        """Have a result made and kept; or return how what brings it fails, for it cannot be made.
 
         Raises:
             Unavailable: It is not, for now.
@@ -53,6 +56,12 @@ _FLAWS = {
     404: "the result is not kept any more",
     413: f"it is larger than {runner_contract.PART_LIMIT} bytes",
     422: "there is no such part",
+}
+#: Why a result cannot be made.
+_UNMADE = {
+    404: (Reason.RESULT_NOT_DELIVERED, "a part of the result is not kept any more"),
+    413: (Reason.RESULT_TOO_LARGE, "the result is larger than what is kept"),
+    422: (Reason.INVALID_RESULT, "a part of the result is no JSON"),
 }
 
 
@@ -101,15 +110,17 @@ class ApiResults:
             Unavailable: The API is away, or its database.
         """
         query = {"sha256": key.sha256, "pointer": key.pointer}
-        status, content = await self._ask("GET", key.task_uid, query)
+        status, content = await self._ask("GET", key.task_uid, query, within=_PATIENCE)
         if status in _FLAWS:
             return steps.Part(flaw=_FLAWS[status])
         if status != 200:
             raise errors.Unavailable(f"the API keeps a part of a result back: {status}")
         return steps.Part(json.loads(content))
 
-    async def make(self, task_uid: str, recipe: steps.Recipe) -> v1alpha1.ResultRef | None:
-        """Have a result made and kept; None if it is larger than what is kept.
+    async def make(
+        self, task_uid: str, recipe: steps.Recipe
+    ) -> v1alpha1.ResultRef | outcome.Outcome:
+        """Have a result made and kept; or return how what brings it fails, for it cannot be made.
 
         Raises:
             Unavailable: The API is away, or its database.
@@ -120,9 +131,9 @@ class ApiResults:
             "isList": recipe.is_list,
             "parts": [_ingredient(part) for part in recipe.parts],
         }
-        status, content = await self._ask("PUT", task_uid, {}, order, within=_MAKING)
-        if status == 413:
-            return None
+        status, content = await self._ask("PUT", task_uid, {}, order, within=_PATIENCE)
+        if status in _UNMADE:
+            return outcome.failed(*_UNMADE[status])
         if status != 200:
             raise errors.Unavailable(f"the API keeps no result: {status}")
         return v1alpha1.ResultRef.model_validate_json(content)
@@ -163,6 +174,6 @@ class ApiResults:
 def _ingredient(part: v1alpha1.Result) -> dict[str, Any]:
     """Return a part of what is to be made, as the API is told of it."""
     if part.ref is None:
-        return {"value": part.value}
+        return {"value": part.value} | ({"mediaType": part.media_type} if part.media_type else {})
     told = {"sha256": part.ref.sha256, "taskUid": part.ref.task_uid}
     return {name: word for name, word in told.items() if word}

@@ -22,7 +22,7 @@ from longtask_crds.names import ObjectKey
 from longtask_crds.pipeline import references
 from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_queue, a_task, an_attempt
 from longtask_operator import election, health, metrics, resync, wiring
-from longtask_operator.rules import decisions, pod_spec, pods, steps
+from longtask_operator.rules import decisions, outcome, pod_spec, pods, steps
 from longtask_operator.tasks import courier
 
 INSTALLATION = effective.Installation(
@@ -126,7 +126,9 @@ class MemoryResults:
         except references.Missing:
             return steps.Part(flaw="there is no such part")
 
-    async def make(self, task_uid: str, recipe: steps.Recipe) -> v1alpha1.ResultRef | None:
+    async def make(
+        self, task_uid: str, recipe: steps.Recipe
+    ) -> v1alpha1.ResultRef | outcome.Outcome:
         """Make one of others."""
         if self.is_away:
             raise errors.Unavailable("the API is away")
@@ -135,7 +137,11 @@ class MemoryResults:
             for part in recipe.parts
         ]
         made = json_values.compact(values if recipe.is_list else values[0]).encode()
-        return self.keep(made).ref if len(made) <= self.limit else None
+        if len(made) > self.limit:
+            return outcome.failed(v1alpha1.Reason.RESULT_TOO_LARGE, "it is too large")
+        ref = self.keep(made).ref
+        assert ref is not None
+        return ref
 
     async def fetch(self, task_uid: str, ref: v1alpha1.ResultRef) -> bytes | None:
         """Return one of them."""

@@ -13,6 +13,7 @@ from longtask_adapters.kube.cache import key_of
 from longtask_api import errors, metrics
 from longtask_api.stores.resources import Resources, program
 from longtask_crds import json_values, names, runner_contract, v1alpha1
+from longtask_crds.pipeline import runs
 
 _logger = logging.getLogger(__name__)
 
@@ -73,10 +74,15 @@ class ProgressWriter:
             task: The task as it is now.
             said: `percent`, `message` and `checkpoint`, each only if it was given.
             run: The name of the program; empty for that of a plain task.
+
+        Raises:
+            TooLarge: The resource has no place for a checkpoint more.
         """
         self._metrics.reports.inc()
         seen = program(task, run)
         shelf = self._shelves.get(task.metadata.uid) or _Shelf(key_of(task))
+        if run and said.get("checkpoint") is not None:
+            _check_checkpoints(task, shelf, run, said["checkpoint"])
         book = shelf.books.setdefault(run, _Book(seen))
         if book.first.status.attempt != seen.status.attempt:
             # What an earlier attempt said is not this one's word.
@@ -201,6 +207,26 @@ class ProgressWriter:
         """Return how often the program has to be seen alive: thrice before its silence counts."""
         limit = self._resources.limits_of(task).heartbeat
         return runner_contract.HEARTBEAT_SECONDS if limit is None else limit / 3
+
+
+def _check_checkpoints(
+    task: v1alpha1.LongTask, shelf: _Shelf, run: str, checkpoint: object
+) -> None:
+    """Let the checkpoints of a pipeline's programs fit into its resource together."""
+    kept = {
+        one.name: one.progress.checkpoint
+        for one in runs.of(task)
+        if one.progress is not None and one.progress.checkpoint is not None
+    }
+    for name, book in shelf.books.items():
+        if "checkpoint" in (book.said or {}):
+            kept[name] = (book.said or {})["checkpoint"]
+    size = sum(map(json_values.size, (kept | {run: checkpoint}).values()))
+    if size > runner_contract.CHECKPOINTS_LIMIT:
+        limit = runner_contract.CHECKPOINTS_LIMIT
+        raise errors.TooLarge(
+            f"The checkpoints of all steps have {size} bytes of JSON; they may have {limit}."
+        )
 
 
 def merged(before: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:

@@ -26,10 +26,10 @@ class Delivered:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """Where the API keeps a result for which the resource has no place."""
+    """What became of a result for which the resource has no place."""
 
     keep: decisions.Keep
-    ref: v1alpha1.ResultRef | None  #: None: it is larger than what is kept
+    made: v1alpha1.ResultRef | outcome.Outcome  #: where it is, or how what brings it fails
 
 
 #: What a write of the status tells: what was decided, or what an effect brought.
@@ -107,8 +107,8 @@ def _after(
             after = _after(run.task, decided, queue, now, parts)
             values = runs.put_back(runs.status_of(task.status, run.run), after)
             return _of_pipeline(task, steps.put(task.status, run.run, values), parts, now)
-        case Kept(keep, ref):
-            return _kept(task, keep, ref, queue, now, parts)
+        case Kept(keep, made):
+            return _kept(task, keep, made, queue, now, parts)
         case Delivered():
             return _told(task.status, news, now)
         case unexpected:
@@ -189,28 +189,29 @@ def _summed_up(task: v1alpha1.LongTask, now: datetime) -> v1alpha1.LongTaskStatu
 def _kept(
     task: v1alpha1.LongTask,
     keep: decisions.Keep,
-    ref: v1alpha1.ResultRef | None,
+    made: v1alpha1.ResultRef | outcome.Outcome,
     queue: str,
     now: datetime,
     parts: steps.Parts,
 ) -> v1alpha1.LongTaskStatus:
-    result = v1alpha1.Result(ref=ref) if ref is not None else None
-    too_large = outcome.failed(Reason.RESULT_TOO_LARGE, "the result is larger than what is kept")
+    failed = made if isinstance(made, outcome.Outcome) else None
+    result = v1alpha1.Result(ref=made) if isinstance(made, v1alpha1.ResultRef) else None
     if keep.of_run is not None:
         ended = keep.of_run.decided
         if not isinstance(ended, decisions.Finish):
             raise TypeError("only what has ended has a result")
-        kept = dataclasses.replace(ended.outcome, result=result) if result else too_large
+        kept = failed or dataclasses.replace(ended.outcome, result=result)
         ended = dataclasses.replace(ended, outcome=kept)
         return _after(task, decisions.OfRun(keep.of_run.world, ended), queue, now, parts)
     if not keep.recipe.run:
         ending = steps.verdict(task)
-        if result is None:
-            told = {"phase": too_large.phase, "reason": too_large.reason}
-            ending = v1alpha1.Outcome(**told, message=too_large.message)
+        if failed is not None:
+            ending = v1alpha1.Outcome(
+                phase=failed.phase, reason=failed.reason, message=failed.message
+            )
         return _pipeline_ended(task, task.status, ending, result, now)
     step = next(s for s in task.status.steps or () if s.name == keep.recipe.run)
-    values = steps.brought(task, step, result, now) if result else steps.failed(too_large, now)
+    values = steps.failed(failed, now) if failed else steps.brought(task, step, result, now)
     return _of_pipeline(task, steps.put(task.status, step.name, values), parts, now)
 
 

@@ -281,7 +281,7 @@ def _count_items(
 def brought(
     task: v1alpha1.LongTask,
     step: v1alpha1.StepStatus,
-    result: v1alpha1.Result,
+    result: v1alpha1.Result | None,
     now: datetime,
 ) -> dict[str, object]:
     """Return what the status of a step becomes whose items are all done."""

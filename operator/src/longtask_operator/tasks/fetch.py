@@ -6,7 +6,7 @@ import dataclasses
 from longtask_adapters.kube import errors
 from longtask_crds import v1alpha1
 from longtask_operator import results
-from longtask_operator.rules import steps
+from longtask_operator.rules import outcome, steps
 
 #: Of 64 KiB at most each; all items of a step take theirs from the same one.
 _MOST_KEPT = 64
@@ -46,8 +46,8 @@ class Fetcher:
 
     async def keep(
         self, task: v1alpha1.LongTask, recipe: steps.Recipe
-    ) -> v1alpha1.ResultRef | None:
-        """Have the API make and keep a result; None if it is larger than what is kept.
+    ) -> v1alpha1.ResultRef | outcome.Outcome:
+        """Have the API make and keep a result; or return how what brings it fails without that.
 
         Raises:
             Unavailable: It does not, for now.
