@@ -49,7 +49,7 @@ def of_steps(task: v1alpha1.LongTask, told: Mapping[str, Mapping[str, Any]]) -> 
     if before is not None and before.percent is not None:
         # Who wrote meanwhile may have told of more, and it never falls.
         patch.append(_test("/status/progress/percent", before.percent))
-    whole = standing.told(task.spec, _steps_with(task.status, told), before)
+    whole = standing.told(task.spec, _steps_with(task.status, told), before, task.status.outcome)
     patch.append({"op": "add", "path": "/status/progress", "value": whole.to_json()})
     return patch
 

@@ -375,7 +375,19 @@ def _facts(
             started = attempt.started_at or status.started_at
             told = {"at": started, "percent": progress.percent, "reason": Reason.RUNNING}
     number = attempt.number if step is not None else status.attempt or 0
+    if status.steps:
+        told["ordinal"] = _ordinal(status)
     return v1alpha1.EventFacts(attempt=number, started_at=status.started_at, **told)
+
+
+def _ordinal(status: v1alpha1.LongTaskStatus) -> int:
+    """Return the number of the attempt, or of a pipeline one that rises with each of its own."""
+    again = sum(
+        max((run.attempt or 1) - 1, 0)
+        for step in status.steps or ()
+        for run in (step, *(step.children or ()))
+    )
+    return (status.attempt or 0) + again
 
 
 def _sequence(event: TaskEvent, attempt: int, percent: int | None) -> int:
@@ -401,7 +413,7 @@ def _ended(
         queued_at=status.queued_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
-        sequence=_sequence(event, status.attempt or 0, None),
+        sequence=_sequence(event, _ordinal(status), None),
     )
     if status.steps:
         failed = status.outcome.step if status.outcome else None
@@ -465,6 +477,6 @@ def _under_way(
         queued_at=task.status.queued_at,
         started_at=facts.started_at,
         finished_at=None,
-        sequence=_sequence(event, facts.attempt, facts.percent),
+        sequence=_sequence(event, facts.ordinal or facts.attempt, facts.percent),
     )
     return data if facts.step is None else data.model_copy(update={"step": facts.step})

@@ -167,7 +167,8 @@ class ApiResults:
             ) as answer:
                 return answer.status, await answer.read()
         except _FAILURES as error:
-            self._away_until = self._clock() + _PAUSE_SECONDS
+            if within is _TIMEOUT or not isinstance(error, TimeoutError):
+                self._away_until = self._clock() + _PAUSE_SECONDS
             raise errors.Unavailable(f"the API does not hand over the result: {error}") from error
 
 

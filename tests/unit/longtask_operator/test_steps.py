@@ -43,7 +43,7 @@ def pipelines(draw: st.DrawFn) -> v1alpha1.LongTask:
     # In any order: what comes before whom is said by the needs.
     shuffled = draw(st.permutations(made))
     task = a_task(steps=shuffled, maxParallel=draw(st.integers(1, 4)), input={"x": 1})
-    begun = task.status.model_copy(update={"steps": steps.begun(task), "attempt": 1})
+    begun = task.status.model_copy(update={"steps": steps.begun(task, NOW), "attempt": 1})
     return task.model_copy(update={"status": begun})
 
 

@@ -8,6 +8,9 @@ from longtask_crds.pipeline import conditions, graph, references
 #: A place in the spec, and what is wrong there.
 Flaw = tuple[references.Path, str]
 
+#: Each may have to be fetched by itself.
+_MOST_REFERENCES = 100
+
 
 def flaws(spec: v1alpha1.LongTaskSpec) -> Iterator[Flaw]:
     """Yield what is wrong with the steps of a task by themselves, and where."""
@@ -80,6 +83,9 @@ def _of_references(
     earlier = graph.before(step.name, of)
     if step.finally_:
         earlier |= {name for name, other in by_name.items() if not other.finally_}
+    if sum(1 for _ in references.found(step.input)) > _MOST_REFERENCES:
+        yield ("input",), f"more than {_MOST_REFERENCES} references"
+        return
     for field, value in (("input", step.input), ("forEach", step.for_each)):
         for place, looks in references.found(value):
             try:

@@ -12,6 +12,9 @@ from typing import Any
 from cel_expr_python import cel
 
 _VARIABLES = ("input", "steps", "outcome")
+#: What goes through a list. One, in an expression of 1024 characters, makes no value that is large:
+#: each further one would multiply it, and the evaluator counts turns, not bytes.
+_WALK = re.compile(r"\b(all|exists|exists_one|map|filter)\s*\(")
 #: Names of steps as an expression has them: `steps.a`, `steps['a-b']`.
 _STEP = re.compile(r"""\bsteps\s*(?:\.\s*([a-z0-9_]+)|\[\s*['"]([a-z0-9-]+)['"]\s*\])""")
 
@@ -60,6 +63,8 @@ def holds(expression: str, known: Mapping[str, Any]) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _compiled(expression: str) -> cel.Expression:
+    if len(_WALK.findall(expression)) > 1:
+        raise Unusable("of all, exists, exists_one, map and filter one may be used, once")
     try:
         return _environment().compile(expression)
     except RuntimeError as error:

@@ -89,7 +89,8 @@ def attempt_of(run: v1alpha1.RunStatus) -> v1alpha1.Attempt | None:
     """Return the current attempt of a program, or None before the first."""
     if not run.attempt or run.job_name is None:
         return None
-    return v1alpha1.Attempt(
+    # Checked already where it comes from, and asked for very often.
+    return v1alpha1.Attempt.model_construct(
         number=run.attempt, **{field: getattr(run, field) for field in _OF_ATTEMPT}
     )
 
@@ -188,12 +189,19 @@ def put_back(run: v1alpha1.RunStatus, after: v1alpha1.LongTaskStatus) -> dict[st
     stalled = conditions.find(after.conditions, ConditionType.STALLED)
     is_stalled = stalled is not None and stalled.status is ConditionStatus.TRUE
     values["stalled"] = stalled.reason if stalled is not None and is_stalled else None
+    values["begun_at"] = run.begun_at or (attempt.claimed_at if attempt else None)
     if after.phase is v1alpha1.Phase.SUCCEEDED and after.progress is not None:
         # Nobody goes on from there any more, and it is the largest thing in the status.
         values["progress"] = after.progress.model_copy(update={"checkpoint": None})
+    if (
+        isinstance(run, v1alpha1.ChildStatus)
+        and after.phase is not None
+        and after.phase.is_terminal
+    ):
+        # There may be a hundred of them: what nobody asks for any more goes.
+        values |= dict.fromkeys(("job_uid", "node", "claimed_at", "begun_at"))
     message = values.get("message")
     values["message"] = message[: names.BRIEF_MAX] if isinstance(message, str) else None
-    values["begun_at"] = run.begun_at or (attempt.claimed_at if attempt else None)
     return values
 
 

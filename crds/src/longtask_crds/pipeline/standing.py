@@ -47,6 +47,7 @@ def told(
     spec: v1alpha1.LongTaskSpec,
     statuses: Sequence[v1alpha1.StepStatus],
     before: v1alpha1.Progress | None,
+    ending: v1alpha1.Outcome | None = None,
 ) -> v1alpha1.Progress:
     """Return what a pipeline says of its progress.
 
@@ -54,6 +55,7 @@ def told(
         spec: The pipeline.
         statuses: Where its steps stand.
         before: What it said last.
+        ending: How it ends; where that is no success, what is left undone is not done by that.
     """
     before = before or v1alpha1.Progress()
     newest = max(
@@ -65,9 +67,10 @@ def told(
         ),
         default=None,
     )
-    values: dict[str, object] = {
-        "percent": percent(spec.steps or (), statuses, least=before.percent or 0)
-    }
+    done = before.percent or 0
+    if ending is None or ending.phase is v1alpha1.Phase.SUCCEEDED:
+        done = percent(spec.steps or (), statuses, least=done)
+    values: dict[str, object] = {"percent": done}
     if newest is not None:
         updated_at, name, message = newest
         values["updated_at"] = max(filter(None, (updated_at, before.updated_at)))

@@ -89,6 +89,8 @@ TaskName = Annotated[
     str, StringConstraints(pattern=names.DNS_LABEL_PATTERN, max_length=names.TASK_NAME_MAX)
 ]
 Label = Annotated[str, StringConstraints(pattern=names.DNS_LABEL_PATTERN, max_length=63)]
+#: With the number of an item behind it, it is still a label's value.
+StepName = Annotated[str, StringConstraints(pattern=names.DNS_LABEL_PATTERN, max_length=60)]
 SecretName = Annotated[str, StringConstraints(pattern=names.DNS_SUBDOMAIN_PATTERN, max_length=253)]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 

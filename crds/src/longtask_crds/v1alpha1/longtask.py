@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from longtask_crds.v1alpha1.conditions import ConditionType
-from longtask_crds.v1alpha1.fields import GivenTime, Json, Label, Model, Priority
+from longtask_crds.v1alpha1.fields import GivenTime, Json, Label, Model, Priority, StepName
 from longtask_crds.v1alpha1.longtask_status import LongTaskStatus, Phase
 from longtask_crds.v1alpha1.metadata import Resource
 from longtask_crds.v1alpha1.notification import Callback, Notify
@@ -15,7 +15,7 @@ from longtask_crds.v1alpha1.workload import Container, Resources, Retry, Timeout
 class Step(Model):
     """One step of a pipeline."""
 
-    name: Label
+    name: StepName
     """The step's name, unique in the task."""
 
     type: Label | None = None
@@ -32,7 +32,7 @@ class Step(Model):
     {"$ref": "steps.NAME"} stands for the path of a file that holds the whole result, whatever its
     size."""
 
-    needs: Annotated[list[Label], Field(max_length=50)] | None = None
+    needs: Annotated[list[StepName], Field(max_length=50)] | None = None
     """The steps that come before this one; the step above when absent. [] starts at once."""
 
     when: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None

@@ -14,6 +14,7 @@ from longtask_crds.v1alpha1.fields import (
     Message,
     Model,
     Percent,
+    StepName,
     Time,
     Word,
 )
@@ -229,7 +230,7 @@ class ChildStatus(RunStatus):
 class StepStatus(RunStatus):
     """Where one step of a pipeline stands."""
 
-    name: Label
+    name: StepName
     """The step's name."""
 
     items: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -273,7 +274,7 @@ class Outcome(Model):
     message: Message | None = None
     """Why, for people."""
 
-    step: Label | None = None
+    step: StepName | None = None
     """The step that failed."""
 
 

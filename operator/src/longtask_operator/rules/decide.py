@@ -422,6 +422,8 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
     due = timeouts.first_due(world.task, world.spec.limits)
     overdue = due is not None and world.task.status.outcome is None and now >= due.at
     wait = Wait(until=due.at if due is not None and world.task.status.outcome is None else None)
+    if world.task.status.outcome is None and (overdue or world.task.spec.cancel):
+        return Advance(overdue)  # whatever stands in the way of a program
     found: list[OfRun] = []
     late: Decision | None = None
     for run in world.runs:
@@ -435,9 +437,10 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
         else:
             found.append(OfRun(run, step))
     if found:
-        return min(found, key=_turn)
-    if overdue or steps.advanced(world.task, world.parts, now=now) != world.task.status:
-        return Advance(overdue)
+        # One for which something goes wrong keeps no other from going on.
+        return min(found, key=lambda one: (one.world.run in world.held_back, _turn(one)))
+    if steps.advanced(world.task, world.parts, now=now) != world.task.status:
+        return Advance()
     if steps.is_over(world.task) and not world.is_short_of_parts:
         recipe = steps.recipe(world.task, world.parts)
         return Advance() if recipe is None else Keep(recipe)
@@ -445,6 +448,8 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
         return Keep(recipe)
     if late is not None:
         return late
+    if steps.folded(world.task.status) != world.task.status:
+        return Advance(fold=True)
     return wait.no_later(now + PART_INTERVAL) if world.is_short_of_parts else wait
 
 

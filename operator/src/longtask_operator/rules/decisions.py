@@ -29,6 +29,7 @@ class World:
     run: str = ""  #: the name of the pipeline's program that this is
     files: tuple[str, ...] = ()  #: the steps whose results that program finds as files
     is_input_known: bool = True  #: its input is there, or why there is none
+    held_back: frozenset[str] = frozenset()  #: programs of it for which something went wrong
     runs: tuple["World", ...] = ()  #: a pipeline's programs that run, or whose Job still stands
     parts: steps.Parts = dataclasses.field(default_factory=dict)  #: of results kept elsewhere
     is_short_of_parts: bool = False  #: something has to be fetched, and could not be just now
@@ -153,6 +154,7 @@ class Advance:
     """Record what follows from where a pipeline's programs stand."""
 
     overdue: bool = False  #: its time is over
+    fold: bool = False  #: no Job of it is left to be tidied up: what is over may be counted only
 
 
 @dataclasses.dataclass(frozen=True)

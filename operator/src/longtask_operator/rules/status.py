@@ -96,11 +96,12 @@ def _after(
         case decisions.Redeliver(request):
             return _reopened(task.status, request, now)
         case decisions.Begin():
-            update = {"steps": steps.begun(task), "attempt": 1}
+            update = {"steps": steps.begun(task, now), "attempt": 1}
             visited = _visited(task, queue, now).model_copy(update=update)
             return _of_pipeline(task, visited, parts, now)
-        case decisions.Advance(overdue):
-            return _of_pipeline(task, task.status, parts, now, overdue=overdue)
+        case decisions.Advance(overdue, fold):
+            status = steps.folded(task.status) if fold else task.status
+            return _of_pipeline(task, status, parts, now, overdue=overdue)
         case decisions.OfRun(run, decided):
             if not isinstance(decided, decisions.Write):
                 raise TypeError("an effect is carried out before it is news")
@@ -179,7 +180,7 @@ def _summed_up(task: v1alpha1.LongTask, now: datetime) -> v1alpha1.LongTaskStatu
         update={
             "started_at": started,
             "step": standing.word(states),
-            "progress": standing.told(task.spec, states, status.progress),
+            "progress": standing.told(task.spec, states, status.progress, status.outcome),
         }
     )
     phase = _Phase.RUNNING if started is not None else _Phase.STARTING
@@ -211,7 +212,7 @@ def _kept(
             )
         return _pipeline_ended(task, task.status, ending, result, now)
     step = next(s for s in task.status.steps or () if s.name == keep.recipe.run)
-    values = steps.failed(failed, now) if failed else steps.brought(task, step, result, now)
+    values = steps.failed(failed, now) if failed else steps.brought(step, result, now)
     return _of_pipeline(task, steps.put(task.status, step.name, values), parts, now)
 
 

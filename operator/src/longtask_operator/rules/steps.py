@@ -20,8 +20,10 @@ DEFAULT_PARALLEL: Final = 4
 MOST_ITEMS: Final = 100
 #: So many bytes of results stand in the resource; the others are kept by the API.
 INLINE_BUDGET: Final = 32 * 1024
-#: So many items are listed; of steps that end beyond that only the counts stay.
+#: So many items are listed; beyond that, of steps that are over only the counts stay.
 _MOST_LISTED: Final = 100
+#: A step does not begin while its items, with those of the steps that run, are more than this.
+_MOST_OPEN_ITEMS: Final = 200
 
 
 class PartKey(NamedTuple):
@@ -166,12 +168,22 @@ def recipe(task: v1alpha1.LongTask, parts: Parts) -> Recipe | None:
 # --- where it goes ---
 
 
-def begun(task: v1alpha1.LongTask) -> list[v1alpha1.StepStatus]:
+def begun(task: v1alpha1.LongTask, now: datetime) -> list[v1alpha1.StepStatus]:
     """Return where the steps of a pipeline stand when it gets its place."""
-    return [
-        v1alpha1.StepStatus(name=step.name, phase=StepPhase.PENDING)
-        for step in task.spec.steps or ()
-    ]
+    taken_over = reuse.of(task).results
+    made: list[v1alpha1.StepStatus] = []
+    room = INLINE_BUDGET
+    for step in task.spec.steps or ():
+        status = v1alpha1.StepStatus(name=step.name, phase=StepPhase.PENDING)
+        result = None if step.finally_ else taken_over.get(step.name)
+        if result is not None:
+            room -= json_values.size(result.value) if result.ref is None else 0
+            if room >= 0:
+                ended = _ended(StepPhase.SUCCEEDED, Reason.COMPLETED, None, now)
+                update = {**ended, "result": result, "reused": True}
+                status = status.model_copy(update=update)
+        made.append(status)
+    return made
 
 
 def put(
@@ -266,35 +278,41 @@ def _count_items(
         bad = sum(child.phase is StepPhase.FAILED for child in children)
         none_open = not any(map(_is_open, children))
         values: dict[str, object] = {"succeeded": good, "failed": bad}
-        if runs.is_cut(task, step) and none_open and len(children) < of_step.items:
+        result = _as_list(task, _listed(of_step)) if _is_worked_through(step, of_step) else None
+        if result is not None and _succeeds(step, of_step):
+            values |= brought(of_step, result, now)
+        elif runs.is_cut(task, step) and none_open:
+            # Nobody waits for what its items brought.
             values |= _ended(StepPhase.CANCELLED, Reason.CANCELLED, "the pipeline was ended", now)
         elif not _can_succeed(step, of_step) and none_open:
             values |= _ended(StepPhase.FAILED, Reason.ITEMS_FAILED, _first_failure(of_step), now)
-        elif _is_worked_through(step, of_step):
-            result = _as_list(task, _listed(of_step))
-            if result is not None:
-                values |= brought(task, of_step, result, now)
         status = put(status, of_step.name, values)
     return status
 
 
 def brought(
-    task: v1alpha1.LongTask,
     step: v1alpha1.StepStatus,
     result: v1alpha1.Result | None,
     now: datetime,
 ) -> dict[str, object]:
     """Return what the status of a step becomes whose items are all done."""
-    others = sum(len(s.children or ()) for s in task.status.steps or () if s.name != step.name)
-    children = step.children or []
-    listed = len(children) + others <= _MOST_LISTED
     # What they brought stands in the list.
-    kept = [child.model_copy(update={"result": None}) for child in children] if listed else None
-    return {
-        **_ended(StepPhase.SUCCEEDED, Reason.COMPLETED, None, now),
-        "result": result,
-        "children": kept,
-    }
+    kept = [child.model_copy(update={"result": None}) for child in step.children or ()]
+    ended = _ended(StepPhase.SUCCEEDED, Reason.COMPLETED, None, now)
+    return {**ended, "result": result, "children": kept}
+
+
+def folded(status: v1alpha1.LongTaskStatus) -> v1alpha1.LongTaskStatus:
+    """Return the status without the items of steps that are over, if too many are listed.
+
+    Their Jobs have to be tidied up by then: nobody would know them any more.
+    """
+    for step in status.steps or ():
+        listed = sum(len(one.children or ()) for one in status.steps or ())
+        is_over = step.phase is not None and step.phase.is_terminal
+        if listed > _MOST_LISTED and step.children and is_over:
+            status = put(status, step.name, {"children": None})
+    return status
 
 
 def failed(ended: outcome.Outcome, now: datetime) -> dict[str, object]:
@@ -366,10 +384,6 @@ def _beginning(
     task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts, now: datetime
 ) -> dict[str, object]:
     """Return what the status of a step becomes whose turn it is; nothing while that is unknown."""
-    taken_over = reuse.of(task)
-    if step.name in taken_over.results and not step.finally_:
-        ended = _ended(StepPhase.SUCCEEDED, Reason.COMPLETED, None, now)
-        return {**ended, "result": taken_over.results[step.name], "reused": True}
     try:
         if not _is_taken(task, step, parts):
             message = "its condition is false"
@@ -377,6 +391,8 @@ def _beginning(
         if step.for_each is None:
             return _claim(task, step.name, now)
         items = _items(task, step, parts)
+        if not _has_room(task.status, len(items)):
+            return {}
     except NotFetched:
         return {}
     except conditions.Unusable as error:
@@ -440,6 +456,12 @@ def _ready(task: v1alpha1.LongTask) -> Iterator[v1alpha1.Step]:
 
 def _is_open(run: v1alpha1.RunStatus) -> bool:
     return run.phase in (StepPhase.STARTING, StepPhase.RUNNING, StepPhase.RETRYING)
+
+
+def _has_room(status: v1alpha1.LongTaskStatus, more: int) -> bool:
+    """Tell whether the resource can list the items of one more step."""
+    of_open = sum(step.items or 0 for step in status.steps or () if _is_open(step))
+    return not of_open or of_open + more <= _MOST_OPEN_ITEMS
 
 
 def _all_over(task: v1alpha1.LongTask) -> bool:

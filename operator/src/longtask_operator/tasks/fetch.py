@@ -8,8 +8,8 @@ from longtask_crds import v1alpha1
 from longtask_operator import results
 from longtask_operator.rules import outcome, steps
 
-#: Of 64 KiB at most each; all items of a step take theirs from the same one.
-_MOST_KEPT = 64
+#: So many pipelines are remembered, each with what it takes just now.
+_MOST_KEPT = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,24 +24,32 @@ _NOTHING = Fetched({})
 
 
 class Fetcher:
-    """Asks the API for parts of results; the last ones are remembered, for none ever changes."""
+    """Asks the API for parts of results; those are remembered while they are wanted."""
 
     def __init__(self, kept: results.Results) -> None:
         self._kept = kept
-        self._parts: collections.OrderedDict[steps.PartKey, steps.Part] = collections.OrderedDict()
+        #: By the pipeline's uid; no result ever changes.
+        self._parts: collections.OrderedDict[str, dict[steps.PartKey, steps.Part]] = (
+            collections.OrderedDict()
+        )
 
     async def parts_for(self, task: v1alpha1.LongTask) -> Fetched:
         """Return what a pipeline takes from kept results just now."""
         if not task.status.steps or task.is_finished:
             return _NOTHING
-        known: dict[steps.PartKey, steps.Part] = {}
-        # What a step takes may become known by what was fetched before: a list, then its items.
-        while missing := steps.wanted(task, known) - known.keys():
-            for key in missing:
-                try:
-                    known[key] = await self._part(key)
-                except errors.Unavailable:
-                    return Fetched(known, is_short=True)
+        old, known = self._parts.pop(task.metadata.uid, {}), dict[steps.PartKey, steps.Part]()
+        try:
+            # What is taken may become known by what was fetched before: a list, then its items.
+            while missing := steps.wanted(task, known) - known.keys():
+                for key in missing:
+                    known[key] = old.get(key) or await self._kept.part(key)
+        except errors.Unavailable:
+            return Fetched(known, is_short=True)
+        finally:
+            if known:
+                self._parts[task.metadata.uid] = known
+            if len(self._parts) > _MOST_KEPT:
+                self._parts.popitem(last=False)
         return Fetched(known)
 
     async def keep(
@@ -53,13 +61,3 @@ class Fetcher:
             Unavailable: It does not, for now.
         """
         return await self._kept.make(task.metadata.uid, recipe)
-
-    async def _part(self, key: steps.PartKey) -> steps.Part:
-        part = self._parts.get(key)
-        if part is None:
-            part = await self._kept.part(key)
-        self._parts[key] = part
-        self._parts.move_to_end(key)
-        if len(self._parts) > _MOST_KEPT:
-            self._parts.popitem(last=False)
-        return part

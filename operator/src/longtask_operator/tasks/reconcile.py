@@ -1,6 +1,7 @@
 """Move one task one step closer to its spec: observe, decide, apply, write the status once."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import assert_never
@@ -38,6 +39,7 @@ class Reconciler:
         self._metrics = counted
         self._clock = clock
         self._in_doubt: set[ObjectKey] = set()  #: claims of which no answer came
+        self._held_back: dict[ObjectKey, set[str]] = {}  #: programs for which something went wrong
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Do the next step for a task; return after how many seconds to look again, or None.
@@ -66,6 +68,8 @@ class Reconciler:
 
     async def _look(self, key: ObjectKey) -> float | None:
         task = self._mirror.tasks.get(key)
+        if task is None or task.is_finished:
+            self._held_back.pop(key, None)
         if task is None:
             await self._applier.sweep(key, now=self._clock())
             return None
@@ -83,7 +87,7 @@ class Reconciler:
             return None  # deleted meanwhile
 
     async def _step(self, task: v1alpha1.LongTask) -> float | None:
-        world = await self._observer.observe(task)
+        world = await self._observed(task)
         decided = decide.decide(world, now=self._clock())
         match decisions.needs_proof(decided, world):
             case None:
@@ -107,8 +111,13 @@ class Reconciler:
     async def _decide_and_carry_out(
         self, task: v1alpha1.LongTask, *, is_live: bool = False
     ) -> float | None:
-        world = await self._observer.observe(task, is_live=is_live)
+        world = await self._observed(task, is_live=is_live)
         return await self._carry_out(world, decide.decide(world, now=self._clock()))
+
+    async def _observed(self, task: v1alpha1.LongTask, *, is_live: bool = False) -> decisions.World:
+        world = await self._observer.observe(task, is_live=is_live)
+        held = self._held_back.get(key_of(task))
+        return dataclasses.replace(world, held_back=frozenset(held)) if held else world
 
     @contextlib.contextmanager
     def _reserved(self, key: ObjectKey) -> Iterator[None]:
@@ -148,7 +157,7 @@ class Reconciler:
         if isinstance(step, decisions.Write):
             news = decided if isinstance(decided, decisions.OfRun) else step
         else:
-            news = await self._applier.apply(about, step, now=self._clock())
+            news = await self._apply(key_of(world.task), about, step)
         self._metrics.steps.labels(type(step).__name__).inc()
         written = None if news is None else await self._record(world, news)
         if written is not None:
@@ -160,6 +169,20 @@ class Reconciler:
             ):
                 return None  # of ten thousand who wait, each is spared a look
         return 0.0
+
+    async def _apply(
+        self, key: ObjectKey, about: decisions.World, step: decisions.Effect
+    ) -> status.Delivered | status.Kept | None:
+        """Carry out an effect; one that fails for a program comes after those of its siblings."""
+        try:
+            news = await self._applier.apply(about, step, now=self._clock())
+        except Exception:
+            if about.run:
+                self._held_back.setdefault(key, set()).add(about.run)
+            raise
+        if about.run and about.run in self._held_back.get(key, ()):
+            self._held_back[key].discard(about.run)
+        return news
 
     async def _record(self, world: decisions.World, news: status.News) -> v1alpha1.LongTask | None:
         """Write the news, unless the status says so already, and return what was stored."""
