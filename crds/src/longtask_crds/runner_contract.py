@@ -39,7 +39,7 @@ VALUE_DEPTH = 100  # levels: nothing deeper can be written into a status, by us 
 TERMINATION_MESSAGE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 CHECKPOINT_LIMIT = 16 * 1024
-CHECKPOINTS_LIMIT = 32 * 1024  # of all programs of one pipeline that run
+CHECKPOINTS_LIMIT = 20 * 1024  # of all programs of one pipeline that run
 CHECKPOINT_DEPTH = 50  # levels: it travels inside reports and statuses, which have limits too
 GRACE_SECONDS = 30
 #: How often a program that has reported once is heard: after three times of silence it is Stalled.

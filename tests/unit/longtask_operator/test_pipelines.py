@@ -1,15 +1,18 @@
 """A pipeline from its first write to its last, over a Kubernetes in memory."""
 
 import datetime
+import itertools
 import json
 from typing import Any
 
 import pytest
 
-from longtask_crds import names, v1alpha1
+from longtask_adapters.kube import errors
+from longtask_crds import json_values, names, runner_contract, v1alpha1
 from longtask_crds.names import ObjectKey
-from longtask_crds.testing import NAMESPACE, a_task, with_meta
+from longtask_crds.testing import NAMESPACE, NOW, a_task, with_meta
 from longtask_crds.v1alpha1 import Phase, Reason, StepPhase
+from longtask_operator.rules import steps
 from longtask_operator.testing import URL, Operator
 
 IMAGE = {"container": {"image": "busybox"}}
@@ -23,9 +26,9 @@ def step(name: str, **fields: Any) -> dict[str, Any]:
 class Pipeline:
     """A pipeline whose programs are the test's own."""
 
-    def __init__(self, *steps: dict[str, Any], **spec: Any) -> None:
+    def __init__(self, *linked: dict[str, Any], **spec: Any) -> None:
         self.operator = Operator()
-        self.task = a_task(steps=list(steps), **spec)
+        self.task = a_task(steps=list(linked), **spec)
 
     async def submit(self) -> None:
         await self.operator.submit(self.task)
@@ -388,3 +391,87 @@ async def test_a_retry_of_a_step_is_told() -> None:
     assert (told["type"], told["data"]["step"]) == ("longtask.retrying", "a")
     ((_, reason, message),) = pipeline.operator.kubernetes.warnings
     assert (reason, message.split(":")[0]) == ("Retrying", "step a")
+
+
+async def test_a_list_that_cannot_be_made_does_not_keep_a_pipeline_from_its_end() -> None:
+    pipeline = Pipeline(
+        step("many", forEach=[1, 2]), step("last", **{"finally": True}), callback={"url": URL}
+    )
+    await pipeline.submit()
+    pipeline.operator.results.is_away = True
+    await pipeline.end("many.0", large(1))
+    with pytest.raises(errors.Unavailable):
+        await pipeline.end("many.1", large(2))
+    pipeline.operator.kubernetes.cancel("report")
+    await pipeline.look()
+    assert pipeline.phases() == {"many": "Cancelled", "last": "Starting"}
+
+
+async def test_what_goes_wrong_for_one_step_keeps_no_other_back() -> None:
+    pipeline = Pipeline(step("a"), step("b", needs=[]))
+    tries = itertools.count()
+
+    def interrupt(write: str, moment: str) -> None:
+        # A webhook does not answer: for `a`, whenever its turn comes.
+        if (write, moment) == ("create_job", "before") and next(tries) != 1:
+            raise errors.Unavailable("not now")
+
+    pipeline.operator.kubernetes.interrupt = interrupt
+    await pipeline.operator.submit(pipeline.task)
+    with pytest.raises(errors.Unavailable):
+        await pipeline.operator.look()
+    with pytest.raises(errors.Unavailable):
+        await pipeline.operator.look()
+    assert sorted(pipeline.jobs()) == ["b"]
+    pipeline.operator.kubernetes.cancel("report")
+    await pipeline.look()
+    assert pipeline.phases() == {"a": "Cancelled", "b": "Cancelled"}
+
+
+async def test_items_of_what_is_over_are_counted_when_there_are_too_many() -> None:
+    items = list(range(60))
+    pipeline = Pipeline(
+        step("a", forEach=items, maxParallel=9), step("b", forEach=items, maxParallel=9)
+    )
+    await pipeline.submit()
+    for name in ("a", "b"):
+        for item in items:
+            await pipeline.end(f"{name}.{item}", item)
+    first, second = pipeline.status.steps or []
+    assert (first.children, first.items, first.succeeded) == (None, 60, 60)
+    assert len(second.children or []) == 60
+    assert pipeline.jobs() == {}
+    assert pipeline.status.result == v1alpha1.Result(value=items)
+
+
+async def test_the_resource_stays_small() -> None:
+    """Fifty steps and a hundred items, each with all that can be said of it."""
+    words = "w" * names.BRIEF_MAX
+    run = {
+        **{"phase": "Failed", "attempt": 10, "exitCode": 255, "reason": "ProgramFailed"},
+        **{"jobName": "j" * 63, "podName": "p" * 69, "podUid": "u" * 36, "message": words},
+        **{"startedAt": NOW, "finishedAt": NOW},
+    }
+    more = {"jobUid": "u" * 36, "node": "n" * 63, "claimedAt": NOW, "begunAt": NOW}
+    children = [{"index": index, **run} for index in range(100)]
+    made: list[dict[str, Any]] = [{"name": f"{'s' * 58}{n:02}", **run, **more} for n in range(50)]
+    made[0] |= {"items": 100, "children": children}
+    status = v1alpha1.LongTaskStatus.model_validate({"steps": made})
+    # What failed has no result, and what succeeded no message and no checkpoint.
+    said = 150 * names.BRIEF_MAX
+    whole = json_values.size(status.to_json())
+    assert whole + runner_contract.CHECKPOINTS_LIMIT < 128 * 1024
+    assert whole - said + steps.INLINE_BUDGET < 128 * 1024
+
+
+async def test_the_end_comes_last_by_its_number() -> None:
+    events = ["retrying", "succeeded"]
+    pipeline = Pipeline(
+        step("a", retry={"maxAttempts": 3, "backoffSeconds": 0}),
+        callback={"url": URL, "events": events},
+    )
+    await pipeline.submit()
+    for exit_code in (1, 1, 0):
+        await pipeline.end("a", exit_code=exit_code)
+    told = [json.loads(sent.body)["data"]["sequence"] for sent in pipeline.operator.sender.sent]
+    assert told == [1300, 2300, 3900]

@@ -203,7 +203,9 @@ class Reporters:
 def _work(task: v1alpha1.LongTask, name: str) -> _Work | None:
     """Return the work of whoever works on a program now."""
     run = runs.named(task, name)
-    return run and _Work(key_of(task), task.metadata.uid, name, run.last.number)
+    if run is None:
+        return None
+    return _Work(key_of(task), task.metadata.uid, name, run.last.number)
 
 
 def _is_current(task: v1alpha1.LongTask, work: _Work, pod: _Reporter) -> bool:

@@ -4,8 +4,10 @@ A program of a pipeline is looked at as if it were a task of its own (`as_task`)
 hold for a plain task hold for it, and what they decide is put back in its place (`put_back`).
 """
 
+import dataclasses
+import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from longtask_crds import names, v1alpha1
 from longtask_crds.v1alpha1 import ConditionStatus, ConditionType, Reason, StepPhase, conditions
@@ -30,27 +32,50 @@ _NO_SPEC = v1alpha1.LongTaskSpec()
 _NO_STATUS = v1alpha1.RunStatus()
 
 
-class Run(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Run:
     """A program of a task that has begun."""
 
     name: str  #: empty for the program of a plain task; else `STEP`, or `STEP.INDEX` for an item
-    attempts: tuple[v1alpha1.Attempt, ...]  #: those that are known, the last one last
-    progress: v1alpha1.Progress | None
-    result: v1alpha1.Result | None
+    status: v1alpha1.LongTaskStatus | v1alpha1.RunStatus  #: where it stands
     is_over: bool
+
+    @functools.cached_property
+    def attempts(self) -> tuple[v1alpha1.Attempt, ...]:
+        """The attempts that are known, the last one last."""
+        if isinstance(self.status, v1alpha1.LongTaskStatus):
+            return tuple(self.status.attempts or ())
+        attempt = attempt_of(self.status)
+        return () if attempt is None else (attempt,)
 
     @property
     def last(self) -> v1alpha1.Attempt:
         """Return the last attempt."""
         return self.attempts[-1]
 
+    @property
+    def job_name(self) -> str:
+        """Return the name of the last attempt's Job."""
+        if isinstance(self.status, v1alpha1.RunStatus) and self.status.job_name is not None:
+            return self.status.job_name
+        return self.last.job_name
+
+    @property
+    def progress(self) -> v1alpha1.Progress | None:
+        """Return what the program last said of itself."""
+        return self.status.progress
+
+    @property
+    def result(self) -> v1alpha1.Result | None:
+        """Return what it brought."""
+        return self.status.result
+
 
 def of(task: v1alpha1.LongTask) -> Iterator[Run]:
     """Yield the programs of a task that have begun."""
     status = task.status
     if status.attempts:
-        attempts = tuple(status.attempts)
-        yield Run("", attempts, status.progress, status.result, task.is_finished)
+        yield Run("", status, task.is_finished)
     for name, run in statuses(status):
         if (found := _begun(name, run)) is not None:
             yield found
@@ -89,7 +114,7 @@ def attempt_of(run: v1alpha1.RunStatus) -> v1alpha1.Attempt | None:
     """Return the current attempt of a program, or None before the first."""
     if not run.attempt or run.job_name is None:
         return None
-    # Checked already where it comes from, and asked for very often.
+    # Checked already where it comes from.
     return v1alpha1.Attempt.model_construct(
         number=run.attempt, **{field: getattr(run, field) for field in _OF_ATTEMPT}
     )
@@ -207,11 +232,9 @@ def put_back(run: v1alpha1.RunStatus, after: v1alpha1.LongTaskStatus) -> dict[st
 
 def _begun(name: str, run: v1alpha1.RunStatus) -> Run | None:
     """Return a program of a pipeline if it has begun."""
-    attempt = attempt_of(run)
-    if attempt is None:
+    if not run.attempt or run.job_name is None:
         return None
-    is_over = run.phase is not None and run.phase.is_terminal
-    return Run(name, (attempt,), run.progress, run.result, is_over)
+    return Run(name, run, is_over=run.phase is not None and run.phase.is_terminal)
 
 
 def _as_status(task: v1alpha1.LongTask, run: v1alpha1.RunStatus) -> v1alpha1.LongTaskStatus:

@@ -119,7 +119,12 @@ def wanted(task: v1alpha1.LongTask, parts: Parts) -> set[PartKey]:
             pass  # that is told when the step begins
 
     for run in runs.of(task):
-        if run.name and run.last.finished_at is None and run.last.job_uid is None:
+        if (
+            run.name
+            and not run.is_over
+            and run.last.finished_at is None
+            and run.last.job_uid is None
+        ):
             ask(lambda run=run: value_of(task, run.name, parts))  # type: ignore[misc]
     for step in _ready(task):
         ask(lambda step=step: _is_taken(task, step, parts))  # type: ignore[misc]

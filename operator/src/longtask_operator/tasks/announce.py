@@ -69,9 +69,13 @@ def _retried(
     before: v1alpha1.LongTask, after: v1alpha1.LongTask
 ) -> Iterator[tuple[str, v1alpha1.Attempt]]:
     """Yield the programs whose last attempt has ended since, and that get another one."""
-    known = {run.name: run.last.number for run in runs.of(before) if run.last.finished_at}
+    known = {
+        run.name: run.last.number
+        for run in runs.of(before)
+        if not run.is_over and run.last.finished_at
+    }
     for run in runs.of(after):
-        if run.last.finished_at and not run.is_over and known.get(run.name) != run.last.number:
+        if not run.is_over and run.last.finished_at and known.get(run.name) != run.last.number:
             yield run.name, run.last
 
 

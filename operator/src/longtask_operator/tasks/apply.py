@@ -181,7 +181,11 @@ class Applier:
 
 def _needs_its_job(task: v1alpha1.LongTask) -> bool:
     """Tell whether it was claimed, and nothing was heard yet of a Job or its pod."""
-    return any(run.last.finished_at is None and run.last.job_uid is None for run in runs.of(task))
+    return any(
+        run.last.finished_at is None and run.last.job_uid is None
+        for run in runs.of(task)
+        if not run.is_over
+    )
 
 
 def _status_of(fresh: v1alpha1.LongTask, world: decisions.World) -> v1alpha1.LongTaskStatus:

@@ -83,7 +83,7 @@ class Observer:
         if not task.status.steps:
             return
         for run in sorted(runs.of(task), key=lambda run: run.is_over):
-            job = self._mirror.job(key_of(task).sibling(run.last.job_name))
+            job = self._mirror.job(key_of(task).sibling(run.job_name))
             if not run.is_over or (job is not None and job.exists and not job.is_released):
                 yield self._of_run(task, run, job, types, parts)
 
