@@ -312,6 +312,18 @@ def test_only_longtask_names_the_owner(account: str | None) -> None:
         assert OWNER in answer.stderr
 
 
+def test_only_the_api_says_what_is_taken_over(waiting: str) -> None:
+    annotations = {"longtask.dev/reuse": "{}"}
+    manifest = json.loads(task("test-reuse"))
+    manifest["metadata"]["annotations"] = annotations
+    refused = create(json.dumps(manifest))
+    assert "only the API sets it" in refused.stderr
+    taken = create(json.dumps(manifest), API)
+    assert taken.returncode == 0, taken.stderr
+    changed = patch(waiting, {"metadata": {"annotations": annotations}})
+    assert "only the API sets it" in changed.stderr
+
+
 # The operator has no right to change a task at all.
 @pytest.mark.parametrize("account", [API, None])
 @pytest.mark.parametrize("owner", ["eve", None])

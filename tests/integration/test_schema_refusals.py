@@ -79,6 +79,22 @@ def test_a_broken_type_is_refused(attempt: Try, case: spec_corpus.Broken) -> Non
             "Duplicate value",
             id="two-steps-of-one-name",
         ),
+        pytest.param(
+            {"steps": [{"name": "a", "type": "x", "needs": ["b"]}]},
+            "is the name of a step",
+            id="a-step-that-needs-nobody",
+        ),
+        pytest.param(
+            {"steps": [{"name": "a", "type": "x", "finally": True}]},
+            "at least one step must not be marked finally",
+            id="nothing-but-an-end",
+        ),
+        pytest.param(
+            {"type": "x", "maxParallel": 2}, "only a task with steps", id="nothing-side-by-side"
+        ),
+        pytest.param(
+            {"steps": [{"name": "a" * 61, "type": "x"}]}, "spec.steps[0].name", id="a-long-step"
+        ),
         pytest.param({"type": "Not_A_Name"}, "spec.type", id="a-types-name"),
         pytest.param({"type": "x" * 64}, "spec.type", id="a-types-long-name"),
         pytest.param({"type": "x", "queue": "-q"}, "spec.queue", id="a-queues-name"),
