@@ -99,6 +99,7 @@ def test_columns_selectors_and_short_names(kubectl: Kubectl, namespace: str) -> 
     status = {
         "phase": "Running",
         "queue": "night",
+        "step": "3/6",
         "attempt": 2,
         "progress": {"percent": 40},
         "startedAt": "2026-01-02T03:04:05Z",
@@ -120,15 +121,15 @@ def test_columns_selectors_and_short_names(kubectl: Kubectl, namespace: str) -> 
     assert run("get", "lt", "two", "-o", "jsonpath={.status}") == '{"phase":"Pending"}'
     header, one, two = run("get", "lt", "-o", "wide").splitlines()
     assert header.split() == [
-        *("NAME", "TYPE", "PHASE", "PROGRESS%", "QUEUE", "ATTEMPT", "AGE"),
+        *("NAME", "TYPE", "PHASE", "PROGRESS%", "STEP", "QUEUE", "ATTEMPT", "AGE"),
         *("STARTED", "REASON", "CALLBACK", "JOB", "IMAGE"),
     ]
     cells = one.split()
-    assert cells[:6] == ["one", "type-one", "Running", "40", "night", "2"]
+    assert cells[:7] == ["one", "type-one", "Running", "40", "3/6", "night", "2"]
     assert cells[-3:] == ["Running", "Pending", "one-xyz"]
     assert two.split()[:3] == ["two", "type-two", "Pending"]
     narrow = run("get", "longtasks").splitlines()[0].split()
-    assert narrow == ["NAME", "TYPE", "PHASE", "PROGRESS%", "QUEUE", "ATTEMPT", "AGE"]
+    assert narrow == ["NAME", "TYPE", "PHASE", "PROGRESS%", "STEP", "QUEUE", "ATTEMPT", "AGE"]
 
     for selector in ("status.phase=Running", "status.queue=night", "spec.type=type-one"):
         found = run("get", "lt", "--field-selector", selector, "-o", "name")

@@ -21,7 +21,8 @@ _LONGEST_ESCAPE: Final = len(rb"\u0000")
 _WHOLE_STRING: Final = re.compile(b'"' + _INSIDE_SOURCE + b'"')
 #: All up to a string that does not end.
 _WHOLE: Final = re.compile(rb'(?:[^"]*"' + _INSIDE_SOURCE + rb'")*[^"]*')
-_WORD_AT_END: Final = re.compile(rb"[-+.0-9A-Za-z]*\Z")
+#: What a word is made of, that the next piece may go on with.
+_WORD: Final = b"-+.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _WHOLE_SCALAR: Final = re.compile(
     rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 )
@@ -100,8 +101,8 @@ class Watcher:
                 return False
             whole, self._rest = data[start:end], data[inside:]
         else:
-            last = _WORD_AT_END.search(data, start)
-            word_at = last.start() if last else end
+            # Stripped, not searched for: a search begins at each sign of a long word anew.
+            word_at = max(start, len(data.rstrip(_WORD)))
             whole, self._rest = data[start:word_at], data[word_at:]
         signs = _signs(whole)
         if signs is None or not all(map(self._take, signs)):

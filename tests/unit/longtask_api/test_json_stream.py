@@ -85,3 +85,10 @@ def test_what_no_reader_would_get_through_is_text() -> None:
 
 def test_a_string_may_be_as_long_as_it_likes() -> None:
     assert judged(b'"' + b"5" * 3_000_000 + b'"', 65_536) == (True, True)
+
+
+def test_a_long_word_is_gone_through_once() -> None:
+    """Sign by sign anew it would take minutes, and nobody else would have a turn."""
+    watcher = Watcher()
+    watcher.see(b'["' + b"x" * 1_000_000 + b'"]')
+    assert watcher.is_json()
