@@ -450,9 +450,9 @@ async def test_the_resource_stays_small() -> None:
     run = {
         **{"phase": "Failed", "attempt": 10, "exitCode": 255, "reason": "ProgramFailed"},
         **{"jobName": "j" * 63, "podName": "p" * 69, "podUid": "u" * 36, "message": words},
-        **{"startedAt": NOW, "finishedAt": NOW},
+        **{"begunAt": NOW, "startedAt": NOW, "finishedAt": NOW},
     }
-    more = {"jobUid": "u" * 36, "node": "n" * 63, "claimedAt": NOW, "begunAt": NOW}
+    more = {"jobUid": "u" * 36, "node": "n" * 63, "claimedAt": NOW}
     children = [{"index": index, **run} for index in range(100)]
     made: list[dict[str, Any]] = [{"name": f"{'s' * 58}{n:02}", **run, **more} for n in range(50)]
     made[0] |= {"items": 100, "children": children}

@@ -224,7 +224,7 @@ def put_back(run: v1alpha1.RunStatus, after: v1alpha1.LongTaskStatus) -> dict[st
         and after.phase.is_terminal
     ):
         # There may be a hundred of them: what nobody asks for any more goes.
-        values |= dict.fromkeys(("job_uid", "node", "claimed_at", "begun_at"))
+        values |= dict.fromkeys(("job_uid", "node", "claimed_at"))
     message = values.get("message")
     values["message"] = message[: names.BRIEF_MAX] if isinstance(message, str) else None
     return values
