@@ -7,6 +7,7 @@ import string
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -357,3 +358,131 @@ def test_the_surroundings_are_the_installations() -> None:
     job = job_manifest.build(a_task(), spec, attempt=1, surroundings=other)
     assert environment(job)["LONGTASK_API_URL"] == "http://a"
     assert pod_of(job)["serviceAccountName"] == "b"
+
+
+# --- line by line ---
+
+#: Of a program of a pipeline, at its second attempt: the one Job that has all that a Job may have.
+WHOLE = yaml.safe_load("""
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: report-veqwaeda73
+  namespace: longtasks
+  labels: &labels
+    longtask.dev/task: report
+    longtask.dev/queue: default
+    longtask.dev/attempt: "2"
+    longtask.dev/step: sum-3
+    app.kubernetes.io/managed-by: longtask
+    app.kubernetes.io/part-of: longtask
+  ownerReferences:
+    - apiVersion: longtask.dev/v1alpha1
+      kind: LongTask
+      name: report
+      uid: 7b1c4a52-7a5e-4a0c-9d8e-5f0d6c1b2a30
+      controller: true
+      blockOwnerDeletion: true
+spec:
+  completions: 1
+  parallelism: 1
+  backoffLimit: 0
+  podReplacementPolicy: Failed
+  template:
+    metadata:
+      labels:
+        <<: *labels
+        longtask.dev/egress: none
+      annotations:
+        longtask.dev/input: '{"n":1}'
+        longtask.dev/checkpoint: '[2]'
+    spec:
+      restartPolicy: Never
+      activeDeadlineSeconds: 600
+      terminationGracePeriodSeconds: 30
+      serviceAccountName: longtask-task
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 65532
+        runAsGroup: 65532
+        fsGroup: 65532
+        fsGroupChangePolicy: OnRootMismatch
+        seccompProfile: {type: RuntimeDefault}
+      initContainers:
+        - name: files
+          image: runner:1
+          imagePullPolicy: IfNotPresent
+          command: [python3, -m, longtask_runner.files, fetch, split]
+          env: &env
+            - {name: HOME, value: /tmp}
+            - {name: LONGTASK_NAME, value: report}
+            - {name: LONGTASK_NAMESPACE, value: longtasks}
+            - {name: LONGTASK_UID, value: 7b1c4a52-7a5e-4a0c-9d8e-5f0d6c1b2a30}
+            - {name: LONGTASK_TYPE, value: mine}
+            - {name: LONGTASK_STEP, value: sum-3}
+            - {name: LONGTASK_ATTEMPT, value: "2"}
+            - {name: LONGTASK_INPUT_FILE, value: /longtask/input/input.json}
+            - {name: LONGTASK_OUTPUT_FILE, value: /dev/termination-log}
+            - {name: LONGTASK_CHECKPOINT_FILE, value: /longtask/input/checkpoint.json}
+            - {name: LONGTASK_HEARTBEAT_SECONDS, value: "30"}
+            - {name: LONGTASK_API_URL, value: "http://api.example:8081"}
+            - {name: LONGTASK_TOKEN_FILE, value: /longtask/token/token}
+          resources:
+            requests: {cpu: 10m, memory: 32Mi}
+            limits: {memory: 128Mi}
+          terminationMessagePolicy: FallbackToLogsOnError
+          securityContext: &security
+            allowPrivilegeEscalation: false
+            capabilities: {drop: [ALL]}
+            readOnlyRootFilesystem: true
+          volumeMounts:
+            - {name: files, mountPath: /longtask/files}
+            - {name: token, mountPath: /longtask/token, readOnly: true}
+      containers:
+        - name: runner
+          image: mine:1
+          imagePullPolicy: IfNotPresent
+          env: *env
+          resources: {requests: {}, limits: {}}
+          terminationMessagePath: /dev/termination-log
+          terminationMessagePolicy: FallbackToLogsOnError
+          securityContext: *security
+          volumeMounts:
+            - {name: input, mountPath: /longtask/input, readOnly: true}
+            - {name: token, mountPath: /longtask/token, readOnly: true}
+            - {name: tmp, mountPath: /tmp}
+            - {name: files, mountPath: /longtask/files, readOnly: true}
+            - {name: shm, mountPath: /dev/shm}
+      volumes:
+        - name: input
+          downwardAPI:
+            items:
+              - path: input.json
+                fieldRef: {fieldPath: "metadata.annotations['longtask.dev/input']"}
+              - path: checkpoint.json
+                fieldRef: {fieldPath: "metadata.annotations['longtask.dev/checkpoint']"}
+        - name: token
+          projected:
+            sources:
+              - serviceAccountToken:
+                  audience: longtask-report
+                  expirationSeconds: 600
+                  path: token
+        - {name: tmp, emptyDir: {sizeLimit: 256Mi}}
+        - {name: files, emptyDir: {sizeLimit: 2Gi}}
+        - {name: shm, emptyDir: {medium: Memory, sizeLimit: 1Gi}}
+""")
+
+
+def test_no_line_of_a_job_is_there_by_chance() -> None:
+    kind = a_type("mine", container={"image": "mine:1"}, shmSize="1Gi")
+    timeouts = {"heartbeatSeconds": 30, "runSeconds": 600}
+    task = a_task(type="mine", input={"n": 1}, timeouts=timeouts)
+    task = with_status(task, progress=v1alpha1.Progress(checkpoint=[2]))
+    spec = effective.effective_spec(task.spec, kind.spec, INSTALLATION)
+    job = job_manifest.build(
+        *(task, spec), attempt=2, surroundings=SURROUNDINGS, run="sum-3", files=("fetch", "split")
+    )
+    assert job == WHOLE

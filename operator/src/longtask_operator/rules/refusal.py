@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, v1alpha1
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome
 
@@ -28,7 +28,7 @@ def refusal(
     if found[0].reason is Reason.TYPE_NOT_FOUND and not task.spec.steps:
         return outcome.failed(found[0].reason, found[0].message)
     told = "; ".join(f"{_field(violation.pointer)}: {violation.message}" for violation in found)
-    return outcome.failed(found[0].reason, told[: names.MESSAGE_MAX])
+    return outcome.failed(found[0].reason, told)
 
 
 def _field(pointer: str) -> str:
