@@ -78,6 +78,27 @@ def test_compact_json_has_no_space_and_its_size_is_counted_in_bytes() -> None:
     assert json.loads(json_values.compact(value)) == value
 
 
+def test_half_a_character_has_a_size_and_a_place_too() -> None:
+    assert json_values.size("\ud800") == 5
+    assert json_values.pointer("a\ud800", 0) == r"/a\ud800/0"
+
+
+def test_where_a_value_stands_itself_counts_as_depth() -> None:
+    flaws = json_values.flaws({"a": [float("nan")]}, depth=3, path=("x",))
+    assert list(flaws) == [(("x", "a", 0), json_values.NOT_FINITE)]
+    assert list(json_values.flaws([1], depth=1, path=("x",))) == [(("x", 0), json_values.TOO_DEEP)]
+
+
+def test_what_is_wrong_with_a_key_hides_nothing_below_and_beside() -> None:
+    value = {"\ud800": float("inf"), 1: 2, "b": {3}}
+    assert [flaw for _, flaw in found(value)] == [
+        PAIRLESS,
+        json_values.NOT_FINITE,
+        "the key 1 is no string",
+        "set is no JSON",
+    ]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import v1alpha1
+from longtask_crds import json_values, v1alpha1
 from longtask_crds.pipeline import checks, conditions, graph, references, reuse, runs, standing
 from longtask_crds.testing import TASK_UID, a_task, with_meta, with_status
 from longtask_crds.v1alpha1 import StepPhase
@@ -242,6 +242,131 @@ def test_what_is_refused(steps: list[dict[str, Any]], place: str, told: str) -> 
 def test_what_is_refused_of_the_whole(spec: dict[str, Any], place: str) -> None:
     ((path, _),) = checks.flaws(a_task(**spec).spec)
     assert path[0] == place
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        pytest.param(
+            [a_step("a"), a_step("a"), a_step("b"), a_step("b")],
+            {
+                "/steps/1/name": "another step has that name",
+                "/steps/3/name": "another step has that name",
+            },
+            id="two-of-a-name",
+        ),
+        pytest.param(
+            [a_step("a", needs=["z"]), a_step("b", needs=["a", "y", "end"]), last("end")],
+            {
+                "/steps/0/needs/0": "there is no step z",
+                "/steps/1/needs/1": "there is no step y",
+                "/steps/1/needs/2": "the step end is marked finally: it comes after this one",
+            },
+            id="whom-they-need",
+        ),
+        pytest.param(
+            [last("a", maxParallel=2), last("b", needs=["a"], minSuccessful=1)],
+            {
+                "/steps": "at least one step must not be marked finally",
+                "/steps/0/maxParallel": "only a step with forEach has it",
+                "/steps/1/minSuccessful": "only a step with forEach has it",
+            },
+            id="nothing-but-an-end",
+        ),
+        pytest.param(
+            [
+                a_step("a", forEach=[0] * 101, minSuccessful=100),
+                a_step("b", forEach=[0], minSuccessful=2, maxParallel=9),
+                a_step("c", forEach={"from": "input#"}),
+            ],
+            {
+                "/steps/0/forEach": "more than 100 items",
+                "/steps/1/minSuccessful": "there are fewer items",
+                "/steps/2/forEach": 'a list, or {"$from": …} for one',
+            },
+            id="their-items",
+        ),
+        pytest.param(
+            [a_step("z"), a_step("a", needs=["c"]), a_step("b", needs=["a"]), a_step("c")],
+            {"/steps/1/needs": "the steps need each other: a → c → b → a"},
+            id="a-circle-beside-others",
+        ),
+        pytest.param(
+            [
+                a_step("a"),
+                a_step("b", input=[{"$from": 1}, {"$from": "item#"}, {"$from": "steps.x#"}]),
+                a_step("c", forEach={"$from": "outcome#"}, input={"$from": "steps.a#"}),
+                last("d", input=[{"$ref": "steps.a"}, {"$from": "steps.b#"}]),
+            ],
+            {
+                "/steps/1/input/0": "a reference is a text, such as steps.fetch#/rows",
+                "/steps/1/input/1": "only the input of a step with forEach has an item",
+                "/steps/1/input/2": "there is no step x",
+                "/steps/2/forEach": "only a step marked finally knows the outcome",
+                "/steps/3/input/0": (
+                    "the step a may be skipped by then: give a default, which $ref cannot have"
+                ),
+                "/steps/3/input/1": "the step b may be skipped by then: give a default",
+            },
+            id="what-they-take",
+        ),
+    ],
+)
+def test_all_that_is_wrong_with_steps_is_told(
+    steps: list[dict[str, Any]], told: dict[str, str]
+) -> None:
+    found = [
+        (json_values.pointer(*path), flaw) for path, flaw in checks.flaws(a_pipeline(*steps).spec)
+    ]
+    assert found == [*told.items()]
+
+
+def test_a_file_is_no_list() -> None:
+    step = a_step("b", forEach={"$ref": "steps.a"})
+    assert list(checks.flaws(a_pipeline(a_step("a"), step).spec)) == [
+        (("steps", 1, "forEach"), 'a list, or {"$from": …} for one'),
+        (("steps", 1, "forEach"), "a list is needed, and $ref gives a file"),
+    ]
+
+
+def test_each_step_that_a_condition_speaks_of_has_to_come_before() -> None:
+    step = a_step("a", when="steps.x.phase == steps.b.phase && steps.y.phase == ''")
+    assert list(checks.flaws(a_pipeline(step, a_step("b")).spec)) == [
+        (("steps", 0, "when"), "the step b does not come before"),
+        (("steps", 0, "when"), "there is no step x"),
+        (("steps", 0, "when"), "there is no step y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ({"a": [{"$from": "steps.x#"}]}, "there is no step x"),
+        ({"a": [{"$ref": "steps.a"}]}, "only a step's input takes files"),
+        ({"a": [{"$from": "item#"}]}, "the output knows no item"),
+        ({"a": [{"$from": "outcome#"}]}, "the output knows no outcome"),
+        ({"a": [{"$from": 1}]}, "a reference is a text, such as steps.fetch#/rows"),
+    ],
+)
+def test_what_is_wrong_with_the_output_is_told(output: Any, told: str) -> None:
+    task = a_pipeline(a_step("a"), output=output)
+    assert list(checks.flaws(task.spec)) == [(("output", "a", 0), told)]
+
+
+def test_only_a_task_with_steps_has_what_is_of_steps() -> None:
+    told = "only a task with steps has it"
+    spec = a_task(**IMAGE, maxParallel=2, output=1).spec
+    assert list(checks.flaws(spec)) == [(("maxParallel",), told), (("output",), told)]
+
+
+def test_as_much_as_may_be_is_fine() -> None:
+    steps = [
+        a_step("a", forEach=[0] * 100, minSuccessful=100, maxParallel=3),
+        a_step("b", needs=[], when="input.x == 1"),
+        last("c", when="steps.a.phase == steps.b.phase", input={"$ref": "steps.x"}, needs=["x"]),
+        last("x", needs=[]),
+    ]
+    assert list(checks.flaws(a_pipeline(*steps).spec)) == []
 
 
 def test_what_is_fine() -> None:

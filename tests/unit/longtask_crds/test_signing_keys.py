@@ -1,7 +1,7 @@
 """Which keys sign: weak ones never, rotated ones for another day, and no typing error raises."""
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import standardwebhooks
@@ -39,6 +39,54 @@ UNUSABLE = [
 def test_a_weak_key_signs_nothing(key: str) -> None:
     with pytest.raises(signing_keys.KeyUnusable):
         signing_keys.check_key(key)
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_the_shortest_and_the_longest_key_can_sign(size: int) -> None:
+    key = "whsec_" + base64.b64encode(bytes(size)).decode()
+    assert signing_keys.check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["whsec_not-base64!", "whsec_"])
+def test_why_a_key_cannot_sign_is_told_without_it(key: str) -> None:
+    with pytest.raises(signing_keys.KeyUnusable) as raised:
+        signing_keys.check_key(key)
+    told = "A signing key must be `whsec_` and the base64 of 24 to 64 bytes."
+    assert str(raised.value) == told
+
+
+def test_a_new_key_has_as_many_bytes_as_the_hash() -> None:
+    key = signing_keys.new_key()
+    assert len(base64.b64decode(key.removeprefix("whsec_"))) == 32
+    assert key != signing_keys.new_key()
+
+
+def test_until_when_the_one_before_signs_too() -> None:
+    keys = OwnerKeys.parse(FIRST)
+    assert keys.previous_until(NOW) is None
+    rotated = keys.rotated(SECOND, NOW)
+    day = NOW + signing_keys.KEY_OVERLAP
+    assert rotated.previous_until(NOW) == day
+    assert rotated.previous_until(day - timedelta(seconds=1)) == day
+    assert rotated.previous_until(day) is None
+    assert rotated.active(day) == [SECOND]
+    later = rotated.rotated(THIRD, NOW + timedelta(hours=1))
+    assert later.previous_until(NOW) == day + timedelta(hours=1), "the last one of them"
+    assert rotated.rotated(THIRD, day).active(day) == [THIRD, SECOND], "an expired one is dropped"
+
+
+def test_a_secret_holds_a_key_in_each_line() -> None:
+    expiry = datetime(2026, 1, 1, 14, tzinfo=timezone(timedelta(hours=1)))
+    text = OwnerKeys(((SECOND, None), (FIRST, expiry))).render()
+    assert text == f"{SECOND}\n{FIRST} 2026-01-01T13:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner"),
+    [({"longtask.dev/owner": "a"}, "a"), ({}, "default"), ({"x": "a"}, "default")],
+)
+def test_whose_key_signs(labels: dict[str, str], owner: str) -> None:
+    assert signing_keys.owner_of(labels) == owner
 
 
 def test_a_rotated_key_signs_for_another_day() -> None:
