@@ -1,5 +1,6 @@
 """Pipelines by themselves: their graph, what they take from each other, what is refused."""
 
+import json
 from typing import Any
 
 import pytest
@@ -56,6 +57,27 @@ def test_what_comes_before() -> None:
     assert graph.before("c", needs) == {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    ("needs", "name", "expected"),
+    [
+        ({"a": ("b",), "b": ("a",)}, "a", {"a", "b"}),
+        ({"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}, "d", {"a", "b", "c"}),
+        ({"a": ()}, "a", set()),
+        ({"a": ()}, "nothing", set()),
+    ],
+    ids=["in-a-circle", "a-diamond", "the-first", "of-no-step"],
+)
+def test_all_that_comes_before(
+    needs: dict[str, tuple[str, ...]], name: str, expected: set[str]
+) -> None:
+    assert graph.before(name, needs) == expected
+
+
+def test_a_need_said_twice_is_one() -> None:
+    task = a_pipeline(a_step("a"), a_step("b", needs=["a", "a"]))
+    assert graph.needs(task.spec.steps or ())["b"] == ("a",)
+
+
 # --- references ---
 
 
@@ -98,6 +120,97 @@ def test_what_is_plain(value: Any) -> None:
 def test_what_is_no_reference(value: Any) -> None:
     with pytest.raises(references.Malformed):
         references.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            {"$from": "input#", "more": 1},
+            "beside $from stands nothing but default, beside $ref nothing at all",
+        ),
+        (
+            {"$ref": "steps.a", "default": 1},
+            "beside $from stands nothing but default, beside $ref nothing at all",
+        ),
+        ({"$ref": ["a"]}, "a reference is a text, such as steps.fetch#/rows"),
+        (
+            {"$from": "xinput"},
+            "a reference begins with steps.NAME, input, item or outcome, then # follows",
+        ),
+        (
+            {"$from": "input#/a~"},
+            "after # stands a JSON Pointer: nothing, or /key/0/…; ~1 is / and ~0 is ~",
+        ),
+        ({"$ref": "steps.a#/x"}, "$ref takes the whole result of a step: steps.NAME"),
+        ({"$ref": "item"}, "$ref takes the whole result of a step: steps.NAME"),
+    ],
+)
+def test_why_it_is_no_reference_is_told(value: Any, told: str) -> None:
+    with pytest.raises(references.Malformed) as raised:
+        references.parse(value)
+    assert str(raised.value) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            {"$from": "steps.a-b#/x~1#/0", "default": None},
+            references.Reference("steps.a-b", ("x/#", "0"), None, True),
+        ),
+        ({"$from": "outcome", "default": 7}, references.Reference("outcome", (), 7, True)),
+        ({"$from": "item#/"}, references.Reference("item", ("",))),
+        ({"$ref": "steps.a"}, references.Reference("steps.a", as_file=True)),
+        ({"$ref": "steps.a#"}, references.Reference("steps.a", as_file=True)),
+    ],
+)
+def test_all_that_a_reference_says(value: Any, expected: references.Reference) -> None:
+    assert references.parse(value) == expected
+
+
+def test_of_whom_a_reference_speaks() -> None:
+    assert references.Reference("steps.a-b").step == "a-b"
+    assert references.Reference("input").step is None
+    assert str(references.Reference("item", ("a/b", "0"))) == "item#/a~1b/0"
+
+
+def test_all_that_looks_like_a_reference_is_found_with_its_place() -> None:
+    one, two, three = {"$from": 1}, {"$ref": "steps.a"}, {"$from": "input"}
+    value = {"a": [0, one, {"b": two}], "c": {"from": 1}, "d": three}
+    found = [(("a", 1), one), (("a", 2, "b"), two), (("d",), three)]
+    assert list(references.found(value)) == found
+    assert list(references.found(one)) == [((), one)]
+    assert list(references.all_of([two, 1, three])) == [
+        references.Reference("steps.a", as_file=True),
+        references.Reference("input"),
+    ]
+    with pytest.raises(references.Malformed):
+        list(references.all_of(value))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (("a", "2"), "input#/a/2: the list has 2 items"),
+        (("a", "-1"), "input#/a/-1: there is no -1"),
+        (("a", "01"), "input#/a/01: there is no 01"),
+        (("a", "1" * 10), f"input#/a/{'1' * 10}: there is no {'1' * 10}"),
+        (("b", "c"), "input#/b/c: there is no c"),
+        (("a", "0", "x"), "input#/a/0/x: there is no x"),
+    ],
+)
+def test_what_is_not_there_is_told_with_its_place(path: tuple[str, ...], told: str) -> None:
+    reference = references.Reference("input", path)
+    with pytest.raises(references.Missing) as raised:
+        references.part({"a": [1, 2], "b": {}}, reference)
+    assert str(raised.value) == told
+
+
+def test_a_part_of_a_value() -> None:
+    value = {"a": [*range(12)], "0": None}
+    for path, expected in ((("a", "10"), 10), (("a", "0"), 0), (("0",), None), ((), value)):
+        assert references.part(value, references.Reference("input", path)) == expected
 
 
 def test_references_are_filled_in() -> None:
@@ -164,6 +277,44 @@ def test_a_condition_that_gives_no_answer(expression: str) -> None:
     conditions.check(expression)
     with pytest.raises(conditions.Unusable):
         conditions.holds(expression, {"input": list(range(1000)), "steps": {}})
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("nothing > 1", "1:1: undeclared reference to 'nothing' (in container '')"),
+        ("'a'", "a condition is true or false, and this is neither"),
+        ("x" * 300, f"1:1: undeclared reference to '{'x' * 170}"),
+    ],
+)
+def test_why_it_cannot_be_a_condition_is_one_line(expression: str, told: str) -> None:
+    with pytest.raises(conditions.Unusable) as raised:
+        conditions.check(expression)
+    assert str(raised.value) == told
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("steps.b.result > 1", 'Key not found in map : "b"'),
+        ("input[5] == 1", "Index error: index=5 size=1"),
+        ("outcome", "a condition is true or false, and this is neither"),
+        (f"steps['{'k' * 300}'].x", f'Key not found in map : "{"k" * 176}'),
+    ],
+)
+def test_why_a_condition_gives_no_answer_is_one_line(expression: str, told: str) -> None:
+    known = {"input": [1], "steps": {}, "outcome": 7, "more": 1}
+    with pytest.raises(conditions.Unusable) as raised:
+        conditions.holds(expression, known)
+    assert str(raised.value) == told
+
+
+def test_a_condition_sees_nothing_else_and_null_where_there_is_nothing() -> None:
+    conditions.check("input")
+    assert conditions.holds("outcome == null && steps == null && input == 1", {"input": 1})
+    assert conditions.steps_in("steps . a_b && steps[ 'c-d' ] && mysteps.e && steps.G") == {
+        *("a_b", "c-d"),
+    }
 
 
 # --- what is refused ---
@@ -457,6 +608,45 @@ def test_a_pipeline_is_done_again_from_where_it_failed() -> None:
     ref = again.results["a"].ref
     assert ref is not None
     assert ref.task_uid == TASK_UID
+
+
+def test_all_that_can_be_taken_over_is() -> None:
+    other = {"ref": {"size": 9, "sha256": "0" * 64, "taskUid": "another"}}
+    half = {**ATTEMPT, "progress": {"percent": 5}}
+    kept = {**ATTEMPT, "progress": {"checkpoint": 0}}
+    origin = running(
+        a_pipeline(
+            *(a_step("a"), a_step("b"), a_step("c", forEach=[1, 2, 3]), a_step("d")),
+            *(last("e"), a_step("f"), a_step("g")),
+        ),
+        {"name": "a", **ATTEMPT, "phase": "Succeeded", "result": other},
+        {"name": "b", **kept, "phase": "Succeeded"},
+        {
+            "name": "c",
+            "items": 3,
+            "phase": "Failed",
+            "children": [{"index": 0, **kept}, {"index": 1, **half}, {"index": 2, **ATTEMPT}],
+        },
+        {"name": "d", **ATTEMPT, "phase": "Failed", "result": {"value": 1}},
+        {"name": "e", **kept, "phase": "Failed"},
+        {"name": "f", **ATTEMPT, "phase": "Succeeded", "result": {"value": None}},
+    )
+    annotations = {"longtask.dev/reuse": reuse.annotation(origin)}
+    again = reuse.of(with_meta(a_pipeline(a_step("a")), annotations=annotations))
+    assert again == reuse.Reuse(
+        results={
+            "a": v1alpha1.Result.model_validate(other),
+            "b": v1alpha1.Result(),
+            "f": v1alpha1.Result(value=None),
+        },
+        checkpoints={"c.0": 0, "e": 0},
+    )
+
+
+def test_who_takes_over_from_nobody() -> None:
+    assert reuse.of(a_pipeline(a_step("a"))) == reuse.Reuse()
+    empty = {"results": {}, "checkpoints": {}}
+    assert json.loads(reuse.annotation(a_task())) in ({}, empty)
 
 
 def test_what_cannot_be_read_is_taken_over_from_nobody() -> None:
