@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 import spec_corpus
-from longtask_crds import acceptance, address_guard, effective, json_values, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, json_values, names, v1alpha1
+from longtask_crds.pipeline import checks
 from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import Reason
 
@@ -185,11 +186,14 @@ def test_a_device_without_a_cap_is_told_in_words() -> None:
     assert acceptance.violations(of_type, {"t": kind}, INSTALLATION, GUARD, created_at=NOW) == []
 
 
-def of_steps(*steps: dict[str, Any]) -> list[tuple[str, Reason]]:
+def told_of_steps(*steps: dict[str, Any]) -> list[acceptance.Violation]:
     parsed = v1alpha1.LongTaskSpec.model_validate({"steps": list(steps)})
     types = {"t": v1alpha1.LongTaskTypeSpec(input_schema=SCHEMA)}
-    found = acceptance.violations(parsed, types, INSTALLATION, GUARD, created_at=NOW)
-    return [(violation.pointer, violation.reason) for violation in found]
+    return acceptance.violations(parsed, types, INSTALLATION, GUARD, created_at=NOW)
+
+
+def of_steps(*steps: dict[str, Any]) -> list[tuple[str, Reason]]:
+    return [(violation.pointer, violation.reason) for violation in told_of_steps(*steps)]
 
 
 @pytest.mark.parametrize(
@@ -300,13 +304,108 @@ def test_an_unusable_schema_is_told_as_the_types() -> None:
     assert found.pointer == "/input"
 
 
-def test_an_input_that_is_too_deep_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_deep(_: Any) -> int:
-        raise RecursionError
+def raises_recursion(*_: Any) -> Any:
+    raise RecursionError
 
-    monkeypatch.setattr(json_values, "size", too_deep)
+
+def test_an_input_that_is_too_deep_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_values, "size", raises_recursion)
     (found,) = found_in({}, None)
     assert found == acceptance.Violation("/input", "nested too deeply", Reason.INVALID_INPUT)
+
+
+@pytest.mark.parametrize(("module", "name"), [(json_values, "size"), (checks, "flaws")])
+def test_steps_that_are_too_deep_are_told_as_such(
+    module: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, raises_recursion)
+    step = {"name": "a", "type": "u"}
+    assert told_of_steps(step)[-1] == acceptance.Violation(
+        "/steps", "nested too deeply", Reason.INVALID_INPUT
+    )
+
+
+def test_what_is_wrong_with_steps_is_told_in_words() -> None:
+    half = "x" * 40_000
+    plain = {"container": {"image": "a"}}
+    small = {"limits": {"memory": "64", "cpu": "0.0001"}}
+    found = told_of_steps(
+        {"name": "a", **plain, "input": half},
+        {"name": "b", "type": "u", "input": half},
+        {"name": "c", **plain, "resources": small, "needs": ["z"]},
+        {"name": "d", **plain, "resources": {"requests": {"memory": "2Gi"}}},
+    )
+    assert [(one.pointer, one.message, one.reason) for one in found] == [
+        (
+            "/steps",
+            "the inputs of all steps together are larger than 65536 bytes of compact JSON",
+            Reason.INVALID_INPUT,
+        ),
+        ("/steps/2/needs/0", "there is no step z", Reason.INVALID_STEPS),
+        ("/steps/1/type", "there is no LongTaskType named u", Reason.TYPE_NOT_FOUND),
+        (
+            "/steps/2/resources/limits/cpu",
+            "cpu: at least 1m, the smallest share there is",
+            Reason.INVALID_STEPS,
+        ),
+        (
+            "/steps/2/resources/limits/memory",
+            "memory: at least 4Mi, below which no container starts",
+            Reason.INVALID_STEPS,
+        ),
+        (
+            "/steps/3/resources/requests/memory",
+            "more than one task may have",
+            Reason.RESOURCES_EXCEEDED,
+        ),
+    ]
+
+
+def test_what_is_too_large_is_not_looked_at_in_steps_either() -> None:
+    step = {"name": "a", "type": "t", "input": "x" * 70_000}
+    assert of_steps(step) == [("/steps", Reason.INVALID_INPUT)]
+
+
+def test_the_types_that_a_spec_names() -> None:
+    steps = [{"name": "a", "type": "t"}, {"name": "b", "container": {"image": "a"}}]
+    for spec, named in (({"type": "t"}, {"t"}), ({"steps": steps}, {"t"}), ({}, set())):
+        assert acceptance.types_of(v1alpha1.LongTaskSpec.model_validate(spec)) == named
+
+
+@pytest.mark.parametrize(
+    ("given", "schema", "message"),
+    [
+        pytest.param("y" * 2000, {"const": 1}, "1 was expected", id="short"),
+        pytest.param("y" * 2000, {"type": "array"}, "'" + "y" * 1023, id="what-is-wrong"),
+        pytest.param(
+            "y",
+            {"pattern": "(", "$ref": "#/" + "z" * 2000},
+            "the type's inputSchema is unusable: ",
+            id="what-is-unusable",
+        ),
+    ],
+)
+def test_no_message_is_longer_than_a_status_takes(
+    given: Any, schema: dict[str, Any], message: str
+) -> None:
+    (found,) = found_in({"input": given}, schema)
+    assert found.message.startswith(message)
+    assert len(found.message) <= names.MESSAGE_MAX
+
+
+def test_findings_come_in_the_order_of_their_places() -> None:
+    schema = {"items": {"type": "string"}, "properties": {"a": {"const": 1}, "b": {"const": 1}}}
+    assert violations({"input": {"b": 2, "a": 2}}, schema) == [
+        ("/input/a", Reason.INVALID_INPUT),
+        ("/input/b", Reason.INVALID_INPUT),
+    ]
+
+
+def test_each_field_that_is_missing_is_named_and_no_other() -> None:
+    schema = {"required": ["a", "b", "c"], "properties": {"d": {"required": ["e"]}}}
+    assert [found.pointer for found in found_in({"input": {"b": 1, "d": {}}}, schema)] == [
+        *("/input/a", "/input/c", "/input/d/e"),
+    ]
 
 
 @pytest.mark.parametrize(
