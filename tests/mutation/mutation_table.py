@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 NOTICED: Final = frozenset({"killed", "timeout", "segfault"})
 #: Of a mutant that the sample left out.
 UNTRIED: Final = "not checked"
+#: A module's row, but for what is computed of it.
+_ROW: Final = re.compile(r"^\| (\S+) \| (\d+) \| (\d+) \| (\d+) \|", re.MULTILINE)
 #: Of a hundred mutants, so many are noticed.
 ENOUGH: Final = 90
 
@@ -41,13 +44,19 @@ class Count:
         return self.percent >= ENOUGH
 
 
+def read(table: str) -> dict[str, Count]:
+    """Return what a table says already, by module."""
+    rows = (row.groups() for row in _ROW.finditer(table))
+    return {name: Count(name, *map(int, numbers)) for name, *numbers in rows}
+
+
 def rendered(counts: Sequence[Count], *, seed: int, day: date) -> str:
     """Return the table, and its sum."""
     keys = ("mutants", "tried", "noticed")
     total = Count("", *(sum(getattr(count, key) for count in counts) for key in keys))
     return "\n".join(
         [
-            f"Run on {day}; where not all were tried, a sample by seed {seed}.",
+            f"Last run on {day}; where not all were tried, a sample by seed {seed}.",
             "",
             "| module | mutants | tried | noticed | survived | % |",
             "|--|--|--|--|--|--|",

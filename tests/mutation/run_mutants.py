@@ -1,6 +1,6 @@
 """Mutate what decides, one small change at a time, and count what the unit tests notice.
 
-    python tests/mutation/run_mutants.py [crds/delivery …] [--write docs/mutation.md]
+    python tests/mutation/run_mutants.py [crds/delivery …] [--write docs/reliability.md]
 
 mutmut makes the mutants, and runs for each only the tests that come past it. It knows a project in
 one folder, so each part gets one: a copy of its sources, its unit tests and their support. Left out
@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import marked_text
 import mutation_table
+from mutation_table import Count
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _KEPT: Final = ROOT / ".mutants"
@@ -91,6 +92,7 @@ PARTS: Final = (
     ),
     Part("operator", _all_of("operator", "rules")),
 )
+_KNOWN: Final = [f"{part.folder}/{module}" for part in PARTS for module in part.modules]
 
 
 def lay_out(part: Part, modules: Sequence[str]) -> Path:
@@ -164,32 +166,40 @@ def _mutmut(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Mutate the modules that are named, or all; tell whether enough was noticed."""
-    known = [f"{part.folder}/{module}" for part in PARTS for module in part.modules]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as operator/rules/retry")
     parser.add_argument("--sample", type=int, default=25, help="of each module at most so many")
     parser.add_argument("--children", type=int, default=2, help="how many run at a time")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table into it")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the rows into its table")
     arguments = parser.parse_args(words)
-    if unknown := set(arguments.modules) - set(known):
-        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
-    wanted = arguments.modules or known
-    ends: Ends = {}
+    if unknown := set(arguments.modules) - set(_KNOWN):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(_KNOWN)}")
+    wanted = arguments.modules or _KNOWN
+    counts: dict[str, Count] = {}
     for part in PARTS:
         if modules := [one for one in part.modules if f"{part.folder}/{one}" in wanted]:
-            of_part = run(part, modules, arguments.sample, arguments.children)
-            for mutant, end in (pair for one in of_part.values() for pair in one.items()):
-                if end not in (*mutation_table.NOTICED, mutation_table.UNTRIED):
+            ends = run(part, modules, arguments.sample, arguments.children)
+            counts |= {module: Count.of(module, of_one) for module, of_one in ends.items()}
+            for mutant, end in (pair for of_one in ends.values() for pair in of_one.items()):
+                if end not in ("killed", mutation_table.UNTRIED):
                     print(f"{end}: cd .mutants/{part.folder} && mutmut show {mutant}", flush=True)
-            ends |= of_part
-    counts = [mutation_table.Count.of(module, ends[module]) for module in known if module in ends]
-    table = mutation_table.rendered(counts, seed=SEED, day=datetime.now(UTC).date())
-    print(table)
-    if arguments.write:
-        text = arguments.write.read_text(encoding="utf-8")
-        told = marked_text.written(text, "mutants", table)
-        arguments.write.write_text(told, encoding="utf-8")
-    return 0 if all(count.is_enough for count in counts) else 1
+            if arguments.write:
+                write(arguments.write, counts)
+    print(_table(counts))
+    return 0 if all(count.is_enough for count in counts.values()) else 1
+
+
+def write(file: Path, counts: Mapping[str, Count]) -> None:
+    """Write the rows of these modules into the table; those of others stay."""
+    text = file.read_text(encoding="utf-8")
+    before = mutation_table.read(marked_text.read(text, "mutants"))
+    table = _table(before | counts)
+    file.write_text(marked_text.written(text, "mutants", table), encoding="utf-8")
+
+
+def _table(counts: Mapping[str, Count]) -> str:
+    in_order = [counts[module] for module in _KNOWN if module in counts]
+    return mutation_table.rendered(in_order, seed=SEED, day=datetime.now(UTC).date())
 
 
 if __name__ == "__main__":

@@ -7,9 +7,19 @@ def written(document: str, mark: str, text: str) -> str:
     Raises:
         ValueError: It has none.
     """
+    before, begin, _, end, after = _parts(document, mark)
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def read(document: str, mark: str) -> str:
+    """Return the text between the document's markers; raises as `written` does."""
+    return _parts(document, mark)[2]
+
+
+def _parts(document: str, mark: str) -> tuple[str, str, str, str, str]:
     begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     before, found, rest = document.partition(begin)
-    _, ended, after = rest.partition(end)
+    text, ended, after = rest.partition(end)
     if not (found and ended):
         raise ValueError(f"the document has no {begin} with an {end}")
-    return f"{before}{begin}\n{text}\n{end}{after}"
+    return before, begin, text, end, after

@@ -26,7 +26,7 @@ def test_nine_of_ten_are_enough(noticed: int, is_enough: bool) -> None:
 def test_the_table_ends_with_its_sum() -> None:
     counts = [Count("names", 20, 10, 9), Count("forecast", 5, 5, 5)]
     lines = mutation_table.rendered(counts, seed=7, day=date(2026, 1, 2)).splitlines()
-    assert lines[0] == "Run on 2026-01-02; where not all were tried, a sample by seed 7."
+    assert lines[0] == "Last run on 2026-01-02; where not all were tried, a sample by seed 7."
     assert lines[-3:] == [
         "| names | 20 | 10 | 9 | 1 | 90.0 |",
         "| forecast | 5 | 5 | 5 | 0 | 100.0 |",
@@ -34,6 +34,12 @@ def test_the_table_ends_with_its_sum() -> None:
     ]
 
 
+def test_a_table_can_be_read_again() -> None:
+    counts = {one.module: one for one in (Count("a/names", 20, 10, 9), Count("b", 5, 5, 5))}
+    table = mutation_table.rendered([*counts.values()], seed=7, day=date(2026, 1, 2))
+    assert mutation_table.read(table) == counts
+
+
 def test_the_docs_have_a_place_for_it() -> None:
     text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-    assert marked_text.written(text, "mutants", "new") != text
+    assert marked_text.read(marked_text.written(text, "mutants", "new"), "mutants") == "\nnew\n"
