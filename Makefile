@@ -106,7 +106,7 @@ imports: $(READY) ## Check who imports whom
 	@$(BIN)/lint-imports
 
 mutants: $(READY) ## Mutate what decides, and count what the tests notice; half an hour, or MODULE=crds/names
-	@PYTHONPATH=tests/support $(BIN)/python tests/mutation/run_mutants.py $(if $(MODULE),$(MODULE),--write docs/reliability.md)
+	@PYTHONPATH=tests/support $(BIN)/python tests/mutation/run_mutants.py $(MODULE) --write docs/reliability.md
 
 pods-check: $(READY) ## Render ten thousand tasks' pods, and judge each by Pod Security
 	@$(BIN)/pytest --pods 10000 tests/unit/longtask_operator/test_rendered_pods.py
