@@ -74,7 +74,7 @@ def backoff(retry: effective.Retry, paid: int) -> float:
 def _jitter(uid: str, run: str, number: int) -> float:
     """Return -1 to 1: the same for the same attempt, whoever computes it, whenever."""
     digest = hashlib.sha256(f"{uid}/{run}/{number}".encode()).digest()
-    return int.from_bytes(digest[:8]) / (2**64 - 1) * 2 - 1
+    return int.from_bytes(digest[:8]) / 2**63 - 1
 
 
 def sentence(status: v1alpha1.LongTaskStatus) -> str:
