@@ -131,6 +131,36 @@ def test_the_body(task: v1alpha1.LongTask, event: TaskEvent, body: bytes) -> Non
     assert events.body(task, event) == body
 
 
+def test_the_end_of_a_pipeline_tells_of_its_steps() -> None:
+    fan_out = {"name": "b", "phase": "Failed", "items": 3, "succeeded": 2, "failed": 1}
+    task = a_task(
+        phase="Failed",
+        conditions=[FAILED_BADLY],
+        outcome={"phase": "Failed", "reason": "StepFailed", "step": "b"},
+        steps=[
+            {"name": "a", "phase": "Succeeded", "attempt": 2, "reason": "Completed"},
+            fan_out | {"reason": "ItemsFailed", "message": "item 0: ProgramFailed"},
+            {"name": "c"},
+        ],
+    )
+    told = json.loads(events.body(task, TaskEvent.FAILED))["data"]
+    nothing = {"attempt": 0, "reason": None, "message": None}
+    assert (told["step"], told["steps"]) == (
+        "b",
+        [
+            {
+                "name": "a",
+                "phase": "Succeeded",
+                "attempt": 2,
+                "reason": "Completed",
+                "message": None,
+            },
+            nothing | fan_out | {"reason": "ItemsFailed", "message": "item 0: ProgramFailed"},
+            nothing | {"name": "c", "phase": "Pending"},
+        ],
+    )
+
+
 def test_the_body_does_not_change_over_the_tries() -> None:
     tried = {"id": "msg_1", "event": "succeeded", "state": "Pending", "tries": 3, "lastCode": 500}
     first = events.body(a_task(), TaskEvent.SUCCEEDED)

@@ -199,11 +199,14 @@ def test_what_a_job_is() -> None:
     )
 
 
+FAILED_JOB = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+
 @pytest.mark.parametrize(
     ("status", "finished"),
     [
         pytest.param({"conditions": [{"type": "Complete", "status": "True"}]}, True, id="complete"),
-        pytest.param({"conditions": [{"type": "Failed", "status": "True"}]}, True, id="failed"),
+        pytest.param(FAILED_JOB, True, id="failed"),
         pytest.param({"conditions": [{"type": "Failed", "status": "False"}]}, False, id="not-so"),
         pytest.param(
             {"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]}, False, id="nearly"
@@ -212,7 +215,9 @@ def test_what_a_job_is() -> None:
     ],
 )
 def test_a_job_that_is_finished(status: dict[str, Any], finished: bool) -> None:
-    assert pods.Job.parse(JOB | {"status": status}, now=NOW).is_finished is finished
+    job = pods.Job.parse(JOB | {"status": status}, now=NOW)
+    assert job.is_finished is finished
+    assert job.has_failed is (status == FAILED_JOB)
 
 
 def test_a_job_that_is_released_or_going() -> None:

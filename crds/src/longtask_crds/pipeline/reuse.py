@@ -22,10 +22,9 @@ class Reuse(v1alpha1.Model):
 
 def of(task: v1alpha1.LongTask) -> Reuse:
     """Return what a task takes over; nothing if its annotation cannot be read."""
-    text = task.metadata.annotations.get(names.REUSE_ANNOTATION, "")
     try:
-        return Reuse.model_validate_json(text) if text else Reuse()
-    except ValidationError:
+        return Reuse.model_validate_json(task.metadata.annotations[names.REUSE_ANNOTATION])
+    except (KeyError, ValidationError):
         return Reuse()
 
 
