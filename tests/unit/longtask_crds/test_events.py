@@ -318,6 +318,21 @@ def test_a_further_attempt_is_told_with_why_the_one_before_failed() -> None:
     assert becoming(task, phase="Retrying").status.callback == task.status.callback
 
 
+def test_a_further_attempt_of_a_step_is_told_with_its_name() -> None:
+    step = {"name": "a", "phase": "Running", "attempt": 2, "jobName": "j"}
+    failed = {"phase": "Retrying", "reason": "ProgramFailed", "message": "exit code 3"}
+    task = becoming(on_its_way(**STARTED, steps=[step]), steps=[step | failed])
+    data = told(task)["data"]
+    assert (told(task)["type"], data["step"], data["attempt"]) == ("longtask.retrying", "a", 2)
+    assert (data["reason"], data["message"]) == ("ProgramFailed", "exit code 3")
+    again = becoming(
+        on_its_way(**STARTED, steps=[step | {"name": "b"}]), steps=[step | failed | {"name": "b"}]
+    )
+    assert again.status.callback is not None
+    assert task.status.callback is not None
+    assert again.status.callback.id != task.status.callback.id
+
+
 def at_percent(percent: int, task: v1alpha1.LongTask | None = None) -> v1alpha1.LongTask:
     progress = {"percent": percent, "message": "half of it", "updatedAt": NOW.isoformat()}
     return becoming(task or on_its_way(**STARTED), progress=progress)

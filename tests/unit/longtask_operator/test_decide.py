@@ -18,7 +18,7 @@ from longtask_crds.testing import (
 )
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import decide as rules
-from longtask_operator.rules import decisions, outcome, pods, retry, troubles
+from longtask_operator.rules import decisions, outcome, pods, retry, steps, troubles
 from longtask_operator.rules.decisions import (
     Acknowledge,
     AdoptPod,
@@ -907,6 +907,7 @@ def test_a_cause_in_another_wording_is_no_news(told: str, now_said: str, is_news
 # --- what has to be proved first ---
 
 NO_WORD = Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
+A_LIST = steps.Recipe("a", 1, is_list=True, parts=())
 
 
 @pytest.mark.parametrize(
@@ -935,6 +936,26 @@ NO_WORD = Finish(outcome.failed(Reason.JOB_LOST, "the Job was deleted"))
         ),
         pytest.param(NO_WORD, between(), None, id="an-end-between-two-attempts"),
         pytest.param(Wait(), claimed(), None, id="nothing-to-do"),
+        pytest.param(decisions.Begin(), a_world(), Proof.TASK, id="a-pipelines-place"),
+        pytest.param(
+            decisions.OfRun(a_world(), Claim(1, JOB)), a_world(), None, id="a-claim-in-its-place"
+        ),
+        pytest.param(
+            decisions.OfRun(claimed(), NO_WORD),
+            a_world(),
+            Proof.JOB_AND_PODS,
+            id="an-end-of-a-program-without-a-word",
+        ),
+        pytest.param(
+            decisions.OfRun(a_world(), NO_WORD), claimed(), None, id="of-one-that-does-not-run"
+        ),
+        pytest.param(
+            decisions.Keep(A_LIST, decisions.OfRun(claimed(), NO_WORD)),
+            a_world(),
+            Proof.JOB_AND_PODS,
+            id="such-an-end-with-what-is-kept",
+        ),
+        pytest.param(decisions.Keep(A_LIST), claimed(), None, id="what-is-kept-alone"),
     ],
 )
 def test_needs_proof(decided: decisions.Decision, world: World, proof: Proof | None) -> None:
