@@ -54,12 +54,14 @@ def test_the_program_of_a_plain_task_has_no_name() -> None:
     attempts = [an_attempt(1), an_attempt(2)]
     progress, result = v1alpha1.Progress(percent=3), v1alpha1.Result(value=1)
     task = with_status(a_task(), attempts=attempts, progress=progress, result=result)
-    expected = runs.Run("", tuple(attempts), progress, result, False)
+    expected = runs.Run("", task.status, False)
     assert list(runs.of(task)) == [expected]
     assert runs.named(task, "") == expected
-    assert expected.last is attempts[1]
+    assert (expected.attempts, expected.last) == (tuple(attempts), attempts[1])
+    assert (expected.progress, expected.result) == (progress, result)
+    assert expected.job_name == attempts[1].job_name
     over = with_status(task, conditions=[FINISHED])
-    assert runs.named(over, "") == expected._replace(is_over=True)
+    assert runs.named(over, "") == runs.Run("", over.status, True)
 
 
 def test_a_name_of_nothing_is_none() -> None:

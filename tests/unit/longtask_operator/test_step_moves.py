@@ -429,18 +429,52 @@ def test_what_is_taken_over_is_not_done_again() -> None:
         {"results": {"s1": {"value": 3}, "s3": {"value": 4}}, "checkpoints": {"s2": [9]}}
     )
     task = a_pipeline(({}, {}), ({}, {}), ({"finally": True}, {}))
-    found = after(with_meta(task, annotations={names.REUSE_ANNOTATION: text}))
-    assert (said(found[0]), found[0].result, found[0].reused) == (
+    task = with_meta(task, annotations={names.REUSE_ANNOTATION: text})
+    first, *others = steps.begun(task, NOW)
+    assert (said(first), first.result, first.reused) == (
         ("Succeeded", "Completed", None, NOW),
         v1alpha1.Result(value=3),
         True,
     )
+    assert others == [
+        v1alpha1.StepStatus(name=name, phase=StepPhase.PENDING) for name in ("s2", "s3")
+    ], "what comes after all is always done"
+    found = after(with_status(task, steps=[first, *others]))
     assert found[1].progress == v1alpha1.Progress(checkpoint=[9])
-    done = [found[0], found[1].model_copy(update={"phase": StepPhase.SUCCEEDED}), found[2]]
-    again = after(
-        with_status(with_meta(task, annotations={names.REUSE_ANNOTATION: text}), steps=done)
-    )
-    assert again[2].phase is StepPhase.STARTING, "what comes after all is always done"
+
+
+def test_as_much_is_taken_over_as_the_resource_has_place_for() -> None:
+    small, far = {"value": "x" * 16_382}, FAR
+    results = {"s1": small, "s2": far, "s3": small, "s4": {"value": 1}}
+    text = json_values.compact({"results": results, "checkpoints": {}})
+    task = with_meta(a_pipeline(*[({}, {})] * 4), annotations={names.REUSE_ANNOTATION: text})
+    phases = [StepPhase.SUCCEEDED] * 3 + [StepPhase.PENDING]
+    assert [step.phase for step in steps.begun(task, NOW)] == phases
+
+
+def test_a_step_waits_while_too_many_items_are_listed() -> None:
+    beside: dict[str, Any] = {"needs": [], "maxParallel": 1}
+    runs = [({"forEach": [0], **beside}, {"phase": "Running", "items": n}) for n in (100, 50)]
+    for more, phase in ((50, StepPhase.RUNNING), (51, StepPhase.PENDING)):
+        task = a_pipeline(*runs, ({"forEach": [0] * more, **beside}, {}))
+        assert after(task)[2].phase is phase
+    (alone,) = after(a_pipeline(({"forEach": [0] * 100, **beside}, {})))
+    assert alone.phase is StepPhase.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("counts", "listed"),
+    [
+        pytest.param([(60, "Succeeded"), (40, "Succeeded")], [60, 40], id="as-many-as-may-be"),
+        pytest.param([(60, "Succeeded"), (41, "Succeeded")], [0, 41], id="the-first-goes-first"),
+        pytest.param([(60, "Running"), (41, "Failed")], [60, 0], id="of-what-is-over-alone"),
+        pytest.param([(90, "Running"), (90, "Running")], [90, 90], id="never-of-what-runs"),
+    ],
+)
+def test_only_so_many_items_are_listed(counts: list[Any], listed: list[int]) -> None:
+    states = [items(*["Succeeded"] * count, phase=phase) for count, phase in counts]
+    status = steps.folded(a_pipeline(*[({}, state) for state in states]).status)
+    assert [len(step.children or ()) for step in status.steps or ()] == listed
 
 
 BAD = {"phase": "Failed", "reason": "ProgramFailed", "message": "boom"}
@@ -520,28 +554,19 @@ def test_items_that_are_cut_are_cancelled_with_their_step() -> None:
 
 
 def test_what_the_items_brought_stands_in_the_list() -> None:
-    step = a_pipeline(({}, items("Succeeded", "Failed", result={"value": 1}))).status.steps or []
+    (step,) = a_pipeline(({}, items("Succeeded", "Failed", result={"value": 1}))).status.steps or []
     result = v1alpha1.Result(value=[1, None])
-    for others, listed in ((98, True), (99, False)):
-        beside = ({}, items(*["Succeeded"] * others))
-        task = a_pipeline(({}, {}), beside)
-        found = steps.brought(task, step[0], result, NOW)
-        children = found.pop("children")
-        assert found == {
-            "phase": StepPhase.SUCCEEDED,
-            "reason": Reason.COMPLETED,
-            "message": None,
-            "finished_at": NOW,
-            "result": result,
-        }
-        if listed:
-            assert isinstance(children, list)
-            assert [(child.phase, child.result) for child in children] == [
-                (StepPhase.SUCCEEDED, None),
-                (StepPhase.FAILED, None),
-            ]
-        else:
-            assert children is None
+    assert steps.brought(step, result, NOW) == {
+        "phase": StepPhase.SUCCEEDED,
+        "reason": Reason.COMPLETED,
+        "message": None,
+        "finished_at": NOW,
+        "result": result,
+        "children": [
+            v1alpha1.ChildStatus(index=0, phase=StepPhase.SUCCEEDED),
+            v1alpha1.ChildStatus(index=1, phase=StepPhase.FAILED),
+        ],
+    }
 
 
 def test_a_failure_without_the_programs_word_is_cut() -> None:
