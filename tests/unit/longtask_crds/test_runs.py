@@ -310,6 +310,20 @@ def test_nobody_goes_on_from_what_succeeded(phase: Phase, kept: Any) -> None:
     assert progress == v1alpha1.Progress(percent=5, checkpoint=kept)
 
 
+@pytest.mark.parametrize(
+    ("child", "phase", "is_kept"),
+    [(True, Phase.FAILED, False), (True, Phase.RUNNING, True), (False, Phase.FAILED, True)],
+)
+def test_of_an_item_that_is_over_goes_what_nobody_asks_for(
+    child: bool, phase: Phase, is_kept: bool
+) -> None:
+    before = v1alpha1.ChildStatus(index=0) if child else v1alpha1.RunStatus()
+    found = put_back(before, phase=phase, attempts=[v1alpha1.Attempt(number=2, **ATTEMPT)])
+    gone = (found.job_uid, found.node, found.claimed_at, found.begun_at)
+    assert gone == (("job-uid", "node", NOW, NOW) if is_kept else (None,) * 4)
+    assert (found.pod_uid, found.job_name) == ("pod-uid", "job"), "which the logs are found by"
+
+
 def test_a_long_message_is_cut() -> None:
     long = an_attempt(message="m" * names.MESSAGE_MAX)
     assert put_back(attempts=[long]).message == "m" * names.BRIEF_MAX
@@ -416,6 +430,16 @@ def test_what_a_pipeline_says(states: list[Any], before: Any, expected: dict[str
     spec = a_pipeline({"name": "s1"}, {"name": "s2"}).spec
     earlier = v1alpha1.Progress(**before) if before else None
     assert standing.told(spec, parts(*states), earlier) == v1alpha1.Progress(**expected)
+
+
+@pytest.mark.parametrize(
+    ("phase", "percent"), [(Phase.SUCCEEDED, 50), (Phase.FAILED, 10), (Phase.CANCELLED, 10)]
+)
+def test_what_is_left_undone_is_not_done_by_that(phase: Phase, percent: int) -> None:
+    spec = a_pipeline({"name": "s1"}, {"name": "s2"}).spec
+    states, before = parts({"phase": "Skipped"}, {}), v1alpha1.Progress(percent=10)
+    ending = v1alpha1.Outcome(phase=phase, reason="x")
+    assert standing.told(spec, states, before, ending).percent == percent
 
 
 @pytest.mark.parametrize(
