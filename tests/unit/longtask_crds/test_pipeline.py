@@ -309,6 +309,22 @@ def test_why_a_condition_gives_no_answer_is_one_line(expression: str, told: str)
     assert str(raised.value) == told
 
 
+@pytest.mark.parametrize(
+    ("words", "told"), [("INTERNAL: too long\nmore", "too long"), (" \n", "no answer")]
+)
+def test_an_evaluator_that_gives_up_is_no_answer(
+    words: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GivesUp:
+        def eval(self, data: Any) -> Any:
+            raise RuntimeError(words)
+
+    monkeypatch.setattr(conditions, "_compiled", lambda _: GivesUp())
+    with pytest.raises(conditions.Unusable) as raised:
+        conditions.holds("input", {})
+    assert str(raised.value) == told
+
+
 def test_a_condition_goes_through_one_list_once() -> None:
     known = {"input": [1, 2]}
     assert conditions.holds("input.all(a, a > 0)", known)
