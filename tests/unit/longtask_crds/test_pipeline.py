@@ -496,6 +496,12 @@ def test_all_that_is_wrong_with_steps_is_told(
     assert found == [*told.items()]
 
 
+def test_a_step_takes_no_more_than_can_be_fetched() -> None:
+    for count, told in ((100, []), (101, [(("steps", 1, "input"), "more than 100 references")])):
+        step = a_step("b", input=[{"$from": "steps.a#"}] * count)
+        assert list(checks.flaws(a_pipeline(a_step("a"), step).spec)) == told
+
+
 def test_a_file_is_no_list() -> None:
     step = a_step("b", forEach={"$ref": "steps.a"})
     assert list(checks.flaws(a_pipeline(a_step("a"), step).spec)) == [
