@@ -319,8 +319,8 @@ def test_of_an_item_that_is_over_goes_what_nobody_asks_for(
 ) -> None:
     before = v1alpha1.ChildStatus(index=0) if child else v1alpha1.RunStatus()
     found = put_back(before, phase=phase, attempts=[v1alpha1.Attempt(number=2, **ATTEMPT)])
-    gone = (found.job_uid, found.node, found.claimed_at, found.begun_at)
-    assert gone == (("job-uid", "node", NOW, NOW) if is_kept else (None,) * 4)
+    gone = (found.job_uid, found.node, found.claimed_at)
+    assert gone == (("job-uid", "node", NOW) if is_kept else (None,) * 3)
     assert (found.pod_uid, found.job_name) == ("pod-uid", "job"), "which the logs are found by"
 
 
