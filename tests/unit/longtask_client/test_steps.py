@@ -83,7 +83,7 @@ def test_a_task_and_its_steps_are_a_tree(of: Any) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_no_line_is_longer_than_the_terminal(of: Any, width: int, encoding: str) -> None:
     long_one = {
-        "name": "a" * 63,
+        "name": "a" * 60,
         **a_run("Failed", ago=5, reason="ProgramFailed", message="x" * 256),
     }
     lines = drawn(of([*chain(3, at=1), long_one]), width=width, encoding=encoding)

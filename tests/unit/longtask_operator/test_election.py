@@ -434,6 +434,7 @@ async def test_who_gets_the_lease_lists_at_once_and_wakes_who_may_start(
         NAMESPACE,
         state=other.health,
         hearing=other.hearing,
+        tasks=other.tasks,
         admission=other.admission,
         counted=other.metrics,
         add=lambda key: added.put_nowait(key.name),

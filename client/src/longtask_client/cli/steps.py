@@ -69,8 +69,9 @@ def folded(found: Sequence[Row], height: int) -> list[Row]:
     if len(left) > height:
         left = [row for row in left if not row.is_item]
     if len(left) > height:
+        of_steps = [row for row in found if not row.is_item]
         kept = max(0, height - 1)
-        left = [*left[:kept], Row(f"{len(left) - kept} more", None)]
+        left = [*of_steps[:kept], Row(f"{len(of_steps) - kept} more", None)]
     return left
 
 
