@@ -234,12 +234,12 @@ def _begun(name: str, run: v1alpha1.RunStatus) -> Run | None:
     """Return a program of a pipeline if it has begun."""
     if not run.attempt or run.job_name is None:
         return None
-    return Run(name, run, is_over=run.phase is not None and run.phase.is_terminal)
+    return Run(name, run, is_over=run.is_over)
 
 
 def _as_status(task: v1alpha1.LongTask, run: v1alpha1.RunStatus) -> v1alpha1.LongTaskStatus:
     attempt = attempt_of(run)
-    over = run.phase is not None and run.phase.is_terminal
+    over = run.is_over
     phase = v1alpha1.Phase.PENDING
     if run.phase not in (None, StepPhase.SKIPPED):
         phase = v1alpha1.Phase(str(run.phase))

@@ -27,7 +27,7 @@ def percent(
 
 def percent_of(step: v1alpha1.StepStatus) -> float:
     """Return how much of a step is done, of 100."""
-    if step.phase is not None and step.phase.is_terminal:
+    if step.is_over:
         return 100
     if step.items is None:
         return _percent(step)
@@ -38,7 +38,7 @@ def percent_of(step: v1alpha1.StepStatus) -> float:
 
 
 def _percent(run: v1alpha1.RunStatus) -> int:
-    if run.phase is not None and run.phase.is_terminal:
+    if run.is_over:
         return 100
     return (run.progress.percent or 0) if run.progress is not None else 0
 
@@ -81,7 +81,7 @@ def told(
 def word(statuses: Sequence[v1alpha1.StepStatus]) -> str:
     """Return how far it is in a word: `3/6 convert` is the third of six, which is being done."""
     begun = [s for s in statuses if s.phase not in (None, StepPhase.PENDING)]
-    open_ones = [s for s in begun if s.phase is not None and not s.phase.is_terminal]
+    open_ones = [s for s in begun if not s.is_over]
     over = len(begun) - len(open_ones)
     place = f"{min(over + 1, len(statuses)) if open_ones else over}/{len(statuses)}"
     return f"{place} {open_ones[0].name}" if open_ones else place

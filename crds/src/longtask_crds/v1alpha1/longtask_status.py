@@ -219,6 +219,11 @@ class RunStatus(Model):
     result: Result | None = None
     """What it brought."""
 
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing comes after where it stands."""
+        return self.phase is not None and self.phase.is_terminal
+
 
 class ChildStatus(RunStatus):
     """Where the work on one item of a step's `forEach` stands."""

@@ -419,10 +419,11 @@ def _tidied(world: World) -> DeleteJob | ReleaseJob | OfRun | None:
 
 def _in_a_pipeline(world: World, now: datetime) -> Decision:
     """Return the next step for one of the programs; if none has one, for the whole."""
-    due = timeouts.first_due(world.task, world.spec.limits)
-    overdue = due is not None and world.task.status.outcome is None and now >= due.at
-    wait = Wait(until=due.at if due is not None and world.task.status.outcome is None else None)
-    if world.task.status.outcome is None and (overdue or world.task.spec.cancel):
+    is_ending = world.task.status.outcome is not None
+    due = None if is_ending else timeouts.first_due(world.task, world.spec.limits)
+    overdue = due is not None and now >= due.at
+    wait = Wait(until=due and due.at)
+    if not is_ending and (overdue or world.task.spec.cancel):
         return Advance(overdue)  # whatever stands in the way of a program
     found: list[OfRun] = []
     late: Decision | None = None
@@ -441,11 +442,10 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
         return min(found, key=lambda one: (one.world.run in world.held_back, _turn(one)))
     if steps.advanced(world.task, world.parts, now=now) != world.task.status:
         return Advance()
-    if steps.is_over(world.task) and not world.is_short_of_parts:
-        recipe = steps.recipe(world.task, world.parts)
-        return Advance() if recipe is None else Keep(recipe)
     if (recipe := steps.recipe(world.task, world.parts)) is not None:
         return Keep(recipe)
+    if steps.is_over(world.task) and not world.is_short_of_parts:
+        return Advance()
     if late is not None:
         return late
     if steps.folded(world.task.status) != world.task.status:

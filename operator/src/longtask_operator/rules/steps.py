@@ -152,9 +152,9 @@ def overflows(task: v1alpha1.LongTask, result: v1alpha1.Result | None) -> bool:
 def recipe(task: v1alpha1.LongTask, parts: Parts) -> Recipe | None:
     """Return a result that the API has to make before the pipeline can go on, or None."""
     for step, status in _pairs(task):
-        if status.items and status.phase is StepPhase.RUNNING and _is_worked_through(step, status):
+        if status.items and status.phase is StepPhase.RUNNING and _is_worked_through(status):
             results = _listed(status)
-            if _succeeds(step, status) and _as_list(task, results) is None:
+            if _succeeds(step, status) and _as_list(results) is None:
                 return Recipe(status.name, 1, is_list=True, parts=results)
     if (
         task.status.outcome is None
@@ -283,7 +283,7 @@ def _count_items(
         bad = sum(child.phase is StepPhase.FAILED for child in children)
         none_open = not any(map(_is_open, children))
         values: dict[str, object] = {"succeeded": good, "failed": bad}
-        result = _as_list(task, _listed(of_step)) if _is_worked_through(step, of_step) else None
+        result = _as_list(_listed(of_step)) if _is_worked_through(of_step) else None
         if result is not None and _succeeds(step, of_step):
             values |= brought(of_step, result, now)
         elif runs.is_cut(task, step) and none_open:
@@ -314,7 +314,7 @@ def folded(status: v1alpha1.LongTaskStatus) -> v1alpha1.LongTaskStatus:
     """
     for step in status.steps or ():
         listed = sum(len(one.children or ()) for one in status.steps or ())
-        is_over = step.phase is not None and step.phase.is_terminal
+        is_over = step.is_over
         if listed > _MOST_LISTED and step.children and is_over:
             status = put(status, step.name, {"children": None})
     return status
@@ -333,11 +333,7 @@ def _end_early(
         return task.status
     steps, statuses = task.spec.steps or (), task.status.steps or ()
     failed = standing.failed_first(steps, statuses)
-    if all(
-        status.phase is not None and status.phase.is_terminal
-        for step, status in _pairs(task)
-        if not step.finally_
-    ):
+    if all(status.is_over for step, status in _pairs(task) if not step.finally_):
         ending = v1alpha1.Outcome(phase=Phase.SUCCEEDED, reason=Reason.COMPLETED)
         if failed is not None:
             ending = _failed(failed)
@@ -447,11 +443,7 @@ def _ready(task: v1alpha1.LongTask) -> Iterator[v1alpha1.Step]:
     if task.is_finished:
         return
     of = graph.needs(task.spec.steps or ())
-    over = {
-        status.name
-        for status in task.status.steps or ()
-        if status.phase is not None and status.phase.is_terminal
-    }
+    over = {status.name for status in task.status.steps or () if status.is_over}
     main_over = all(step.finally_ or step.name in over for step in task.spec.steps or ())
     for step, status in _pairs(task):
         may = main_over if step.finally_ else task.status.outcome is None
@@ -470,7 +462,7 @@ def _has_room(status: v1alpha1.LongTaskStatus, more: int) -> bool:
 
 
 def _all_over(task: v1alpha1.LongTask) -> bool:
-    return all(s.phase is not None and s.phase.is_terminal for s in task.status.steps or ())
+    return all(s.is_over for s in task.status.steps or ())
 
 
 def _is_taken(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts) -> bool:
@@ -479,7 +471,7 @@ def _is_taken(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts) -> boo
     known: dict[str, dict[str, Any]] = {}
     for name in conditions.steps_in(step.when):
         status = next((s for s in task.status.steps or () if s.name == name), None)
-        if status is not None and status.phase is not None and status.phase.is_terminal:
+        if status is not None and status.is_over:
             known[name] = {"phase": str(status.phase)}
             if status.phase is StepPhase.SUCCEEDED:
                 whole = references.Reference(f"steps.{name}")
@@ -566,7 +558,7 @@ def _inline(status: v1alpha1.LongTaskStatus) -> int:
     return sum(json_values.size(result.value) for result in results)
 
 
-def _is_worked_through(step: v1alpha1.Step, status: v1alpha1.StepStatus) -> bool:
+def _is_worked_through(status: v1alpha1.StepStatus) -> bool:
     children = status.children or ()
     return len(children) == status.items and not any(map(_is_open, children))
 
@@ -598,7 +590,7 @@ def _listed(status: v1alpha1.StepStatus) -> tuple[v1alpha1.Result, ...]:
     )
 
 
-def _as_list(task: v1alpha1.LongTask, results: Sequence[v1alpha1.Result]) -> v1alpha1.Result | None:
+def _as_list(results: Sequence[v1alpha1.Result]) -> v1alpha1.Result | None:
     """Return results as one, a list; None if the resource has no place for it."""
     if any(result.ref is not None for result in results):
         return None

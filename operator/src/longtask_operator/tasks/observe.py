@@ -1,6 +1,6 @@
 """Gather the world of one task: from the mirror, and live where the mirror may not be believed."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
@@ -68,17 +68,17 @@ class Observer:
             job=self._mirror.job(key.sibling(job_name)),
             pod=self._mirror.pod_of(task),
             is_sending=self._callbacks.is_sending(task),
-            runs=tuple([world async for world in self._runs_of(task, types, fetched.known)]),
+            runs=tuple(self._runs_of(task, types, fetched.known)),
             parts=fetched.known,
             is_short_of_parts=fetched.is_short,
         )
 
-    async def _runs_of(
+    def _runs_of(
         self,
         task: v1alpha1.LongTask,
         types: Mapping[str, v1alpha1.LongTaskTypeSpec],
         parts: steps.Parts,
-    ) -> AsyncIterator[decisions.World]:
+    ) -> Iterator[decisions.World]:
         """Yield a pipeline's programs that have something to do: first those that run."""
         if not task.status.steps:
             return

@@ -180,8 +180,7 @@ class Reconciler:
             if about.run:
                 self._held_back.setdefault(key, set()).add(about.run)
             raise
-        if about.run and about.run in self._held_back.get(key, ()):
-            self._held_back[key].discard(about.run)
+        self._held_back.get(key, set()).discard(about.run)
         return news
 
     async def _record(self, world: decisions.World, news: status.News) -> v1alpha1.LongTask | None:
