@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
+from longtask_api.auth.callers import Act
 from longtask_api.services import (
     callback_keys,
     compositions,
@@ -26,8 +27,14 @@ from longtask_api.services import (
 from longtask_crds import runner_contract
 
 _BODY_SECONDS = 60.0
+#: Methods that change nothing.
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="The installation's token.")
+bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="bearer",
+    description="A token of yours, or the installation's.",
+)
 
 
 async def get_services(request: Request) -> wiring.Services:
@@ -49,9 +56,20 @@ async def get_bearer_token(
 _Token = Annotated[str | None, Depends(get_bearer_token)]
 
 
-async def get_caller(services: _Services, token: _Token) -> callers.Caller:
-    """Return who asks; raise Unauthenticated for anybody who may not."""
-    return services.credentials.caller(token)
+async def get_caller(request: Request, services: _Services, token: _Token) -> callers.Caller:
+    """Return who asks.
+
+    What reads and what writes is told by the method, so that no route forgets to ask.
+
+    Raises:
+        Unauthenticated: Nobody knows who it is.
+        Forbidden: They may not read, or not write.
+    """
+    caller = await services.credentials.caller(token)
+    act = Act.READ if request.method in _READING else Act.WRITE
+    if not caller.may(act):
+        raise errors.Forbidden(f"You may not {act.value} here.")
+    return caller
 
 
 async def require_synced(services: _Services) -> None:

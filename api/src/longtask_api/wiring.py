@@ -108,7 +108,10 @@ async def running(
         sender: Sends to the receivers that are tried; over HTTP when absent.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
-    bearers = credentials.Credentials(settings.token())
+    token = settings.token()
+    bearers = credentials.Credentials(
+        [] if token is None else [credentials.InstallationToken(token)], insecure=token is None
+    )
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
     cluster = Cluster(connection)
     metrics = Metrics()

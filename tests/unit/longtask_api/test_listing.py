@@ -122,7 +122,7 @@ async def test_who_is_next(archive: Archive, tasks: list[v1alpha1.LongTask], exp
 
 
 async def test_callers_see_what_they_may(archive: Archive) -> None:
-    assert await a_page(archive, TASKS, caller=callers.Caller("me", is_admin=False)) == "a"
+    assert await a_page(archive, TASKS, caller=callers.Caller("me")) == "a"
 
 
 async def every_page(resources: Resources, wanted: Filter, **how: Any) -> list[str]:

@@ -132,7 +132,7 @@ async def test_of_others_tasks_only_the_places_are_told(
     mine = {"metadata": {"labels": {names.OWNER_LABEL: "me"}}}
     put_task(kubernetes, "mine", spec={"type": "fibonacci", "queue": "lane"}, **mine)
     assert (await client.get("/api/v1/tasks/mine")).status_code == 200
-    me = callers.Caller("me", is_admin=False)
+    me = callers.Caller("me")
     seen = await services.queues.get(me, "lane", limit=50, cursor=None)
     assert [(task.position, task.id) for task in seen.content] == [(2, "mine")]
     # And a look at all others has an end.
@@ -176,7 +176,7 @@ async def test_a_queue_that_is_gone_is_not_paused(
 
 
 async def test_only_admins_pause(services: wiring.Services, kubernetes: MemoryKubernetes) -> None:
-    somebody = callers.Caller("me", is_admin=False)
+    somebody = callers.Caller("me")
     with pytest.raises(errors.Forbidden):
         await services.queues.pause(somebody, "lane", paused=True)
     assert "paused" not in kubernetes.stored(names.LONGTASKQUEUES, "lane")["spec"]

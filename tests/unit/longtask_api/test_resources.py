@@ -235,7 +235,7 @@ async def test_callers_see_what_they_may(
 ) -> None:
     put_task(kubernetes, "mine", metadata={"labels": {names.OWNER_LABEL: "me"}})
     put_task(kubernetes, "nobodys")
-    me = callers.Caller("me", is_admin=False)
+    me = callers.Caller("me")
     for name in ("mine", "nobodys"):
         assert (await resources.seen_task(CALLER, name)).metadata.name == name
     assert await resources.seen_task(me, "mine")

@@ -93,7 +93,7 @@ class DeliveryService:
             after = (int(end.timestamp()) + 1, ObjectKey("", ""), "")
         else:
             after = (last[0], ObjectKey(last[1], last[2]), last[3])
-        owner = None if caller.is_admin else caller.subject
+        owner = None if caller.sees_all else caller.subject
         return self._resources.catalogue.by_age(owner=owner, high=after, newest_first=True)
 
     async def _redeliver(self, keys: list[ObjectKey]) -> list[str]:

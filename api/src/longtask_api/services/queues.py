@@ -83,7 +83,7 @@ class QueueService:
             Forbidden: The caller is no admin.
             Missing: There is none of that name.
         """
-        if not caller.is_admin:
+        if not caller.may(callers.Act.MANAGE):
             raise errors.Forbidden("Only admins pause and resume queues.")
         queue = await self._find(name)
         try:

@@ -125,7 +125,7 @@ async def _archived(
     low, high = _between(wanted, sort, after, end)
     found, looked = await resources.archive.page(
         wanted,
-        owner=None if caller.is_admin else caller.subject,
+        owner=None if caller.sees_all else caller.subject,
         low=low,
         high=high,
         newest_first=sort is models.SortOrder.NEWEST,
@@ -153,7 +153,7 @@ def _walk(
         resources.catalogue.by_age,
         phases=wanted.phases,
         type=wanted.type,
-        owner=wanted.owner if caller.is_admin else caller.subject,
+        owner=wanted.owner if caller.sees_all else caller.subject,
         low=low,
         high=high,
         newest_first=sort is models.SortOrder.NEWEST,
