@@ -8,7 +8,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
-from longtask_api.routes import callbacks, docs, me, queues, reports, service, tasks, types
+from longtask_api.routes import callbacks, docs, me, queues, reports, service, streams, tasks, types
 from longtask_crds import runner_contract
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
@@ -37,7 +37,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
         dependencies=[Depends(dependencies.get_caller), Depends(dependencies.require_synced)],
         responses=openapi.problems(401, 422, 500, 503),
     )
-    for module in (tasks, callbacks, queues, types, me):
+    for module in (streams, tasks, callbacks, queues, types, me):
         guarded.include_router(module.router)
     app.include_router(guarded)
     # And this is the whole public rest.

@@ -19,6 +19,7 @@ from longtask_api.services import (
     queues,
     reporters,
     results,
+    streams,
     task_logs,
     tasks,
     trials,
@@ -70,6 +71,17 @@ async def get_caller(request: Request, services: _Services, token: _Token) -> ca
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
     return caller
+
+
+async def get_check(request: Request, services: _Services, token: _Token) -> streams.Check:
+    """Return what tells later whether who asks now may still do so, as what they are now."""
+    caller = await get_caller(request, services, token)
+
+    async def check() -> None:
+        if await get_caller(request, services, token) != caller:
+            raise errors.Forbidden("Your rights have changed.")
+
+    return check
 
 
 async def require_synced(services: _Services) -> None:
@@ -151,6 +163,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
     return Depends(get)
 
 
+CheckDep = Annotated[streams.Check, Depends(get_check)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
@@ -170,6 +183,7 @@ LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
 QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)]
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
 ResultsDep = Annotated[results.ResultService, _of(lambda services: services.results)]
+StreamsDep = Annotated[streams.StreamService, _of(lambda services: services.streams)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
 TrialsDep = Annotated[trials.Trials, _of(lambda services: services.trials)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

@@ -58,6 +58,9 @@ class Settings(CommonSettings):
     archive_days: PositiveInt = 90
     """How long a task stays in the archive."""
 
+    streams_per_caller: PositiveInt = 200
+    """How many streams of events one caller may have open at a replica."""
+
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""
 
