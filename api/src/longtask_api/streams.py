@@ -195,6 +195,11 @@ class Hub:
     def __len__(self) -> int:
         return self._open.total()
 
+    @property
+    def pending(self) -> int:
+        """Return how much news is kept of which somebody was not told yet."""
+        return sum(each.size for many in self._of_many.values() for each in many)
+
     # --- who listens
 
     @contextlib.contextmanager
@@ -234,7 +239,7 @@ class Hub:
     def listening_to_all(
         self, caller: callers.Caller, wanted: Filter, *, since: int | None
     ) -> Iterator[OfMany]:
-        """Tell a listener of all tasks that fit, from a version on; from now on if there is none."""
+        """Tell a listener of all tasks that fit, from a version on, or from now on."""
         listener = OfMany(self, caller, wanted, since)
         owner = None if caller.sees_all else caller.subject
         found = self._of_many.setdefault(owner, set())

@@ -177,7 +177,8 @@ class StreamService:
             # On a replica that is behind another the task may not be as it is known yet.
             if task.is_finished and version_of(task) >= known.version:
                 over = known._replace(is_over=True)
-                yield (_RETRY if is_first else b"") + chunk + _frame("result", self._tasks.result_view(task), over)
+                chunk += _frame("result", self._tasks.result_view(task), over)
+                yield (_RETRY if is_first else b"") + chunk
                 return
             now = self._place_of(task)
             if now != place and not chunk and not is_first:
