@@ -3,16 +3,22 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
 
 import httpx
 import uvicorn
 from httpx_sse import EventSource
 
-from api_support import TOKEN
-from longtask_api import app, wiring
-from longtask_client import streaming
+from api_support import TOKEN, eventually, put_task
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_api import app, settings, wiring
+from longtask_api.services import streams
+from longtask_client import models, streaming
+from longtask_crds import v1alpha1
+from longtask_crds.testing import FINISHED, NOW, a_condition, an_attempt
+
+QUICK = streams.Pace(ping=0.2, check=0.1, place=0.05, batch=0)
 
 
 @contextlib.asynccontextmanager
@@ -78,3 +84,71 @@ async def talking(url: str, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
         base_url=url, headers=headers, timeout=10, limits=limits, **more
     ) as client:
         yield client
+
+
+class Api(NamedTuple):
+    services: wiring.Services
+    http: httpx.AsyncClient
+
+    def of_task(self, name: str = "a") -> Listener:
+        return Listener(self.http, streaming.of_task(name))
+
+    def of_tasks(self, **wanted: object) -> Listener:
+        return Listener(self.http, streaming.of_tasks(models.TaskFilter(**wanted)))
+
+    async def knows(self, kubernetes: MemoryKubernetes) -> None:
+        """Return once everything is in the cache."""
+
+        async def is_there() -> bool:
+            return self.services.hub.position >= kubernetes.version
+
+        kubernetes.bookmark()
+        await eventually(is_there)
+
+
+@contextlib.asynccontextmanager
+async def an_api(
+    kubernetes: MemoryKubernetes, configured: settings.Settings, pace: streams.Pace = QUICK
+) -> AsyncIterator[Api]:
+    async with wiring.running(
+        kubernetes, configured, clock=lambda: NOW, stream_pace=pace
+    ) as services:
+        await services.health.synced()
+        async with serving(services) as url, talking(url) as http:
+            yield Api(services, http)
+
+
+@contextlib.asynccontextmanager
+async def listening(one: Listener) -> AsyncIterator[asyncio.Task[int]]:
+    """Listen meanwhile."""
+    task = asyncio.create_task(one.listen())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def told(one: Listener, *wanted: str) -> Callable[[], Awaitable[bool]]:
+    async def is_told() -> bool:
+        return all(one.names().count(name) >= wanted.count(name) for name in wanted)
+
+    return is_told
+
+
+def put_started(kubernetes: MemoryKubernetes, name: str = "a", **status: object) -> None:
+    attempt = an_attempt(started_at=NOW).to_json()
+    known = {"queuedAt": "2026-01-02T03:04:05Z", "attempt": 1, "attempts": [attempt]}
+    put_task(kubernetes, name, status={"phase": "Running", **known, **status})
+
+
+def put_ended(kubernetes: MemoryKubernetes, name: str = "a", **status: object) -> None:
+    done = a_condition(v1alpha1.ConditionType.SUCCEEDED)
+    ended = an_attempt(started_at=NOW, finished_at=NOW, reason="Completed").to_json()
+    known = {
+        "phase": "Succeeded",
+        "conditions": [FINISHED.to_json(), done.to_json()],
+        "finishedAt": "2026-01-02T03:04:05Z",
+        "attempts": [ended],
+    }
+    put_task(kubernetes, name, status=known | status)

@@ -123,8 +123,8 @@ TASK_LINKS: dict[str, Any] = {
 }
 
 
-_OF_STREAM = """Server-sent events. `event` names what `data`, a JSON object, is: {names}. Each has an
-`id` for `Last-Event-ID`; a comment comes each 15 seconds."""
+_OF_STREAM = """Server-sent events. `event` names what `data`, a JSON object, is: {names}. Each has
+an `id` for `Last-Event-ID`; a comment comes each 15 seconds."""
 _SSE: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
 #: What a stream of one task is.
 TASK_STREAM: dict[str, Any] = {
