@@ -86,6 +86,16 @@ async def talking(url: str, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+async def knows(services: wiring.Services, kubernetes: MemoryKubernetes) -> None:
+    """Return once everything is in the cache."""
+
+    async def is_there() -> bool:
+        return services.hub.position >= kubernetes.version
+
+    kubernetes.bookmark()
+    await eventually(is_there)
+
+
 class Api(NamedTuple):
     services: wiring.Services
     http: httpx.AsyncClient
@@ -98,12 +108,7 @@ class Api(NamedTuple):
 
     async def knows(self, kubernetes: MemoryKubernetes) -> None:
         """Return once everything is in the cache."""
-
-        async def is_there() -> bool:
-            return self.services.hub.position >= kubernetes.version
-
-        kubernetes.bookmark()
-        await eventually(is_there)
+        await knows(self.services, kubernetes)
 
 
 @contextlib.asynccontextmanager

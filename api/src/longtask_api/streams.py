@@ -40,6 +40,11 @@ class Listener:
         """Say that there is news."""
         self._news.set()
 
+    @property
+    def is_woken(self) -> bool:
+        """Tell whether there is news."""
+        return self._news.is_set()
+
     async def wait(self, seconds: float) -> None:
         """Return when there is news, or after so many seconds."""
         with contextlib.suppress(TimeoutError):
@@ -161,8 +166,8 @@ class OfMany(Listener):
         """Tells of tasks as they are now whether they may have fitted since."""
         # What it was like while nobody looked is not known, but that it cannot have been.
         lasting = dataclasses.replace(self._wanted, phases=(), text=None, queue=None)
-        return lambda record: self._caller.may_see(record.owner) and lasting.matches(
-            record, queue=""
+        return lambda record: (
+            self._caller.may_see(record.owner) and lasting.matches(record, queue="")
         )
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from socket import SO_RCVBUF, SOL_SOCKET
 
+import httpx
 import pytest
 from httpx_sse import EventSource
 
@@ -361,9 +362,7 @@ async def test_asking_for_the_head_of_a_stream_does_not_hang(api: Api) -> None:
 # --- the end
 
 
-async def test_a_replica_that_ends_ends_its_streams(
-    kubernetes: MemoryKubernetes, api: Api
-) -> None:
+async def test_a_replica_that_ends_ends_its_streams(kubernetes: MemoryKubernetes, api: Api) -> None:
     put_task(kubernetes)
     await api.knows(kubernetes)
     many, one = api.of_tasks(), api.of_task()
@@ -384,9 +383,7 @@ async def test_a_replica_that_ends_ends_its_streams(
         pytest.param(errors.Unavailable(), False, id="whoever-knows-is-away"),
     ],
 )
-async def test_who_may_not_listen_any_more(
-    api: Api, refusal: errors.ApiError, ends: bool
-) -> None:
+async def test_who_may_not_listen_any_more(api: Api, refusal: errors.ApiError, ends: bool) -> None:
     asked = 0
 
     async def check() -> None:

@@ -82,9 +82,7 @@ HAPPENS = [Course.look, Course.make_pods, Course.start_a_pod, Course.end_a_pod, 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.sampled_from([*HAPPENS, Course.cancel]), st.integers(0, 20)), max_size=60
-    )
+    st.lists(st.tuples(st.sampled_from([*HAPPENS, Course.cancel]), st.integers(0, 20)), max_size=60)
 )
 def test_events_of_a_pipeline_are_only_added(happened: list[tuple[Any, int]]) -> None:
     course = Course()

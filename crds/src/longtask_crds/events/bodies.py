@@ -23,6 +23,8 @@ _PHASES = {
     TaskEvent.PROGRESS: Phase.RUNNING,
     TaskEvent.RETRYING: Phase.RETRYING,
 }
+
+
 class StepData(v1alpha1.Model):
     """Where a step of a pipeline stands."""
 

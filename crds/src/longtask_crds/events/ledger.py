@@ -82,13 +82,9 @@ def progress(task: v1alpha1.LongTask) -> Event | None:
         return None
     attempt = status.attempt or 0
     return Event(
-        id=numbers.webhook_id(
-            task.metadata.uid, TaskEvent.PROGRESS, attempt, percent=told.percent
-        ),
+        id=numbers.webhook_id(task.metadata.uid, TaskEvent.PROGRESS, attempt, percent=told.percent),
         type=TaskEvent.PROGRESS,
-        sequence=numbers.sequence(
-            TaskEvent.PROGRESS, numbers.last_ordinal(status), told.percent
-        ),
+        sequence=numbers.sequence(TaskEvent.PROGRESS, numbers.last_ordinal(status), told.percent),
         at=told.updated_at or task.metadata.created_at,
         attempt=attempt,
         reason=Reason.RUNNING,
@@ -188,9 +184,7 @@ def _of_attempts(task: v1alpha1.LongTask) -> Iterator[Event]:
     for attempt in task.status.attempts or ():
         number = attempt.number
         if attempt.started_at is not None:
-            yield _event(
-                task, TaskEvent.STARTED, number, attempt.started_at, reason=Reason.RUNNING
-            )
+            yield _event(task, TaskEvent.STARTED, number, attempt.started_at, reason=Reason.RUNNING)
         if attempt.finished_at is not None and not _is_the_end(task, attempt):
             told = {"reason": attempt.reason, "message": attempt.message}
             yield _event(task, TaskEvent.RETRYING, number, attempt.finished_at, **told)
@@ -223,9 +217,7 @@ def _of_steps(task: v1alpha1.LongTask) -> Iterator[Event]:
             yield from _of_run(task, runs.name_of(step.name, index), run)
 
 
-def _of_run(
-    task: v1alpha1.LongTask, name: str, run: v1alpha1.RunStatus
-) -> Iterator[Event]:
+def _of_run(task: v1alpha1.LongTask, name: str, run: v1alpha1.RunStatus) -> Iterator[Event]:
     started_at, end = _started_at(run), _end_of(run)
     if started_at is not None and run.start_ordinal is not None:
         yield _of_step(task, name, run, StepEvent.STARTED, run.start_ordinal, started_at)

@@ -103,7 +103,6 @@ def _entry(
     )
 
 
-
 def _told(
     before: v1alpha1.LongTask, after: v1alpha1.LongTask, now: datetime
 ) -> ledger.Event | None:
