@@ -13,7 +13,9 @@ from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
 from longtask_api import errors
-from longtask_api.auth import credentials
+from longtask_api.auth import credentials, oidc
+from longtask_api.auth.issuer import Issuer
+from longtask_api.auth.kubernetes_tokens import KubernetesTokens
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
@@ -108,10 +110,6 @@ async def running(
         sender: Sends to the receivers that are tried; over HTTP when absent.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
-    token = settings.token()
-    bearers = credentials.Credentials(
-        [] if token is None else [credentials.InstallationToken(token)], insecure=token is None
-    )
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
     cluster = Cluster(connection)
     metrics = Metrics()
@@ -121,6 +119,7 @@ async def running(
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
     async with contextlib.AsyncExitStack() as stack:
+        bearers = await stack.enter_async_context(_credentials(settings, cluster))
         database = await stack.enter_async_context(_database(settings.database()))
         blobs = Blobs(database, clock=clock)
         tails = LogTails(blobs)
@@ -193,6 +192,31 @@ async def running(
             database=database,
             metrics=metrics,
         )
+
+
+@contextlib.asynccontextmanager
+async def _credentials(
+    settings: Settings, cluster: Cluster
+) -> AsyncIterator[credentials.Credentials]:
+    """Know the bearers of every kind of token that is taken."""
+    token = settings.token()
+    verifiers: list[credentials.Verifier] = []
+    if token is not None:
+        verifiers.append(credentials.InstallationToken(token))
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.oidc_issuer:
+            verifiers.append(
+                oidc.OidcTokens(
+                    await stack.enter_async_context(Issuer.at(settings.oidc_issuer)),
+                    audience=settings.oidc_audience,
+                    roles_claim=settings.oidc_roles_claim,
+                    admin_value=settings.oidc_admin_value,
+                )
+            )
+        # Last: whatever looks like a token of Kubernetes is one, or none at all.
+        if settings.kubernetes_accounts:
+            verifiers.append(KubernetesTokens(cluster, namespace=settings.namespace))
+        yield credentials.Credentials(verifiers, insecure=token is None)
 
 
 @contextlib.asynccontextmanager
