@@ -106,5 +106,6 @@ class KubernetesTokens:
             subject=subjects.of_kubernetes(who.username),
             name=who.username[:_LONGEST_NAME],
             acts=frozenset(act for act, is_granted in acts.items() if is_granted),
+            via=callers.Via.KUBERNETES,
             sees_all=may_list and (not may_create or (may_patch and may_delete)),
         )

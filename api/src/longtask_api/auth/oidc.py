@@ -80,12 +80,11 @@ class OidcTokens:
         """Return who they are: by the subject alone, as all else may become another's."""
         sub = claims["sub"]
         called = claims.get("preferred_username")
-        is_admin = self._is_admin(claims)
-        return callers.Caller(
-            subject=subjects.of_oidc(self._issuer.url, sub),
+        return callers.with_role(
+            subjects.of_oidc(self._issuer.url, sub),
+            callers.Role.ADMIN if self._is_admin(claims) else callers.Role.USER,
             name=(called if isinstance(called, str) and called else sub)[:_LONGEST_NAME],
-            acts=callers.EVERYTHING if is_admin else callers.Caller("").acts,
-            sees_all=is_admin,
+            via=callers.Via.OIDC,
         )
 
     def _is_admin(self, claims: Mapping[str, Any]) -> bool:
