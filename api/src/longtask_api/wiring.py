@@ -16,8 +16,10 @@ from longtask_api import errors
 from longtask_api.auth import credentials
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
+from longtask_api.http import limits
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
+    allowances,
     callback_keys,
     compositions,
     deliveries,
@@ -53,6 +55,7 @@ class Services:
     """What endpoints are handed: each asks for its own."""
 
     credentials: credentials.Credentials
+    limiter: limits.Limiter
     health: health.Health
     tasks: tasks.TaskService
     queues: queues.QueueService
@@ -87,6 +90,14 @@ def _stay(settings: Settings) -> archiver.Stay:
     return archiver.Stay(
         usual=timedelta(seconds=settings.ttl_seconds),
         failed=timedelta(seconds=settings.ttl_seconds_failed),
+    )
+
+
+def _rates(settings: Settings) -> limits.Rates:
+    return limits.Rates(
+        per_second=settings.requests_per_second,
+        per_second_of_address=settings.requests_per_second_per_address,
+        logins_per_minute=settings.logins_per_minute,
     )
 
 
@@ -151,6 +162,11 @@ async def running(
         of_tasks = tasks.TaskService(
             resources,
             rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+            allowances=allowances.Allowances(
+                resources.catalogue,
+                active=settings.active_tasks_per_owner,
+                stored=settings.stored_tasks_per_owner,
+            ),
             clock=clock,
             path_prefix=settings.path_prefix,
         )
@@ -177,6 +193,7 @@ async def running(
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
+            limiter=limits.Limiter(_rates(settings)),
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
