@@ -109,3 +109,10 @@ async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
             if await is_so():
                 return
             await asyncio.sleep(0)
+
+
+class Named:
+    """Takes each token for the name of who bears it; `installation` bears the installation's."""
+
+    async def caller(self, token: str) -> callers.Caller:
+        return CALLER if token == TOKEN else callers.Caller(subject=token, name=token)

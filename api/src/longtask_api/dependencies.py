@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
+from longtask_api.http import limits
 from longtask_api.services import (
     callback_keys,
     compositions,
@@ -56,6 +57,20 @@ async def get_bearer_token(
 _Token = Annotated[str | None, Depends(get_bearer_token)]
 
 
+async def limit_address(request: Request, services: _Services) -> None:
+    """Let no address ask too often; raise TooManyRequests."""
+    services.limiter.take_of_address(limits.address_of(request))
+
+
+async def get_login_limit(request: Request, services: _Services) -> Callable[[str], None]:
+    """Return what counts a user's try to log in, and raises TooManyRequests."""
+
+    def take(username: str) -> None:
+        services.limiter.take_login(username, limits.address_of(request))
+
+    return take
+
+
 async def get_caller(request: Request, services: _Services, token: _Token) -> callers.Caller:
     """Return who asks.
 
@@ -64,11 +79,13 @@ async def get_caller(request: Request, services: _Services, token: _Token) -> ca
     Raises:
         Unauthenticated: Nobody knows who it is.
         Forbidden: They may not read, or not write.
+        TooManyRequests: They ask too often.
     """
     caller = await services.credentials.caller(token)
     act = Act.READ if request.method in _READING else Act.WRITE
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
+    services.limiter.take_of_caller(caller.subject)
     return caller
 
 
@@ -152,6 +169,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
+LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
 RunnerTokenDep = Annotated[str, Depends(get_runner_token)]

@@ -18,8 +18,10 @@ from longtask_api.auth.issuer import Issuer
 from longtask_api.auth.kubernetes_tokens import KubernetesTokens
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
+from longtask_api.http import limits
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
+    allowances,
     callback_keys,
     compositions,
     deliveries,
@@ -55,6 +57,7 @@ class Services:
     """What endpoints are handed: each asks for its own."""
 
     credentials: credentials.Credentials
+    limiter: limits.Limiter
     health: health.Health
     tasks: tasks.TaskService
     queues: queues.QueueService
@@ -89,6 +92,14 @@ def _stay(settings: Settings) -> archiver.Stay:
     return archiver.Stay(
         usual=timedelta(seconds=settings.ttl_seconds),
         failed=timedelta(seconds=settings.ttl_seconds_failed),
+    )
+
+
+def _rates(settings: Settings) -> limits.Rates:
+    return limits.Rates(
+        per_second=settings.requests_per_second,
+        per_second_of_address=settings.requests_per_second_per_address,
+        logins_per_minute=settings.logins_per_minute,
     )
 
 
@@ -150,6 +161,11 @@ async def running(
         of_tasks = tasks.TaskService(
             resources,
             rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+            allowances=allowances.Allowances(
+                resources.catalogue,
+                active=settings.active_tasks_per_owner,
+                stored=settings.stored_tasks_per_owner,
+            ),
             clock=clock,
             path_prefix=settings.path_prefix,
         )
@@ -176,6 +192,7 @@ async def running(
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
+            limiter=limits.Limiter(_rates(settings)),
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
