@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from longtask_api import errors
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -51,32 +53,63 @@ class Remembered(Generic[K, V]):
             self._kept.popitem(last=False)
 
 
-class Asked(Generic[K, V]):
-    """Questions that are under way: whoever asks the same one meanwhile gets the same answer."""
+class Answers(Generic[K, V]):
+    """Answers to questions that strangers make us ask: each is asked once, and few at a time.
 
-    def __init__(self) -> None:
-        self._under_way: dict[K, asyncio.Task[V]] = {}
+    Whoever asks for what is being asked gets the same answer. An error is none, and not kept.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        seconds: float,
+        *,
+        at_once: int,
+        most_waiting: int,
+        most_kept: int = _MOST_KEPT,
+    ) -> None:
+        """Know no answer yet.
+
+        Args:
+            clock: Says seconds.
+            seconds: How long an answer counts.
+            at_once: How many questions are under way at once.
+            most_waiting: How many there may be, those with them that wait for a place.
+            most_kept: How many answers are kept.
+        """
+        self._known: Remembered[K, tuple[V]] = Remembered(clock, seconds, most=most_kept)
+        self._places = asyncio.Semaphore(at_once)
+        self._most_waiting = most_waiting
+        self._asked: dict[K, asyncio.Task[V]] = {}
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._known)
 
-    async def answer(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
-        """Return what `ask` returns, or raise what it raises.
+    async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
+        """Return what is known, or what `ask` returns.
 
-        Who gives up waiting leaves the question to the others.
+        Raises:
+            TooManyRequests: Too much is being asked.
         """
-        task = self._under_way.get(key)
+        if (known := self._known.get(key)) is not None:
+            return known[0]
+        task = self._asked.get(key)
         if task is None:
-            task = asyncio.ensure_future(_awaited(ask))
-            self._under_way[key] = task
+            if len(self._asked) >= self._most_waiting:
+                raise errors.TooManyRequests("Too many tokens are being looked at.")
+            task = asyncio.ensure_future(self._answer(key, ask))
+            self._asked[key] = task
             task.add_done_callback(lambda done: self._end(key, done))
+        # Who gives up waiting leaves the question to the others.
         return await asyncio.shield(task)
 
+    async def _answer(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
+        async with self._places:
+            answer = await ask()
+        self._known.keep(key, (answer,))
+        return answer
+
     def _end(self, key: K, done: "asyncio.Task[V]") -> None:
-        del self._under_way[key]
+        del self._asked[key]
         if not done.cancelled():
             done.exception()  # nobody may be left to see it
-
-
-async def _awaited(ask: Callable[[], Awaitable[V]]) -> V:
-    return await ask()

@@ -13,7 +13,6 @@ from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, errors, wiring
-from longtask_api.auth import kubernetes_tokens
 from longtask_api.auth.callers import Act
 from longtask_api.auth.kubernetes_tokens import KubernetesTokens
 from longtask_api.cluster import Cluster
@@ -179,7 +178,7 @@ async def test_an_api_server_that_is_away_has_refused_nobody(
 
 
 async def test_whom_the_review_of_rights_fails_for_is_asked_for_anew(
-    kubernetes: MemoryKubernetes, tokens: KubernetesTokens, monkeypatch: pytest.MonkeyPatch
+    kubernetes: MemoryKubernetes, tokens: KubernetesTokens
 ) -> None:
     token = know(kubernetes, "alice", "get longtasks")
     kubernetes.rights["alice"] = _Failing()
@@ -232,7 +231,7 @@ async def test_nor_is_one_that_the_api_server_takes_for_that(
 
 
 async def test_made_up_tokens_take_few_places(
-    kubernetes: MemoryKubernetes, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock,
 ) -> None:
     class Slow:
         at_once = most = 0
@@ -252,17 +251,6 @@ async def test_made_up_tokens_take_few_places(
     ends = await asyncio.gather(*asking, return_exceptions=True)
     assert slow.most == 16
     assert [type(end) for end in ends].count(errors.TooManyRequests) == 50
-
-
-async def test_what_is_remembered_is_bounded(
-    kubernetes: MemoryKubernetes, tokens: KubernetesTokens
-) -> None:
-    tokens._verdicts._most = 10
-    for number in range(30):
-        with pytest.raises(errors.Unauthenticated):
-            await tokens.caller(a_token(str(number)))
-    assert len(tokens._verdicts) == 10
-    assert kubernetes_tokens._REVIEW_SECONDS <= 10
 
 
 # --- by REST ---

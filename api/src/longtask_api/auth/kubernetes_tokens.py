@@ -10,15 +10,14 @@ from longtask_api import errors
 from longtask_api.auth import callers, subjects, web_tokens
 from longtask_api.auth.callers import Act
 from longtask_api.cluster import Access, Cluster, TokenIdentity
-from longtask_api.remembered import Asked, Remembered
+from longtask_api.remembered import Answers
 from longtask_crds import names, runner_contract
 
 #: What was revoked, and what was granted, is seen after so long.
 _REVIEW_SECONDS: Final = 10.0
 #: So many tokens are looked at at once: work for tasks needs the API server too.
-_PLACES: Final = 16
-#: So many wait for that.
-_MOST_UNDER_WAY: Final = 200
+_AT_ONCE: Final = 16
+_MOST_WAITING: Final = 200
 _LONGEST_NAME: Final = 256
 
 
@@ -42,11 +41,9 @@ class KubernetesTokens:
         self._cluster = cluster
         self._namespace = namespace
         # A refusal is a verdict too: it is None.
-        self._verdicts: Remembered[bytes, tuple[callers.Caller | None]] = Remembered(
-            clock, _REVIEW_SECONDS
+        self._verdicts: Answers[bytes, callers.Caller | None] = Answers(
+            clock, _REVIEW_SECONDS, at_once=_AT_ONCE, most_waiting=_MOST_WAITING
         )
-        self._reviews: Asked[bytes, callers.Caller | None] = Asked()
-        self._places = asyncio.Semaphore(_PLACES)
 
     async def caller(self, token: str) -> callers.Caller | None:
         """Return who bears the token; None if it is no JSON Web Token.
@@ -63,24 +60,16 @@ class KubernetesTokens:
             # A task's own: it is for reports, even where the API server takes it as well.
             raise errors.Unauthenticated("A token for reports is none for users.")
         digest = hashlib.sha256(token.encode()).digest()
-        verdict = self._verdicts.get(digest)
-        found = await self._asked(digest, token) if verdict is None else verdict[0]
+        found = await self._verdicts.get(digest, lambda: self._review(token))
         if found is None:
             raise errors.Unauthenticated("Kubernetes does not know the token, or not any more.")
         return found
 
-    async def _asked(self, digest: bytes, token: str) -> callers.Caller | None:
-        if len(self._reviews) >= _MOST_UNDER_WAY:
-            raise errors.TooManyRequests("Too many tokens are being looked at.")
-        return await self._reviews.answer(digest, lambda: self._review(digest, token))
-
-    async def _review(self, digest: bytes, token: str) -> callers.Caller | None:
-        async with self._places:
-            who = await self._cluster.review_token(token)
-            is_known = who is not None and runner_contract.REPORT_AUDIENCE not in who.audiences
-            found = await self._judged(who) if who is not None and is_known else None
-        self._verdicts.keep(digest, (found,))
-        return found
+    async def _review(self, token: str) -> callers.Caller | None:
+        who = await self._cluster.review_token(token)
+        if who is None or runner_contract.REPORT_AUDIENCE in who.audiences:
+            return None
+        return await self._judged(who)
 
     async def _judged(self, who: TokenIdentity) -> callers.Caller:
         """Return what somebody may here: what they may by kubectl.
