@@ -28,6 +28,8 @@ from longtask_api.services import (
 from longtask_crds import runner_contract
 
 _BODY_SECONDS = 60.0
+#: A place at the runner port is a pod; where addresses are translated, a node with all its pods.
+_OF_PLACE = limits.Bucket("place", 3_000, 10)
 #: Methods that change nothing.
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -95,24 +97,32 @@ async def require_synced(services: _Services) -> None:
     services.resources.catch_up()
 
 
+async def limit_place(request: Request, services: _Services) -> None:
+    """Let nobody ask too often at the runner port, known or not; raise TooManyRequests."""
+    services.limiter.take(_OF_PLACE, limits.address_of(request))
+
+
 async def get_reporting_program(services: _Services, token: _Token) -> reporters.Program:
     """Return the program whose pod reports.
 
     Raises:
-        Unauthenticated: There is no token, or not one of a task's pod.
+        Unauthenticated, TooManyRequests: As for `get_runner_token`.
+        Clash: It is not that of a running attempt.
     """
     return await services.reporters.program_of(await get_runner_token(services, token))
 
 
 async def get_runner_token(services: _Services, token: _Token) -> str:
-    """Return the token of who comes to the runner port, before it is looked at.
+    """Return the token of a pod that comes to the runner port.
 
     Raises:
-        Unauthenticated: There is none.
+        Unauthenticated: There is none, or not one of a task's pod.
+        TooManyRequests: The pod asks too often.
     """
     if token is None:
         raise errors.Unauthenticated
     services.health.check_synced()
+    await services.reporters.admit(token)
     return token
 
 

@@ -143,10 +143,12 @@ async def running(
             queues=queue_informer.cache,
             clock=clock,
         )
+        limiter = limits.Limiter(_rates(settings))
         reporting = reporters.Reporters(
             resources,
             cluster,
             namespace=settings.namespace,
+            limiter=limiter,
             operator_account=settings.operator_account,
         )
         of_results = results.ResultService(resources, reporting, blobs, limit=settings.result_limit)
@@ -192,7 +194,7 @@ async def running(
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
-            limiter=limits.Limiter(_rates(settings)),
+            limiter=limiter,
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
