@@ -70,6 +70,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)
+    app.add_middleware(middleware.Versions)
     Instrumentator(registry=services.metrics.registry).instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
     return app
