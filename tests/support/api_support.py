@@ -148,3 +148,10 @@ async def a_token(
 def bearing(token: str | None) -> dict[str, str]:
     """Return the headers of who bears that token."""
     return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+class Named:
+    """Takes each token for the name of who bears it; `installation` bears the installation's."""
+
+    async def caller(self, token: str) -> callers.Caller:
+        return CALLER if token == TOKEN else callers.Caller(subject=token, name=token)

@@ -1,10 +1,12 @@
 """The two applications: the one that users talk to, and the one that running tasks report to."""
 
+from collections.abc import Sequence
 from importlib import metadata
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
@@ -25,12 +27,18 @@ _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, g
 see where it stands, and be told at a URL of yours when it is done."""
 
 
-def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
+def for_users(
+    services: wiring.Services,
+    *,
+    path_prefix: str = "",
+    trusted_proxies: Sequence[str] = (),
+) -> FastAPI:
     """Build the application that users talk to.
 
     Args:
         services: What it stands on; something else runs them.
         path_prefix: The path under which it is published.
+        trusted_proxies: Who is believed what they say in `X-Forwarded-For`.
     """
     app = openapi.Described(
         title="LongTask",
@@ -44,8 +52,12 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     # Everything here asks for the token: a new router is guarded because it is here.
     guarded = APIRouter(
         prefix="/api/v1",
-        dependencies=[Depends(dependencies.get_caller), Depends(dependencies.require_synced)],
-        responses=openapi.problems(401, 422, 500, 503),
+        dependencies=[
+            Depends(dependencies.limit_address),
+            Depends(dependencies.get_caller),
+            Depends(dependencies.require_synced),
+        ],
+        responses=openapi.problems(401, 422, 429, 500, 503),
     )
     for router in (
         tasks.router,
@@ -60,19 +72,24 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     # What everybody may who is known, viewers too: it is about themselves.
     own = APIRouter(
         prefix="/api/v1",
-        dependencies=[Depends(dependencies.get_known_caller)],
-        responses=openapi.problems(401, 422, 500, 503),
+        dependencies=[
+            Depends(dependencies.limit_address),
+            Depends(dependencies.get_known_caller),
+        ],
+        responses=openapi.problems(401, 422, 429, 500, 503),
     )
     own.include_router(accounts.own)
     app.include_router(own)
     # And this is the whole public rest.
-    app.include_router(accounts.public, prefix="/api/v1")
+    limited = [Depends(dependencies.limit_address)]
+    app.include_router(accounts.public, prefix="/api/v1", dependencies=limited)
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)
     app.add_middleware(middleware.Versions)
     Instrumentator(registry=services.metrics.registry).instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies])
     return app
 
 

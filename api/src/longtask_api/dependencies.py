@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from longtask_api import errors, json_text, versions, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
+from longtask_api.http import limits
 from longtask_api.services import (
     accounts,
     callback_keys,
@@ -57,9 +58,30 @@ async def get_bearer_token(
 _Token = Annotated[str | None, Depends(get_bearer_token)]
 
 
+async def limit_address(request: Request, services: _Services) -> None:
+    """Let no address ask too often; raise TooManyRequests."""
+    services.limiter.take_of_address(limits.address_of(request))
+
+
+async def get_login_limit(request: Request, services: _Services) -> Callable[[str], None]:
+    """Return what counts a user's try to log in, and raises TooManyRequests."""
+
+    def take(username: str) -> None:
+        services.limiter.take_login(username, limits.address_of(request))
+
+    return take
+
+
 async def get_known_caller(services: _Services, token: _Token) -> callers.Caller:
-    """Return who asks, whatever they may; raise Unauthenticated if nobody knows."""
-    return await services.credentials.caller(token)
+    """Return who asks, whatever they may.
+
+    Raises:
+        Unauthenticated: Nobody knows who it is.
+        TooManyRequests: They ask too often.
+    """
+    caller = await services.credentials.caller(token)
+    services.limiter.take_of_caller(caller.subject)
+    return caller
 
 
 KnownCallerDep = Annotated[callers.Caller, Depends(get_known_caller)]
@@ -71,21 +93,13 @@ async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller
     What reads and what writes is told by the method, so that no route forgets to ask.
 
     Raises:
-        Unauthenticated: Nobody knows who it is.
+        Unauthenticated, TooManyRequests: As `get_known_caller`.
         Forbidden: They may not read, or not write.
     """
     act = Act.READ if request.method in _READING else Act.WRITE
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
     return caller
-
-
-async def get_login_limit() -> Callable[[str], None]:
-    """Return what counts a user's try to log in, and raises TooManyRequests."""
-    return lambda _: None
-
-
-LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 
 
 async def require_synced(
@@ -186,6 +200,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
+LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
 RunnerTokenDep = Annotated[str, Depends(get_runner_token)]

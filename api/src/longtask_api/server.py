@@ -43,7 +43,9 @@ async def serve(settings: Settings) -> None:
         ) as transport,
         wiring.running(transport, settings) as services,
     ):
-        users = app.for_users(services, path_prefix=settings.path_prefix)
+        users = app.for_users(
+            services, path_prefix=settings.path_prefix, trusted_proxies=settings.trusted_proxies
+        )
         servers = [
             _server(users, settings.host, settings.public_port),
             _server(app.for_tasks(services), settings.host, settings.runner_port),
@@ -67,6 +69,8 @@ def _server(application: ASGIApp, host: str, port: int) -> _Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            # It would believe whoever is on this host; `app.for_users` is told whom to believe.
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

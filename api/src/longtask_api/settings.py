@@ -1,16 +1,19 @@
 """The one configuration object, read from the environment in `main` alone."""
 
 import enum
+import ipaddress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from longtask_adapters.settings import CommonSettings
+from longtask_adapters.settings import CommonSettings, Entries
 
 #: The databases that there are, by the beginning of their URLs.
 _DATABASES: Final = ("postgresql://", "postgres://", "sqlite:///")
+
+_WEB: Final = ("http", "https")
 
 
 class Registration(enum.StrEnum):
@@ -76,6 +79,29 @@ class Settings(CommonSettings):
     token_days: int = Field(default=90, ge=1, le=365)
     """How long a user's token for programs is good if they do not say."""
 
+    requests_per_second: NonNegativeInt = 100
+    """How many requests a second each caller may make, over ten seconds; 0 for any number."""
+
+    requests_per_second_per_address: NonNegativeInt = 200
+    """The same for each address, whoever asks from there. Without `trusted_proxies`, all who come
+    through one proxy share an address."""
+
+    logins_per_minute: NonNegativeInt = 5
+    """How often a minute somebody may try to log in from one address; 0 for any number."""
+
+    active_tasks_per_owner: NonNegativeInt = 0
+    """How many tasks that have not ended somebody may have; 0 for any number."""
+
+    stored_tasks_per_owner: NonNegativeInt = 0
+    """How many tasks somebody may have in Kubernetes, ended or not; 0 for any number."""
+
+    trusted_proxies: Entries = ()
+    """Addresses and networks of the proxies before the API. What they say in `X-Forwarded-For` is
+    believed, and of nobody else."""
+
+    cors_origins: Entries = ()
+    """Origins of web pages that may call the API from browsers: `https://app.example.com`."""
+
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""
 
@@ -83,6 +109,13 @@ class Settings(CommonSettings):
     def _guarded(self) -> "Settings":
         if self.token_file is None and not self.insecure:
             raise ValueError("set LONGTASK_TOKEN_FILE, or LONGTASK_INSECURE=true to go without")
+        for proxy in self.trusted_proxies:
+            ipaddress.ip_network(proxy)
+        for origin in self.cors_origins:
+            parts = urlsplit(origin)
+            # With `*` any page that somebody opens could call whatever their browser reaches.
+            if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in _WEB:
+                raise ValueError(f"{origin!r} is no origin such as https://app.example.com")
         return self
 
     def token(self) -> str | None:

@@ -17,9 +17,11 @@ from longtask_api.auth import credentials
 from longtask_api.auth.passwords import Passwords
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
+from longtask_api.http import limits
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
     accounts,
+    allowances,
     callback_keys,
     compositions,
     deliveries,
@@ -58,6 +60,7 @@ class Services:
 
     credentials: credentials.Credentials
     accounts: accounts.AccountService
+    limiter: limits.Limiter
     health: health.Health
     tasks: tasks.TaskService
     queues: queues.QueueService
@@ -108,6 +111,14 @@ def _account_rules(settings: Settings) -> accounts.Rules:
         registration=settings.registration,
         session=timedelta(hours=settings.session_hours),
         token_days=settings.token_days,
+    )
+
+
+def _rates(settings: Settings) -> limits.Rates:
+    return limits.Rates(
+        per_second=settings.requests_per_second,
+        per_second_of_address=settings.requests_per_second_per_address,
+        logins_per_minute=settings.logins_per_minute,
     )
 
 
@@ -171,6 +182,11 @@ async def running(
         of_tasks = tasks.TaskService(
             resources,
             rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+            allowances=allowances.Allowances(
+                resources.catalogue,
+                active=settings.active_tasks_per_owner,
+                stored=settings.stored_tasks_per_owner,
+            ),
             clock=clock,
             path_prefix=settings.path_prefix,
         )
@@ -205,6 +221,7 @@ async def running(
             accounts=accounts.AccountService(
                 users, tokens, passwords, rules=_account_rules(settings), clock=clock
             ),
+            limiter=limits.Limiter(_rates(settings)),
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),

@@ -41,3 +41,22 @@ def test_a_database_that_is_not_known_is_refused_and_its_url_not_told() -> None:
     with pytest.raises(ValueError, match="not with mysql:") as told:
         settings.Settings(insecure=True, database_url="mysql://user:secret@db.test/").database()
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"trusted_proxies": ("*",)}, id="every-proxy"),
+        pytest.param({"trusted_proxies": ("10.0.0.1/8",)}, id="no-network"),
+        pytest.param({"cors_origins": ("*",)}, id="every-page"),
+        pytest.param({"cors_origins": ("https://a.test/",)}, id="no-origin"),
+        pytest.param({"cors_origins": ("null",)}, id="pages-of-files"),
+    ],
+)
+def test_nobody_is_trusted_by_mistake(given: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ValidationError):
+        settings.Settings(insecure=True, **given)
+    trusted = settings.Settings(
+        insecure=True, trusted_proxies=("10.0.0.0/8", "::1"), cors_origins=("https://a.test:1",)
+    )
+    assert trusted.trusted_proxies == ("10.0.0.0/8", "::1")

@@ -12,6 +12,7 @@ from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import listing, orders, views
+from longtask_api.services.allowances import Allowances
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
@@ -60,6 +61,7 @@ class TaskService:
         resources: Resources,
         *,
         rules: Rules,
+        allowances: Allowances,
         clock: Callable[[], datetime],
         path_prefix: str = "",
     ) -> None:
@@ -68,11 +70,13 @@ class TaskService:
         Args:
             resources: Where tasks are.
             rules: What every order must keep to.
+            allowances: How many tasks somebody may have.
             clock: Returns the time.
             path_prefix: The path under which the API is published: links begin with it.
         """
         self._resources = resources
         self._rules = rules
+        self._allowances = allowances
         self._clock = clock
         self._path_prefix = path_prefix
 
@@ -84,6 +88,7 @@ class TaskService:
         Raises:
             Invalid: The order is wrong; nothing is stored.
             Clash: The name or the key stands for another task.
+            TooManyRequests: The caller has as many tasks as they may.
         """
         order = orders.parse(document)
 
@@ -174,15 +179,23 @@ class TaskService:
                 origin=origin,
                 taken_over=taken_over,
             )
-            task = await self._resources.create_task(body)
+            with self._allowances.one_more(caller, self._resources.key(name)):
+                task = await self._resources.create_task(body)
         except kube.AlreadyExists as error:
             original = await self._resources.look(self._resources.key(name))
             if original is None:
                 raise errors.Unavailable("A task of that name is going away.") from error
             return self._same(caller, original, digest)
-        except (errors.Invalid, errors.Missing, errors.Clash, kube.Rejected, kube.Forbidden):
-            # Rules, types, quotas and origins change; what the same request made is its answer
-            # still.
+        except (
+            errors.Invalid,
+            errors.Missing,
+            errors.Clash,
+            errors.TooManyRequests,
+            kube.Rejected,
+            kube.Forbidden,
+        ):
+            # Rules, types, quotas, allowances and origins change; what the same request made is its
+            # answer still.
             if digest is None:
                 raise
             original = await self._resources.find_task(self._resources.key(name))
