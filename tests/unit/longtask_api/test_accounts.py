@@ -40,15 +40,24 @@ def registration() -> Registration:
 
 
 @pytest.fixture
+def logins_per_minute() -> int:
+    """As many as one likes."""
+    return 0
+
+
+@pytest.fixture
 async def client(
     kubernetes: MemoryKubernetes,
     configured: settings.Settings,
     sender: MemorySender,
     registration: Registration,
+    logins_per_minute: int,
     clock: Clock,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client that bears no token by itself."""
-    changed = configured.model_copy(update={"registration": registration})
+    changed = configured.model_copy(
+        update={"registration": registration, "logins_per_minute": logins_per_minute}
+    )
     async with wiring.running(
         kubernetes, changed, clock=lambda: clock.now, sender=sender
     ) as services:
@@ -236,6 +245,27 @@ async def test_who_is_wrong_is_told_no_more_than_that(
     answer = await client.post("/login", json=right | given)
     assert answer.status_code == 401
     assert answer.json()["detail"] == "The username or the password is wrong."
+
+
+class TestTries:
+    @pytest.fixture
+    def logins_per_minute(self) -> int:
+        return 3
+
+    async def test_passwords_are_not_tried_out(self, client: httpx.AsyncClient) -> None:
+        session = await registered(client)
+        login = {"username": "ada", "password": "wrong"}
+        assert (await client.post("/login", json=login)).status_code == 401
+        change = {"current": PASSWORD, "new": OTHER}
+        for answer in (
+            await client.post("/login", json=login | {"password": PASSWORD}),
+            await client.post("/register", json=ADA),
+            await client.post("/me/password", json=change, headers=session),
+        ):
+            assert answer.status_code == 429
+            assert 0 < int(answer.headers["Retry-After"]) <= 60
+        # Others are not kept from it.
+        await registered(client, "eve")
 
 
 async def test_log_out(client: httpx.AsyncClient) -> None:

@@ -159,6 +159,15 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/invites"): {},
     ("POST", "/api/v1/tokens"): {"name": "a"},
 }
+#: Other ways to ask for the same.
+VARIANTS = {
+    ("GET", "/api/v1/tasks"): (
+        "?sort=queuePosition",
+        "?archived=true",
+        f"?owner={OWNER}",
+        "?search=ada",
+    ),
+}
 PARTS = {
     "{name}": "default",
     "{username}": OWNER,
@@ -183,6 +192,15 @@ def guarded(application: FastAPI) -> list[tuple[str, str]]:
 
 def is_for_admins(path: str) -> bool:
     return path.startswith(FOR_ADMINS) or path in QUEUES_FOR_ADMINS
+
+
+def places(method: str, path: str) -> list[str]:
+    """Return where a route is asked: for each task, and in each way."""
+    for part, value in PARTS.items():
+        path = path.replace(part, value)
+    tasks = (RUNNING, ENDED, ARCHIVED) if "{task_id}" in path else ("",)
+    variants = ("", *VARIANTS.get((method, path), ()))
+    return [path.replace("{task_id}", task) + way for task in tasks for way in variants]
 
 
 def expected(kind: Kind, method: str, path: str) -> int | None:
@@ -218,7 +236,8 @@ async def application(
     stored = kubernetes.stored(names.LONGTASKS, ARCHIVED)
     await archive.put(v1alpha1.LongTask.model_validate(stored), queue="default", at=NOW)
     kubernetes.remove(names.LONGTASKS, ARCHIVED)
-    put_ended_task(kubernetes, ENDED, labels=labels, result={"value": 1})
+    told = {"id": "msg_a", "event": "succeeded", "state": "Exhausted"}
+    put_ended_task(kubernetes, ENDED, labels=labels, result={"value": 1}, callback=told)
     put_task(kubernetes, RUNNING, metadata={"labels": labels}, status={"phase": "Queued"})
     client = a_client(app.for_users(services), TOKEN)
     async with client:
@@ -257,10 +276,7 @@ async def test_who_may_what(
         for method, path in guarded(application):
             if path == "/api/v1/logout" and kind.may is not May.NOTHING:
                 continue  # there would be no token for the rest
-            for task in (RUNNING, ENDED, ARCHIVED) if "{task_id}" in path else ("",):
-                where = path.replace("{task_id}", task)
-                for part, value in PARTS.items():
-                    where = where.replace(part, value)
+            for where in places(method, path):
                 answer = await client.request(method, where, json=BODIES.get((method, path)))
                 status = expected(kind, method, path)
                 if status is not None:
