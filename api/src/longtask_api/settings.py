@@ -12,6 +12,8 @@ from longtask_adapters.settings import CommonSettings, Entries
 
 #: The databases that there are, by the beginning of their URLs.
 _DATABASES: Final = ("postgresql://", "postgres://", "sqlite:///")
+#: Hosts that nobody stands between.
+_HERE: Final = ("localhost", "127.0.0.1", "::1")
 
 _WEB: Final = ("http", "https")
 
@@ -29,6 +31,21 @@ class Settings(CommonSettings):
 
     token_file: Path | None = None
     """The file with the bearer token that every request must carry."""
+
+    kubernetes_accounts: bool = True
+    """Take tokens of Kubernetes' accounts: who may touch tasks by kubectl may by REST."""
+
+    oidc_issuer: str = ""
+    """Whose tokens are taken as well: the identity provider's name, which is its address."""
+
+    oidc_audience: str = ""
+    """For whom they must be meant."""
+
+    oidc_roles_claim: str = ""
+    """Where they say what somebody is: a claim, or a path to it with dots."""
+
+    oidc_admin_value: str = ""
+    """What makes an admin of somebody there."""
 
     insecure: bool = False
     """Let everybody in. Nothing else switches the token off."""
@@ -116,6 +133,21 @@ class Settings(CommonSettings):
             # With `*` any page that somebody opens could call whatever their browser reaches.
             if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in _WEB:
                 raise ValueError(f"{origin!r} is no origin such as https://app.example.com")
+        return self
+
+    @model_validator(mode="after")
+    def _issued(self) -> "Settings":
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError("set LONGTASK_OIDC_ISSUER and LONGTASK_OIDC_AUDIENCE, or neither")
+        if bool(self.oidc_roles_claim) != bool(self.oidc_admin_value):
+            raise ValueError(
+                "set LONGTASK_OIDC_ROLES_CLAIM and LONGTASK_OIDC_ADMIN_VALUE, or neither"
+            )
+        issuer = urlsplit(self.oidc_issuer)
+        # Whoever can change its answers on the way can be anybody.
+        is_safe = issuer.scheme == "https" or issuer.hostname in _HERE
+        if self.oidc_issuer and not (is_safe and issuer.hostname):
+            raise ValueError("LONGTASK_OIDC_ISSUER must begin with https://")
         return self
 
     def token(self) -> str | None:

@@ -13,7 +13,9 @@ from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
 from longtask_api import errors
-from longtask_api.auth import credentials
+from longtask_api.auth import credentials, oidc
+from longtask_api.auth.issuer import Issuer
+from longtask_api.auth.kubernetes_tokens import KubernetesTokens
 from longtask_api.auth.passwords import Passwords
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
@@ -98,14 +100,6 @@ def _stay(settings: Settings) -> archiver.Stay:
     )
 
 
-def _credentials(settings: Settings, *others: credentials.Verifier) -> credentials.Credentials:
-    """Return who knows all kinds of tokens: that of the installation is compared first."""
-    token = settings.token()
-    if token is None:
-        return credentials.Credentials([], insecure=True)
-    return credentials.Credentials([credentials.InstallationToken(token), *others])
-
-
 def _account_rules(settings: Settings) -> accounts.Rules:
     return accounts.Rules(
         registration=settings.registration,
@@ -154,6 +148,7 @@ async def running(
         users = Users(database)
         tokens = local_tokens.LocalTokens(users, clock=clock)
         passwords = stack.enter_context(contextlib.closing(Passwords()))
+        bearers = await stack.enter_async_context(_credentials(settings, cluster, tokens))
         tails = LogTails(blobs)
         resources = Resources(
             cluster,
@@ -217,7 +212,7 @@ async def running(
             supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
             metrics.watch_cache(informer)
         yield Services(
-            credentials=_credentials(settings, tokens),
+            credentials=bearers,
             accounts=accounts.AccountService(
                 users, tokens, passwords, rules=_account_rules(settings), clock=clock
             ),
@@ -238,6 +233,32 @@ async def running(
             database=database,
             metrics=metrics,
         )
+
+
+@contextlib.asynccontextmanager
+async def _credentials(
+    settings: Settings, cluster: Cluster, tokens: local_tokens.LocalTokens
+) -> AsyncIterator[credentials.Credentials]:
+    """Know the bearers of every kind of token that is taken."""
+    token = settings.token()
+    verifiers: list[credentials.Verifier] = []
+    if token is not None:
+        verifiers.append(credentials.InstallationToken(token))
+    verifiers.append(tokens)
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.oidc_issuer:
+            verifiers.append(
+                oidc.OidcTokens(
+                    await stack.enter_async_context(Issuer.at(settings.oidc_issuer)),
+                    audience=settings.oidc_audience,
+                    roles_claim=settings.oidc_roles_claim,
+                    admin_value=settings.oidc_admin_value,
+                )
+            )
+        # Last: whatever looks like a token of Kubernetes is one, or none at all.
+        if settings.kubernetes_accounts:
+            verifiers.append(KubernetesTokens(cluster, namespace=settings.namespace))
+        yield credentials.Credentials(verifiers, insecure=token is None)
 
 
 @contextlib.asynccontextmanager

@@ -1,28 +1,22 @@
 """Who may report for which program: the pod of its running attempt, and nobody else."""
 
-import collections
 import dataclasses
 import hashlib
-import math
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.cluster import Cluster
+from longtask_api.remembered import Remembered
 from longtask_api.stores.resources import Resources
 from longtask_crds import names, runner_contract, v1alpha1
 from longtask_crds.pipeline import runs
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 _REVIEW_SECONDS = 10.0
 #: The runner tries a refusal again for ten seconds: what mends itself must be seen in that time.
 _REFUSAL_SECONDS = 2.0
-_MOST_KEPT = 10_000
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 
@@ -88,10 +82,10 @@ class Reporters:
         self._cluster = cluster
         self._namespace = namespace
         self._operator_account = operator_account
-        self._reviews: _Remembered[bytes, _Reporter] = _Remembered(clock, _REVIEW_SECONDS)
-        self._operators: _Remembered[bytes, str] = _Remembered(clock, _REVIEW_SECONDS)
-        self._refusals: _Remembered[str, str] = _Remembered(clock, _REFUSAL_SECONDS)
-        self._work: _Remembered[str, _Work] = _Remembered(clock)
+        self._reviews: Remembered[bytes, _Reporter] = Remembered(clock, _REVIEW_SECONDS)
+        self._operators: Remembered[bytes, str] = Remembered(clock, _REVIEW_SECONDS)
+        self._refusals: Remembered[str, str] = Remembered(clock, _REFUSAL_SECONDS)
+        self._work: Remembered[str, _Work] = Remembered(clock)
 
     async def program_of(self, token: str) -> Program:
         """Return what the token's pod works on.
@@ -223,22 +217,3 @@ def _is_current(task: v1alpha1.LongTask, work: _Work, pod: _Reporter) -> bool:
 
 def _only(values: tuple[str, ...] | None) -> str:
     return values[0] if values and len(values) == 1 else ""
-
-
-class _Remembered(Generic[K, V]):
-    """The last facts that were learnt, each for a while."""
-
-    def __init__(self, clock: Callable[[], float], seconds: float = math.inf) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._kept: collections.OrderedDict[K, tuple[float, V]] = collections.OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        at, value = self._kept.get(key, (-math.inf, None))
-        return value if self._clock() - at < self._seconds else None
-
-    def keep(self, key: K, value: V) -> None:
-        self._kept[key] = (self._clock(), value)
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
