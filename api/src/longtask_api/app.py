@@ -10,7 +10,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
-from longtask_api.routes import callbacks, docs, me, queues, reports, service, tasks, types
+from longtask_api.routes import (
+    accounts,
+    callbacks,
+    docs,
+    me,
+    queues,
+    reports,
+    service,
+    tasks,
+    types,
+)
 from longtask_crds import runner_contract
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
@@ -49,13 +59,34 @@ def for_users(
         ],
         responses=openapi.problems(401, 422, 429, 500, 503),
     )
-    for module in (tasks, callbacks, queues, types, me):
-        guarded.include_router(module.router)
+    for router in (
+        tasks.router,
+        callbacks.router,
+        queues.router,
+        types.router,
+        me.router,
+        accounts.for_admins,
+    ):
+        guarded.include_router(router)
     app.include_router(guarded)
+    # What everybody may who is known, viewers too: it is about themselves.
+    own = APIRouter(
+        prefix="/api/v1",
+        dependencies=[
+            Depends(dependencies.limit_address),
+            Depends(dependencies.get_known_caller),
+        ],
+        responses=openapi.problems(401, 422, 429, 500, 503),
+    )
+    own.include_router(accounts.own)
+    app.include_router(own)
     # And this is the whole public rest.
+    limited = [Depends(dependencies.limit_address)]
+    app.include_router(accounts.public, prefix="/api/v1", dependencies=limited)
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)
+    app.add_middleware(middleware.Versions)
     Instrumentator(registry=services.metrics.registry).instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies])

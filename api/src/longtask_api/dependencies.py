@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from longtask_api import errors, json_text, wiring
+from longtask_api import errors, json_text, versions, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
 from longtask_api.http import limits
 from longtask_api.services import (
+    accounts,
     callback_keys,
     compositions,
     deliveries,
@@ -73,27 +74,56 @@ async def get_login_limit(request: Request, services: _Services) -> Callable[[st
     return take
 
 
-async def get_caller(request: Request, services: _Services, token: _Token) -> callers.Caller:
-    """Return who asks.
-
-    What reads and what writes is told by the method, so that no route forgets to ask.
+async def get_known_caller(services: _Services, token: _Token) -> callers.Caller:
+    """Return who asks, whatever they may.
 
     Raises:
         Unauthenticated: Nobody knows who it is.
-        Forbidden: They may not read, or not write.
         TooManyRequests: They ask too often.
     """
     caller = await services.credentials.caller(token)
-    act = Act.READ if request.method in _READING else Act.WRITE
-    if not caller.may(act):
-        raise errors.Forbidden(f"You may not {act.value} here.")
     services.limiter.take_of_caller(caller.subject)
     return caller
 
 
-async def require_synced(services: _Services) -> None:
-    """Answer only from caches that have been filled, as things stand now."""
+KnownCallerDep = Annotated[callers.Caller, Depends(get_known_caller)]
+
+
+async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller:
+    """Return who asks, if they may do what they ask for.
+
+    What reads and what writes is told by the method, so that no route forgets to ask.
+
+    Raises:
+        Unauthenticated, TooManyRequests: As `get_known_caller`.
+        Forbidden: They may not read, or not write.
+    """
+    act = Act.READ if request.method in _READING else Act.WRITE
+    if not caller.may(act):
+        raise errors.Forbidden(f"You may not {act.value} here.")
+    return caller
+
+
+async def require_synced(
+    services: _Services,
+    known: Annotated[
+        str | None,
+        Header(
+            alias=versions.HEADER,
+            max_length=200,
+            description="What the answer to your last write says in this header: the answer is of"
+            " that state or a later one, whichever replica gives it.",
+        ),
+    ] = None,
+) -> None:
+    """Answer only from caches that have been filled, as things stand now or were last seen.
+
+    Raises:
+        Unavailable: They have not, or are too far behind what the client has seen.
+    """
     services.health.check_synced()
+    if known is not None:
+        await services.health.reach(versions.parse(known))
     services.resources.catch_up()
 
 
@@ -178,6 +208,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
     return Depends(get)
 
 
+AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]

@@ -1,5 +1,6 @@
 """The one configuration object, read from the environment in `main` alone."""
 
+import enum
 import ipaddress
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,14 @@ _DATABASES: Final = ("postgresql://", "postgres://", "sqlite:///")
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
 
 _WEB: Final = ("http", "https")
+
+
+class Registration(enum.StrEnum):
+    """Who may make themselves an account."""
+
+    OFF = "off"  #: nobody: administrators make them
+    INVITE = "invite"  #: whom an administrator has sent an invitation
+    OPEN = "open"  #: everybody
 
 
 class Settings(CommonSettings):
@@ -77,6 +86,15 @@ class Settings(CommonSettings):
 
     archive_days: PositiveInt = 90
     """How long a task stays in the archive."""
+
+    registration: Registration = Registration.OFF
+    """Who may make themselves an account."""
+
+    session_hours: PositiveInt = 12
+    """How long a login is good."""
+
+    token_days: int = Field(default=90, ge=1, le=365)
+    """How long a user's token for programs is good if they do not say."""
 
     requests_per_second: NonNegativeInt = 100
     """How many requests a second each caller may make, over ten seconds; 0 for any number."""

@@ -16,16 +16,19 @@ from longtask_api import errors
 from longtask_api.auth import credentials, oidc
 from longtask_api.auth.issuer import Issuer
 from longtask_api.auth.kubernetes_tokens import KubernetesTokens
+from longtask_api.auth.passwords import Passwords
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
 from longtask_api.http import limits
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
+    accounts,
     allowances,
     callback_keys,
     compositions,
     deliveries,
     health,
+    local_tokens,
     progress,
     queues,
     reporters,
@@ -40,6 +43,7 @@ from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
+from longtask_api.stores.users import Users
 from longtask_api.workers import archiver, recorder, sweeper
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import address_guard, queueing
@@ -57,6 +61,7 @@ class Services:
     """What endpoints are handed: each asks for its own."""
 
     credentials: credentials.Credentials
+    accounts: accounts.AccountService
     limiter: limits.Limiter
     health: health.Health
     tasks: tasks.TaskService
@@ -95,6 +100,14 @@ def _stay(settings: Settings) -> archiver.Stay:
     )
 
 
+def _account_rules(settings: Settings) -> accounts.Rules:
+    return accounts.Rules(
+        registration=settings.registration,
+        session=timedelta(hours=settings.session_hours),
+        token_days=settings.token_days,
+    )
+
+
 def _rates(settings: Settings) -> limits.Rates:
     return limits.Rates(
         per_second=settings.requests_per_second,
@@ -130,9 +143,12 @@ async def running(
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
     async with contextlib.AsyncExitStack() as stack:
-        bearers = await stack.enter_async_context(_credentials(settings, cluster))
         database = await stack.enter_async_context(_database(settings.database()))
         blobs = Blobs(database, clock=clock)
+        users = Users(database)
+        tokens = local_tokens.LocalTokens(users, clock=clock)
+        passwords = stack.enter_context(contextlib.closing(Passwords()))
+        bearers = await stack.enter_async_context(_credentials(settings, cluster, tokens))
         tails = LogTails(blobs)
         resources = Resources(
             cluster,
@@ -184,7 +200,12 @@ async def running(
         for listener in (recorded.notice, archived.notice):
             task_informer.cache.on_change(listener)
         swept = sweeper.Sweeper(
-            resources, blobs, metrics, keep=timedelta(days=settings.archive_days), clock=clock
+            resources,
+            blobs,
+            users,
+            metrics,
+            keep=timedelta(days=settings.archive_days),
+            clock=clock,
         )
         supervisor.start("the recorder of logs", recorded.run())
         supervisor.start("the archiver", archived.run())
@@ -194,6 +215,9 @@ async def running(
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
+            accounts=accounts.AccountService(
+                users, tokens, passwords, rules=_account_rules(settings), clock=clock
+            ),
             limiter=limiter,
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
@@ -215,13 +239,14 @@ async def running(
 
 @contextlib.asynccontextmanager
 async def _credentials(
-    settings: Settings, cluster: Cluster
+    settings: Settings, cluster: Cluster, tokens: local_tokens.LocalTokens
 ) -> AsyncIterator[credentials.Credentials]:
     """Know the bearers of every kind of token that is taken."""
     token = settings.token()
     verifiers: list[credentials.Verifier] = []
     if token is not None:
         verifiers.append(credentials.InstallationToken(token))
+    verifiers.append(tokens)
     async with contextlib.AsyncExitStack() as stack:
         if settings.oidc_issuer:
             verifiers.append(

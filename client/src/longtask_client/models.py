@@ -413,6 +413,13 @@ class Scope(enum.StrEnum):
     MANAGE = "manage"  #: what concerns everybody: queues, accounts, others' tasks
 
 
+class TokenKind(enum.StrEnum):
+    """What a user's token is for."""
+
+    SESSION = "session"  #: what comes after a login
+    PERSONAL = "personal"  #: programs
+
+
 class Via(enum.StrEnum):
     """What somebody showed to say who they are."""
 
@@ -607,8 +614,8 @@ class TokenView(v1alpha1.Model):
     id: str
     """What it is deleted by."""
 
-    kind: str
-    """session, from a login; or personal, for programs."""
+    kind: TokenKind
+    """Whether it is of a login, or for programs."""
 
     name: str | None
     """What it is for; null for a session."""
