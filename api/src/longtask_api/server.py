@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from longtask_adapters.kube.transport import KubernetesTransport
-from longtask_api import app, wiring
+from longtask_api import app, errors, wiring
+from longtask_api.http import problems
 from longtask_api.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -22,6 +24,22 @@ _GRACE_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 #: Watches and followed logs hold theirs for long.
 _CONNECTIONS_TO_KUBERNETES = 1000
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP. What is none is told as all else is."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read as a request, and hang up."""
+        body = problems.of(errors.Malformed(msg)).model_dump_json(by_alias=True, exclude_none=True)
+        head = (
+            "HTTP/1.1 400 Bad Request\r\n"
+            f"content-type: {problems.MEDIA_TYPE}\r\n"
+            f"content-length: {len(body.encode())}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write((head + body).encode())
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +62,10 @@ async def serve(settings: Settings) -> None:
         wiring.running(transport, settings) as services,
     ):
         users = app.for_users(
-            services, path_prefix=settings.path_prefix, trusted_proxies=settings.trusted_proxies
+            services,
+            path_prefix=settings.path_prefix,
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
         )
         servers = [
             _server(users, settings.host, settings.public_port),
@@ -64,7 +85,7 @@ def _server(application: ASGIApp, host: str, port: int) -> _Server:
             application,
             host=host,
             port=port,
-            http="httptools",
+            http=_Protocol,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -1,15 +1,36 @@
 """What the OpenAPI description says beyond the endpoints' own signatures."""
 
 import http
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Header, Query
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from longtask_api.http import problems as problem_details
 from longtask_client import models
 from longtask_crds import events, v1alpha1
+
+#: Where the next page begins. Any text is taken, and refused as no cursor of ours.
+Cursor = Annotated[
+    str | None,
+    Query(
+        description="`nextCursor` of the page before.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{1,1024}$"},
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(description="The ETag of the task as it was seen: refused with 412 if it has changed."),
+]
+Fields = Annotated[
+    str | None,
+    Query(
+        description="Only these fields of each task: `id,phase`.",
+        json_schema_extra={"pattern": "^[a-zA-Z]+(,[a-zA-Z]+)*$"},
+        examples=["id,phase,percent"],
+    ),
+]
 
 _REF = "#/components/schemas/{model}"
 
@@ -53,6 +74,32 @@ ORDER_BODY: dict[str, Any] = {
     }
 }
 
+
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["items"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "items": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": models.BATCH_MAX_ITEMS,
+                            "items": {"$ref": _REF.format(model="TaskOrder")},
+                        }
+                    },
+                },
+                "example": {
+                    "items": [{"type": "fibonacci", "input": {"n": n}} for n in (100, 200)]
+                },
+            }
+        },
+    }
+}
 
 _CHANGE = {"schema": {"$ref": _REF.format(model="TaskChange")}, "example": {"priority": 90}}
 CHANGE_BODY: dict[str, Any] = {
@@ -153,6 +200,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 for model in (
                     models.TaskOrder,
                     models.TaskChange,
+                    models.CancelOrder,
                     models.RedeliveryOrder,
                     models.CallbackTrialOrder,
                     models.Problem,
