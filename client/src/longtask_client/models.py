@@ -1,5 +1,6 @@
 """What goes over the wire of the REST API, for both of its ends."""
 
+import contextlib
 import enum
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -12,12 +13,14 @@ from longtask_crds import v1alpha1
 BATCH_MAX_ITEMS: Final = 500
 
 
-def _capitalized(phase: Any) -> Any:
-    return phase.capitalize() if isinstance(phase, str) else phase
+def _any_case(phase: Any) -> Any:
+    with contextlib.suppress(AttributeError, ValueError):
+        return v1alpha1.Phase(phase.capitalize())
+    return phase
 
 
 #: In capitals or not: one rule for the API and the command line.
-GivenPhase = Annotated[v1alpha1.Phase, BeforeValidator(_capitalized)]
+GivenPhase = Annotated[v1alpha1.Phase, BeforeValidator(_any_case)]
 
 
 class TaskOrder(v1alpha1.LongTaskSpec):
