@@ -5,8 +5,10 @@ import collections
 import contextlib
 import dataclasses
 import secrets
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from api_support import TOKEN, Named, put_ended_task, put_task
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import app, settings, wiring
 from longtask_api.auth import credentials
+from longtask_api.server import HttpProtocol
 from longtask_crds import names, signing_keys
 
 #: Who sends all that is made up, and whose tasks they must never see.
@@ -24,6 +27,7 @@ CALLER, STRANGER = "ann", "bob"
 #: Stands in all that is the stranger's, and nowhere else.
 SECRET = f"only-{STRANGER}-knows-{secrets.token_hex(4)}"
 
+_SLOW_SECONDS = 5.0
 _INPUT = {
     "type": "object",
     "required": ["n"],
@@ -39,6 +43,7 @@ class Seen:
     requests: int = 0
     codes: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
     broken: list[str] = dataclasses.field(default_factory=list)  #: what was answered with a 5xx
+    slow: list[str] = dataclasses.field(default_factory=list)  #: what took long
     told: list[str] = dataclasses.field(default_factory=list)  #: what answered with the secret
 
     @property
@@ -67,9 +72,25 @@ class _Watched:
             body.extend(message.get("body", b""))
             await send(message)
 
+        began = time.monotonic()
         await self._inner(scope, receive, looked_at)
+        if (took := time.monotonic() - began) > _SLOW_SECONDS:
+            self._seen.slow.append(f"{took:.0f} s {what}")
         if SECRET.encode() in body:
             self._seen.told.append(what)
+
+
+class _Server(uvicorn.Server):
+    """Tells when it serves."""
+
+    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        self._ready.set()
 
 
 def _kubernetes() -> MemoryKubernetes:
@@ -82,9 +103,7 @@ def _kubernetes() -> MemoryKubernetes:
         spec = {"type": "fibonacci", "input": {"n": 1}}
         for phase in ("Queued", "Running"):
             name = f"{phase.lower()}-{text}"
-            put_task(
-                made, name, spec=spec, status={"phase": phase}, metadata={"labels": labels}
-            )
+            put_task(made, name, spec=spec, status={"phase": phase}, metadata={"labels": labels})
         put_ended_task(made, f"ended-{text}", message=text, labels=labels, result={"value": text})
     return made
 
@@ -111,24 +130,17 @@ def serving() -> Iterator[tuple[str, Seen]]:
             await made.health.synced()
             named = dataclasses.replace(made, credentials=credentials.Credentials([Named()]))
             application = _Watched(app.for_users(named), seen)
-            server.append(
-                uvicorn.Server(
-                    uvicorn.Config(
-                        application,
-                        port=0,
-                        http="httptools",
-                        lifespan="off",
-                        log_config=None,
-                        access_log=False,
-                        timeout_graceful_shutdown=1,
-                    )
-                )
+            config = uvicorn.Config(
+                application,
+                port=0,
+                http=HttpProtocol,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=1,
             )
-            serving = asyncio.create_task(server[0].serve())
-            while not server[0].started:
-                await asyncio.sleep(0.01)
-            ready.set()
-            await serving
+            server.append(_Server(config, ready))
+            await server[0].serve()
 
     with tempfile.TemporaryDirectory() as folder:
         thread = threading.Thread(target=lambda: asyncio.run(serve(Path(folder))))

@@ -30,7 +30,9 @@ _CHECKS = (
 )
 
 
-def fuzz(*, examples: int, seed: int, seconds: int | None = None, workers: int = 2) -> tuple[int, Seen]:
+def fuzz(
+    *, examples: int, seed: int, seconds: int | None = None, workers: int = 2
+) -> tuple[int, Seen]:
     """Run it; return how schemathesis ended, and what was seen."""
     with serving() as (url, seen), tempfile.TemporaryDirectory() as folder:
         command = [
@@ -52,11 +54,15 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=5_000, help="no fewer than these")
     parser.add_argument("--examples", type=int, default=60, help="for each operation")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=int, help="no longer than these")
     given = parser.parse_args()
-    code, seen = fuzz(examples=given.examples, seed=given.seed)
-    print(f"\n{seen.requests} requests:", ", ".join(f"{n}x{c}" for c, n in sorted(seen.codes.items())))
+    code, seen = fuzz(examples=given.examples, seed=given.seed, seconds=given.seconds)
+    codes = ", ".join(f"{count} of {code}" for code, count in sorted(seen.codes.items()))
+    print(f"\n{seen.requests} requests: {codes}")
     for what in seen.broken:
         print("broke:", what)
+    for what in seen.slow:
+        print("took long:", what)
     for what in seen.told:
         print("told of another's task:", what)
     if seen.requests < given.requests:

@@ -26,7 +26,7 @@ _KEEP_ALIVE_SECONDS = 75
 _CONNECTIONS_TO_KUBERNETES = 1000
 
 
-class _Protocol(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """HTTP. What is none is told as all else is."""
 
     def send_400_response(self, msg: str) -> None:
@@ -85,7 +85,7 @@ def _server(application: ASGIApp, host: str, port: int) -> _Server:
             application,
             host=host,
             port=port,
-            http=_Protocol,
+            http=HttpProtocol,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -213,8 +213,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in document["paths"].values():
+            if "get" in path:
+                _tell_validators(path["get"])
             for operation in path.values():
                 _tell_problems(operation["responses"])
+                _tell_requests_too_often(operation)
                 for callback in operation.get("callbacks", {}).values():
                     for called in callback.values():
                         called["post"]["responses"].pop("422", None)
@@ -227,6 +230,35 @@ def _tell_problems(responses: dict[str, Any]) -> None:
     for code, response in responses.items():
         if code >= "400":
             response["content"] = {problem_details.MEDIA_TYPE: {"schema": schema}}
+
+
+def _tell_validators(operation: dict[str, Any]) -> None:
+    """Say what `middleware.Validators` does to all JSON that is read."""
+    answer = operation["responses"].get("200", {})
+    if "application/json" not in answer.get("content", {}):
+        return
+    tag = {"schema": {"type": "string"}, "description": "Tells this answer from others."}
+    answer.setdefault("headers", {})["ETag"] = tag
+    known = {"description": "It is as it was.", "headers": {"ETag": tag}}
+    operation["responses"].setdefault("304", known)
+    parameters = operation.setdefault("parameters", [])
+    if not any(one["name"].lower() == "if-none-match" for one in parameters):
+        parameters.append(
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string"},
+                "description": "The ETag that is known: 304 if there is nothing else.",
+            }
+        )
+
+
+def _tell_requests_too_often(operation: dict[str, Any]) -> None:
+    refused = operation["responses"].get("429")
+    if refused is not None:
+        seconds = {"schema": {"type": "integer"}, "description": "When to come again."}
+        refused["headers"] = {"Retry-After": seconds}
 
 
 class Described(FastAPI):
