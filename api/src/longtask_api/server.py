@@ -50,7 +50,10 @@ async def serve(settings: Settings) -> None:
         wiring.running(transport, settings) as services,
     ):
         users = app.for_users(
-            services, path_prefix=settings.path_prefix, trusted_proxies=settings.trusted_proxies
+            services,
+            path_prefix=settings.path_prefix,
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
         )
         servers = [
             _server(users, settings.host, settings.public_port, _OF_USERS),
