@@ -19,6 +19,7 @@ from longtask_api.routes import (
     queues,
     reports,
     service,
+    streams,
     tasks,
     types,
 )
@@ -81,6 +82,7 @@ def for_users(
         responses=openapi.problems(401, 403, 422, 429, 500, 503),
     )
     for router in (
+        streams.router,
         tasks.router,
         callbacks.router,
         queues.router,

@@ -22,6 +22,7 @@ from longtask_api.services import (
     queues,
     reporters,
     results,
+    streams,
     task_logs,
     tasks,
     trials,
@@ -129,6 +130,18 @@ def _parameters_of(dependant: Dependant) -> tuple[str, ...]:
     own = [field.alias for field in dependant.query_params]
     inner = [name for part in dependant.dependencies for name in _parameters_of(part)]
     return (*own, *inner)
+
+
+async def get_check(
+    services: _Services, token: _Token, caller: Annotated[callers.Caller, Depends(get_caller)]
+) -> streams.Check:
+    """Return what tells later whether who asks now may still do so, as what they are now."""
+
+    async def check() -> None:
+        if await services.credentials.caller(token) != caller:
+            raise errors.Forbidden("Your rights have changed.")
+
+    return check
 
 
 async def require_synced(
@@ -241,6 +254,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 
 AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
+CheckDep = Annotated[streams.Check, Depends(get_check)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
@@ -263,6 +277,7 @@ LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
 QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)]
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
 ResultsDep = Annotated[results.ResultService, _of(lambda services: services.results)]
+StreamsDep = Annotated[streams.StreamService, _of(lambda services: services.streams)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
 TrialsDep = Annotated[trials.Trials, _of(lambda services: services.trials)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

@@ -16,9 +16,10 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import EventSource
 from pydantic import BaseModel, ValidationError
 
-from longtask_client import errors, models
+from longtask_client import errors, models, streaming
 from longtask_crds import names, v1alpha1
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -284,6 +285,53 @@ class Client:
             if task.phase.is_terminal:
                 return
         raise errors.WaitTimeout(task_id, _state_of(task))
+
+    def events(self, task_id: str, *, last_id: str = "") -> Iterator[streaming.Told]:
+        """Yield what becomes of a task as it happens, until its end; a broken stream goes on.
+
+        Args:
+            task_id: The task's id.
+            last_id: The last id that is known of it already.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        return self._stream(streaming.of_task(task_id, last_id=last_id))
+
+    def events_of(
+        self, wanted: models.TaskFilter = _EVERY, *, last_id: str = ""
+    ) -> Iterator[streaming.Told]:
+        """Yield what becomes of all tasks that fit, for ever; a broken stream goes on.
+
+        Args:
+            wanted: What tasks must be like: phases, queue, type, owner, labels.
+            last_id: The last id that is known already; without one it begins now.
+        """
+        return self._stream(streaming.of_tasks(wanted, last_id=last_id))
+
+    def _stream(self, subscription: streaming.Subscription) -> Iterator[streaming.Told]:
+        while not subscription.is_over:
+            response = self._send(
+                "GET",
+                subscription.path,
+                parameters=subscription.parameters,
+                headers=subscription.headers,
+                patience=WAITING_PATIENCE,
+                timeout=streaming.SILENCE_SECONDS,
+                stream=True,
+            )
+            try:
+                if response.status_code == httpx.codes.NO_CONTENT:
+                    return
+                for sent in EventSource(response).iter_sse():
+                    if (told := subscription.take(sent)) is not None:
+                        yield told
+            except httpx.HTTPError:
+                pass  # it broke: what was missed comes next
+            finally:
+                response.close()
+            if not subscription.is_over:
+                self._sleep(subscription.broken())
 
     def result(self, task_id: str, *, step: str | None = None) -> Any:
         """Return what a finished task brought; None if nothing, or if it failed.

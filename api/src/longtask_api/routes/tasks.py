@@ -13,14 +13,17 @@ from longtask_api.cluster import LogPart
 from longtask_api.dependencies import (
     BatchBodyDep,
     CallerDep,
+    CheckDep,
     JsonBodyDep,
     LogsDep,
     MergePatchDep,
     OptionalJsonBodyDep,
     ResultsDep,
+    StreamsDep,
     TasksDep,
 )
-from longtask_api.http import answers, openapi, problems
+from longtask_api.http import answers, event_streams, openapi, problems
+from longtask_api.routes import streams
 from longtask_api.services import listing, task_logs, views
 from longtask_api.services.tasks import TaskService, Written
 from longtask_api.stores.filters import Filter
@@ -205,11 +208,17 @@ async def list_tasks(
 async def get_task(
     caller: CallerDep,
     tasks: TasksDep,
+    check: CheckDep,
+    opener: StreamsDep,
+    request: Request,
     task_id: str,
+    last_event_id: streams.LastEventId = None,
     prefer: _Prefer = None,
     fields: openapi.Fields = None,
 ) -> Response:
-    """Look at a task."""
+    """Look at a task; with `Accept: text/event-stream` follow it, as at `/events`."""
+    if event_streams.MEDIA_TYPE in request.headers.get("Accept", ""):
+        return await streams.stream_of_task(opener, caller, check, task_id, last_event_id)
     only = answers.fields(models.TaskView, fields)
     seconds = answers.wait_of(prefer)
     headers = {}

@@ -138,6 +138,10 @@ class Resources:
         """Return the task as far as it is known without asking."""
         return self._tasks.get(key)
 
+    def changed_since(self, version: int) -> Iterator[tuple[int, ObjectKey]]:
+        """Yield version and key of each task that is newer; none is read for that."""
+        return self._tasks.changed_since(version)
+
     def live_uids(self) -> set[str]:
         """Return the uids of all tasks that Kubernetes has."""
         return {uid for uid, _ in self._tasks.versions()}
