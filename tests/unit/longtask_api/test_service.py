@@ -265,6 +265,9 @@ def test_what_is_no_request_is_told_as_a_problem(said: bytes) -> None:
     )
     protocol.connection_made(wire)  # type: ignore[arg-type]
     protocol.data_received(said)
+    for begun in asyncio.all_tasks(loop):
+        begun.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     head, _, body = bytes(wire.said).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
