@@ -60,3 +60,37 @@ def test_nobody_is_trusted_by_mistake(given: dict[str, tuple[str, ...]]) -> None
         insecure=True, trusted_proxies=("10.0.0.0/8", "::1"), cors_origins=("https://a.test:1",)
     )
     assert trusted.trusted_proxies == ("10.0.0.0/8", "::1")
+
+
+ISSUER = {"oidc_issuer": "https://id.test/realms/a", "oidc_audience": "longtask"}
+ROLES = {"oidc_roles_claim": "groups", "oidc_admin_value": "boss"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(ISSUER, id="an-issuer"),
+        pytest.param(ISSUER | ROLES, id="with-admins"),
+        pytest.param(ISSUER | {"oidc_issuer": "http://127.0.0.1:5556"}, id="on-this-host"),
+    ],
+)
+def test_an_identity_provider(given: dict[str, str]) -> None:
+    settings.Settings(insecure=True, **given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(ISSUER | {"oidc_audience": ""}, id="tokens-for-anybody"),
+        pytest.param(ISSUER | {"oidc_issuer": ""}, id="tokens-of-nobody"),
+        pytest.param(ISSUER | {"oidc_admin_value": "boss"}, id="admins-by-no-claim"),
+        pytest.param(ISSUER | {"oidc_roles_claim": "groups"}, id="whoever-has-a-claim"),
+        pytest.param(ISSUER | {"oidc_issuer": "http://id.test"}, id="in-plain-text"),
+        pytest.param(ISSUER | {"oidc_issuer": "http://127.0.0.1.id.test"}, id="not-on-this-host"),
+        pytest.param(ISSUER | {"oidc_issuer": "https://"}, id="nowhere"),
+        pytest.param(ISSUER | {"oidc_issuer": "id.test"}, id="no-address"),
+    ],
+)
+def test_an_identity_provider_is_told_as_a_whole(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="LONGTASK_OIDC"):
+        settings.Settings(insecure=True, **given)
