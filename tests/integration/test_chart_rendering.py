@@ -62,6 +62,8 @@ def test_lint_finds_nothing() -> None:
         ("accounts.oidc.issuer=http://id.example.com", "/accounts/oidc/issuer"),
         ("accounts.oidc.secret=x", "/accounts/oidc"),
         ("accounts.kubernetes=yes-please", "/accounts/kubernetes"),
+        ("accounts.registration=everybody", "/accounts/registration"),
+        ("accounts.tokenDays=366", "/accounts/tokenDays"),
     ],
 )
 def test_wrong_values_are_refused(setting: str, where: str) -> None:
@@ -167,6 +169,18 @@ def test_the_api_server_is_looked_up(kubectl: Callable[..., str]) -> None:
 
 
 OIDC = ("accounts.oidc.issuer=https://id.example.com", "accounts.oidc.audience=longtask")
+
+
+def test_who_may_register_is_told_to_the_api_alone() -> None:
+    def told(*settings: str, name: str = "longtask-api") -> list[str | None]:
+        variables = env(one(render(*settings), "Deployment", name))
+        words = ("REGISTRATION", "SESSION_HOURS", "TOKEN_DAYS")
+        return [variables.get(f"LONGTASK_{word}") for word in words]
+
+    assert told() == ["off", "12", "90"]
+    others = ("accounts.registration=invite", "accounts.sessionHours=8", "accounts.tokenDays=30")
+    assert told(*others) == ["invite", "8", "30"]
+    assert told(name="longtask-operator") == [None] * 3
 
 
 def test_an_identity_provider_is_told_to_the_api_alone() -> None:

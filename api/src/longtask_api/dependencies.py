@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from longtask_api import errors, json_text, versions, wiring
@@ -21,12 +22,14 @@ from longtask_api.services import (
     queues,
     reporters,
     results,
+    streams,
     task_logs,
     tasks,
     trials,
     types,
 )
-from longtask_crds import runner_contract
+from longtask_client import models
+from longtask_crds import acceptance, runner_contract
 
 _BODY_SECONDS = 60.0
 #: A place at the runner port is a pod; where addresses are translated, a node with all its pods.
@@ -102,6 +105,43 @@ async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
     return caller
+
+
+async def require_known_parameters(request: Request) -> None:
+    """Refuse what nobody reads: a filter with a slip in its name would find everything.
+
+    Raises:
+        Invalid: The route has no such parameter.
+    """
+    known = _parameters_of(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        there = f"there are {', '.join(known)}" if known else "there are none here"
+        wrong = f"there is no such parameter; {there}"
+        raise errors.Invalid(
+            errors=[
+                errors.outside(models.Place.QUERY, name[:64], wrong)
+                for name in unknown[: acceptance.MAX_FINDINGS]
+            ]
+        )
+
+
+def _parameters_of(dependant: Dependant) -> tuple[str, ...]:
+    own = [field.alias for field in dependant.query_params]
+    inner = [name for part in dependant.dependencies for name in _parameters_of(part)]
+    return (*own, *inner)
+
+
+async def get_check(
+    services: _Services, token: _Token, caller: Annotated[callers.Caller, Depends(get_caller)]
+) -> streams.Check:
+    """Return what tells later whether who asks now may still do so, as what they are now."""
+
+    async def check() -> None:
+        if await services.credentials.caller(token) != caller:
+            raise errors.Forbidden("Your rights have changed.")
+
+    return check
 
 
 async def require_synced(
@@ -190,6 +230,11 @@ def _json_body(
         """
         if may_be_absent and not await _body(request):
             return {}
+        if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
+            raise errors.UnsupportedMedia(
+                f"Send it as it is, without Content-Encoding: {coding[:64]}.",
+                headers={"Accept-Encoding": "identity"},
+            )
         media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type not in media_types:
             raise errors.UnsupportedMedia(f"Send it as {' or '.join(media_types)}.")
@@ -209,6 +254,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 
 AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
+CheckDep = Annotated[streams.Check, Depends(get_check)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
@@ -220,6 +266,8 @@ OptionalJsonBodyDep = Annotated[Any, _json_body("application/json", may_be_absen
 DeepJsonBodyDep = Annotated[
     Any, _json_body("application/json", depth=runner_contract.VALUE_DEPTH + 3)
 ]
+#: Orders in a list of an object.
+BatchBodyDep = Annotated[Any, _json_body("application/json", depth=json_text.MAX_DEPTH + 2)]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
 DeliveriesDep = Annotated[deliveries.DeliveryService, _of(lambda services: services.deliveries)]
@@ -229,6 +277,7 @@ LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
 QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)]
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
 ResultsDep = Annotated[results.ResultService, _of(lambda services: services.results)]
+StreamsDep = Annotated[streams.StreamService, _of(lambda services: services.streams)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
 TrialsDep = Annotated[trials.Trials, _of(lambda services: services.trials)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

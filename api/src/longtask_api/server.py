@@ -13,6 +13,7 @@ from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, wiring
 from longtask_api.http.connections import Bounds, bounded
 from longtask_api.settings import Settings
+from longtask_api.streams import Hub
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +51,10 @@ async def serve(settings: Settings) -> None:
         wiring.running(transport, settings) as services,
     ):
         users = app.for_users(
-            services, path_prefix=settings.path_prefix, trusted_proxies=settings.trusted_proxies
+            services,
+            path_prefix=settings.path_prefix,
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
         )
         servers = [
             _server(users, settings.host, settings.public_port, _OF_USERS),
@@ -59,7 +63,7 @@ async def serve(settings: Settings) -> None:
         ]
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, _stop, servers)
+            loop.add_signal_handler(signum, _stop, servers, services.hub)
         _logger.info("Serving", extra={"ports": [server.config.port for server in servers]})
         await asyncio.gather(*(server.serve() for server in servers))
 
@@ -83,6 +87,8 @@ def _server(application: ASGIApp, host: str, port: int, bounds: Bounds) -> _Serv
     )
 
 
-def _stop(servers: list[_Server]) -> None:
+def _stop(servers: list[_Server], hub: Hub) -> None:
+    # Streams would go on for the whole grace, and then be cut.
+    hub.close()
     for server in servers:
         server.should_exit = True

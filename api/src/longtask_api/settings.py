@@ -119,6 +119,9 @@ class Settings(CommonSettings):
     cors_origins: Entries = ()
     """Origins of web pages that may call the API from browsers: `https://app.example.com`."""
 
+    streams_per_caller: PositiveInt = 200
+    """How many streams of events one caller may have open at a replica."""
+
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""
 

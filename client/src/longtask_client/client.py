@@ -9,16 +9,17 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import EventSource
 from pydantic import BaseModel, ValidationError
 
-from longtask_client import errors, models
+from longtask_client import errors, models, streaming
 from longtask_crds import names, v1alpha1
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -111,6 +112,41 @@ class Client:
             "POST", "/api/v1/tasks", body=order.to_json(), headers={"Idempotency-Key": key}
         )
         return _parsed(answer, models.TaskView)
+
+    def submit_many(
+        self, orders: Iterable[models.TaskOrder], *, idempotency_key: str | None = None
+    ) -> list[models.BatchItem]:
+        """Hand over up to 500 tasks in one request; return what became of each.
+
+        One that is wrong stops no other: look at each `problem`. The key covers them all, and is
+        made up when absent, as in `submit`.
+        """
+        answer = self._send(
+            "POST",
+            "/api/v1/tasks:batch",
+            body={"items": [order.to_json() for order in orders]},
+            headers={"Idempotency-Key": idempotency_key or secrets.token_hex(16)},
+        )
+        return _parsed(answer, models.BatchAnswer).items
+
+    def cancel_many(self, wanted: models.TaskFilter, *, everything: bool = False) -> Iterator[str]:
+        """Ask all tasks to end that fit; yield their ids, page by page.
+
+        Args:
+            wanted: What they must be like.
+            everything: All that go on, if nothing else is said of them.
+
+        Raises:
+            InvalidRequest: Nothing is said of them, or both.
+        """
+        order = wanted.to_json() | ({"all": True} if everything else {})
+        while True:
+            answer = self._send("POST", "/api/v1/tasks:cancel", body=order)
+            done = _parsed(answer, models.Cancellation)
+            yield from done.items
+            if done.next_cursor is None:
+                return
+            order["cursor"] = done.next_cursor
 
     def get(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskView:
         """Look at a task.
@@ -249,6 +285,53 @@ class Client:
             if task.phase.is_terminal:
                 return
         raise errors.WaitTimeout(task_id, _state_of(task))
+
+    def events(self, task_id: str, *, last_id: str = "") -> Iterator[streaming.Told]:
+        """Yield what becomes of a task as it happens, until its end; a broken stream goes on.
+
+        Args:
+            task_id: The task's id.
+            last_id: The last id that is known of it already.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        return self._stream(streaming.of_task(task_id, last_id=last_id))
+
+    def events_of(
+        self, wanted: models.TaskFilter = _EVERY, *, last_id: str = ""
+    ) -> Iterator[streaming.Told]:
+        """Yield what becomes of all tasks that fit, for ever; a broken stream goes on.
+
+        Args:
+            wanted: What tasks must be like: phases, queue, type, owner, labels.
+            last_id: The last id that is known already; without one it begins now.
+        """
+        return self._stream(streaming.of_tasks(wanted, last_id=last_id))
+
+    def _stream(self, subscription: streaming.Subscription) -> Iterator[streaming.Told]:
+        while not subscription.is_over:
+            response = self._send(
+                "GET",
+                subscription.path,
+                parameters=subscription.parameters,
+                headers=subscription.headers,
+                patience=WAITING_PATIENCE,
+                timeout=streaming.SILENCE_SECONDS,
+                stream=True,
+            )
+            try:
+                if response.status_code == httpx.codes.NO_CONTENT:
+                    return
+                for sent in EventSource(response).iter_sse():
+                    if (told := subscription.take(sent)) is not None:
+                        yield told
+            except httpx.HTTPError:
+                pass  # it broke: what was missed comes next
+            finally:
+                response.close()
+            if not subscription.is_over:
+                self._sleep(subscription.broken())
 
     def result(self, task_id: str, *, step: str | None = None) -> Any:
         """Return what a finished task brought; None if nothing, or if it failed.

@@ -6,10 +6,7 @@ once, in threads of their own, and few wait for that.
 
 import asyncio
 import base64
-import os
 import secrets
-import sys
-import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +23,6 @@ T = TypeVar("T")
 _MEMORY_KIB: Final = 19 * 1024
 _PASSES: Final = 2
 _AT_ONCE: Final = 4
-_NICENESS: Final = 10
 #: More than these wait for seconds: they may as well come again.
 _MOST_UNDER_WAY: Final = 40
 
@@ -38,9 +34,7 @@ class Passwords:
         self._hash = pwdlib.PasswordHash(
             [Argon2Hasher(time_cost=_PASSES, memory_cost=memory_kib, parallelism=1)]
         )
-        self._threads = ThreadPoolExecutor(
-            _AT_ONCE, thread_name_prefix="passwords", initializer=_give_way
-        )
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="passwords")
         self._under_way = 0
         # Of no password at all, and as much work as any other.
         salt, sum_ = (
@@ -84,12 +78,6 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._under_way -= 1
-
-
-def _give_way() -> None:
-    """Let the processor go to everybody else first, who waits for the event loop's own thread."""
-    if sys.platform == "linux":  # elsewhere threads have no priority of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _plain(password: str) -> str:

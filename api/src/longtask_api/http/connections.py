@@ -10,6 +10,9 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from longtask_api import errors
+from longtask_api.http import problems
+
 #: Requests that are sent before the answer to the one before them.
 _MOST_PIPELINED: Final = 8
 #: What the smallest chunks cost: six bytes for one of a body.
@@ -94,6 +97,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body += len(body)
         self._bodies += len(body)
         super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read as a request, and hang up."""
+        body = problems.of(errors.Malformed(msg)).model_dump_json(by_alias=True, exclude_none=True)
+        head = (
+            "HTTP/1.1 400 Bad Request\r\n"
+            f"content-type: {problems.MEDIA_TYPE}\r\n"
+            f"content-length: {len(body.encode())}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write((head + body).encode())
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Go on with the next request."""
