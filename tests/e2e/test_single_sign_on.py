@@ -1,4 +1,4 @@
-"""Accounts of Kubernetes at the product's door, and a pod that would keep the others from theirs."""
+"""Accounts of Kubernetes at the product's door, and a pod that would keep others from theirs."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -93,7 +93,8 @@ def test_an_editors_token_is_enough(
     assert view["phase"] == "Succeeded"
     assert view["ownerName"].endswith(f":{name}")
     assert view["owner"].startswith("k8s-")
-    assert kubectl.get("lt", view["id"])["metadata"]["labels"]["longtask.dev/owner"] == view["owner"]
+    labels = kubectl.get("lt", view["id"])["metadata"]["labels"]
+    assert labels["longtask.dev/owner"] == view["owner"]
     kubectl("delete", "serviceaccount", name)
     eventually(lambda: editor.get("/api/v1/tasks").status_code, lambda c: c == 401, within=30)
 
@@ -108,8 +109,8 @@ def test_a_viewers_token_is_for_looking(account: Callable[[str], httpx.Client]) 
 
 def test_a_pod_is_nobody_at_the_users_port(rest: httpx.Client, kubectl: Kubectl) -> None:
     # Pods do not reach that port by its Service where NetworkPolicies hold; here they do not.
-    address = kubectl("-n", "longtask", "get", "svc", "longtask-api", "-o=jsonpath={.spec.clusterIP}")
-    text = TRESPASSES % f"http://{address}:8080"
+    service = kubectl.get("-n", "longtask", "svc", "longtask-api")
+    text = TRESPASSES % f"http://{service['spec']['clusterIP']}:8080"
     task = submit(rest, container={"image": BASE_IMAGE, "command": ["python3", "-c", text]})["id"]
     assert finished(rest, task)["phase"] == "Succeeded"
     assert rest.get(f"/api/v1/tasks/{task}/result").json() == 401
