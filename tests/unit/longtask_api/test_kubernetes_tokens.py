@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
+from account_support import DEFAULT_AUDIENCE, EDITOR, a_kubernetes_token, know
 from api_support import put_task
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.connection import Connection
@@ -18,31 +18,12 @@ from longtask_api.auth.kubernetes_tokens import KubernetesTokens
 from longtask_api.cluster import Cluster
 from longtask_crds import names
 
-EDITOR = {f"{verb} longtasks" for verb in ("get", "list", "create", "patch", "delete")}
-DEFAULT = "https://kubernetes.default.svc"
-
 
 class Clock:
     now = 0.0
 
     def __call__(self) -> float:
         return self.now
-
-
-def a_token(who: str, **claims: Any) -> str:
-    """A token that looks like Kubernetes' own: only its API server can tell."""
-    said = {"iss": DEFAULT, "aud": [DEFAULT], "sub": who} | claims
-    return jwt.encode(said, "s" * 32, algorithm="HS256")
-
-
-def know(kubernetes: MemoryKubernetes, who: str, *rights: str, **status: Any) -> str:
-    """Let the API server know somebody's token, and what they may."""
-    token = a_token(who)
-    user = {"username": who, "uid": f"uid-of-{who}", "groups": ["all"], "extra": {"x": ["y"]}}
-    kubernetes.tokens[token] = {"authenticated": True, "user": user, "audiences": [DEFAULT]}
-    kubernetes.tokens[token] |= status
-    kubernetes.rights[who] = set(rights)
-    return token
 
 
 @pytest.fixture
@@ -162,7 +143,7 @@ async def test_a_refusal_is_remembered_too(
     for now in (0, 5, 9.9, 10):
         clock.now = now
         with pytest.raises(errors.Unauthenticated):
-            await tokens.caller(a_token("mallory"))
+            await tokens.caller(a_kubernetes_token("mallory"))
     assert kubernetes.calls == ["create tokenreviews"] * 2
 
 
@@ -211,20 +192,20 @@ async def test_what_is_no_web_token_is_not_asked_about(
 
 
 @pytest.mark.parametrize(
-    "audiences", [["longtask-report"], "longtask-report", [DEFAULT, "longtask-report"]]
+    "audiences", [["longtask-report"], "longtask-report", [DEFAULT_AUDIENCE, "longtask-report"]]
 )
 async def test_a_token_for_reports_is_none_for_users(
     kubernetes: MemoryKubernetes, tokens: KubernetesTokens, audiences: Any
 ) -> None:
     with pytest.raises(errors.Unauthenticated, match="reports"):
-        await tokens.caller(a_token("pod", aud=audiences))
+        await tokens.caller(a_kubernetes_token("pod", aud=audiences))
     assert kubernetes.calls == []
 
 
 async def test_nor_is_one_that_the_api_server_takes_for_that(
     kubernetes: MemoryKubernetes, tokens: KubernetesTokens
 ) -> None:
-    token = know(kubernetes, "pod", *EDITOR, audiences=[DEFAULT, "longtask-report"])
+    token = know(kubernetes, "pod", *EDITOR, audiences=[DEFAULT_AUDIENCE, "longtask-report"])
     with pytest.raises(errors.Unauthenticated):
         await tokens.caller(token)
     assert kubernetes.calls == ["create tokenreviews"]
@@ -244,7 +225,7 @@ async def test_made_up_tokens_take_few_places(
 
     slow, may_answer = Slow(), asyncio.Event()
     tokens = KubernetesTokens(slow, namespace="longtasks", clock=clock)  # type: ignore[arg-type]
-    asking = [asyncio.create_task(tokens.caller(a_token(str(i)))) for i in range(250)]
+    asking = [asyncio.create_task(tokens.caller(a_kubernetes_token(str(i)))) for i in range(250)]
     while slow.at_once < 16:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0)
     may_answer.set()

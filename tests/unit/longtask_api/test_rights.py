@@ -7,7 +7,7 @@ is a line in `KINDS`.
 import copy
 import dataclasses
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -15,16 +15,29 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api_support import TOKEN, a_token, bearing, eventually, put_ended_task, put_task
+import issuer_support
+from account_support import ADMIN, EDITOR, SUBMITTER, VIEWER, a_kubernetes_token, know
+from api_support import (
+    TOKEN,
+    a_token,
+    an_identity,
+    bearing,
+    eventually,
+    put_ended_task,
+    put_task,
+)
+from issuer_support import RunningIssuer, SigningKey
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
 from longtask_api.services import local_tokens
 from longtask_api.settings import Registration
 from longtask_api.stores.archive import Archive
 from longtask_api.stores.users import Users
-from longtask_crds import names, signing_keys, v1alpha1
+from longtask_crds import names, runner_contract, signing_keys, v1alpha1
 from longtask_crds.testing import NOW
 
+#: The identity provider's.
+KEY = SigningKey("first", "EdDSA")
 #: Whose tasks and account are there; no answer to anybody else may hold this.
 OWNER = "ada-the-owner"
 RUNNING, ENDED, ARCHIVED = "a-runs-of-ada", "b-ended-of-ada", "c-archived-of-ada"
@@ -34,10 +47,11 @@ OF_ADA = "of-ada"
 class May(enum.IntEnum):
     """What the bearer of a token may."""
 
-    NOTHING = 0
-    LOOK = 1  #: at what is theirs
-    WORK = 2
-    ALL = 3  #: and sees everybody's
+    NOTHING = 0  #: for nobody knows who it is
+    KNOWN = 1  #: and nothing but to hear of themselves
+    LOOK = 2  #: at what is theirs
+    WORK = 3
+    ALL = 4  #: and sees everybody's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +60,7 @@ class Stage:
 
     users: Users
     kubernetes: MemoryKubernetes
+    provider: RunningIssuer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +70,11 @@ class Kind:
     may: May
     make: Callable[[Stage], Awaitable[str | None]]
     is_owner: bool = False  #: of the tasks that are there
+    is_seeing: bool = False  #: everybody's, whatever else they may
+
+    @property
+    def sees_all(self) -> bool:
+        return self.is_seeing or self.may is May.ALL
 
 
 async def _none(_: Stage) -> None:
@@ -99,6 +119,31 @@ def _user(username: str, **parts: Any) -> Callable[[Stage], Awaitable[str]]:
     return make
 
 
+def _of_kubernetes(*rights: str) -> Callable[[Stage], Awaitable[str]]:
+    async def make(stage: Stage) -> str:
+        return know(stage.kubernetes, "system:serviceaccount:eve:eve", *rights)
+
+    return make
+
+
+async def _unknown_to_kubernetes(_: Stage) -> str:
+    return a_kubernetes_token("eve", aud=["another"])
+
+
+async def _runners(stage: Stage) -> str:
+    token = a_kubernetes_token("eve", aud=[runner_contract.REPORT_AUDIENCE])
+    stage.kubernetes.tokens[token] = an_identity()
+    stage.kubernetes.rights[an_identity()["user"]["username"]] = ADMIN
+    return token
+
+
+def _of_provider(key: SigningKey = KEY, **claims: Any) -> Callable[[Stage], Awaitable[str]]:
+    async def make(stage: Stage) -> str:
+        return key.sign(stage.provider.claims(**claims))
+
+    return make
+
+
 KINDS = {
     "none": Kind(May.NOTHING, _none),
     "garbage": Kind(May.NOTHING, _garbage),
@@ -119,6 +164,18 @@ KINDS = {
     ),
     "of-an-admin": Kind(May.ALL, _user("root", role="admin")),
     "of-the-installation": Kind(May.ALL, _installation),
+    "unknown-to-kubernetes": Kind(May.NOTHING, _unknown_to_kubernetes),
+    "of-a-tasks-pod": Kind(May.NOTHING, _runners),
+    "of-kubernetes-without-rights": Kind(May.KNOWN, _of_kubernetes()),
+    "of-kubernetes-to-see": Kind(May.LOOK, _of_kubernetes(*VIEWER), is_seeing=True),
+    "of-kubernetes-to-submit": Kind(May.WORK, _of_kubernetes(*SUBMITTER)),
+    "of-kubernetes-to-edit": Kind(May.WORK, _of_kubernetes(*EDITOR), is_seeing=True),
+    "of-kubernetes-to-administer": Kind(May.ALL, _of_kubernetes(*ADMIN)),
+    "of-a-provider": Kind(May.WORK, _of_provider(preferred_username="eve")),
+    "of-a-provider-for-an-admin": Kind(May.ALL, _of_provider(groups=["boss"])),
+    "of-a-provider-and-expired": Kind(May.NOTHING, _of_provider(exp=1)),
+    "of-a-provider-for-others": Kind(May.NOTHING, _of_provider(aud="another")),
+    "of-a-provider-and-forged": Kind(May.NOTHING, _of_provider(SigningKey("first", "EdDSA"))),
 }
 
 PUBLIC = {
@@ -209,18 +266,32 @@ def expected(kind: Kind, method: str, path: str) -> int | None:
         return 401
     if (method, path) in OWN:
         return None
+    if kind.may is May.KNOWN:
+        return 403
     if kind.may is May.LOOK and (method != "GET" or (method, path) in SECRET):
         return 403
     if is_for_admins(path) and kind.may is not May.ALL:
         return 403
-    if "{task_id}" in path and not (kind.is_owner or kind.may is May.ALL):
+    if "{task_id}" in path and not (kind.is_owner or kind.sees_all):
         return 404
     return None
 
 
 @pytest.fixture
-def configured(configured: settings.Settings) -> settings.Settings:
-    return configured.model_copy(update={"registration": Registration.OPEN})
+async def provider() -> AsyncIterator[RunningIssuer]:
+    async with issuer_support.running(KEY) as made:
+        yield made
+
+
+@pytest.fixture
+def configured(configured: settings.Settings, provider: RunningIssuer) -> settings.Settings:
+    trusted = {
+        "oidc_issuer": provider.url,
+        "oidc_audience": issuer_support.AUDIENCE,
+        "oidc_roles_claim": "groups",
+        "oidc_admin_value": "boss",
+    }
+    return configured.model_copy(update={"registration": Registration.OPEN} | trusted)
 
 
 @pytest.fixture
@@ -267,9 +338,13 @@ def test_the_table_knows_its_routes(services: wiring.Services) -> None:
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
 async def test_who_may_what(
-    application: FastAPI, services: wiring.Services, kubernetes: MemoryKubernetes, kind: Kind
+    application: FastAPI,
+    services: wiring.Services,
+    kubernetes: MemoryKubernetes,
+    provider: RunningIssuer,
+    kind: Kind,
 ) -> None:
-    token = await kind.make(Stage(Users(services.database), kubernetes))
+    token = await kind.make(Stage(Users(services.database), kubernetes, provider))
     before = copy.deepcopy(kubernetes.objects(names.LONGTASKS))
     wrong: list[Any] = []
     async with a_client(application, token) as client:
@@ -285,10 +360,10 @@ async def test_who_may_what(
                     is_right = answer.status_code != 401
                 else:
                     is_right = not _is_kept_out(answer)
-                if not is_right or (kind.may < May.ALL and not kind.is_owner and _leaks(answer)):
+                if not is_right or (not (kind.sees_all or kind.is_owner) and _leaks(answer)):
                     wrong.append((method, where, answer.status_code, answer.text))
     assert wrong == []
-    if not kind.is_owner and kind.may is not May.ALL:
+    if not (kind.is_owner or kind.sees_all):
         after = kubernetes.objects(names.LONGTASKS)
         assert {key: after[key] for key in before} == before
 
@@ -308,9 +383,13 @@ def _leaks(answer: httpx.Response) -> bool:
 
 @pytest.mark.parametrize("kind", ["none", "garbage", "of-another-user"])
 async def test_public_routes_ask_for_nothing(
-    application: FastAPI, services: wiring.Services, kubernetes: MemoryKubernetes, kind: str
+    application: FastAPI,
+    services: wiring.Services,
+    kubernetes: MemoryKubernetes,
+    provider: RunningIssuer,
+    kind: str,
 ) -> None:
-    token = await KINDS[kind].make(Stage(Users(services.database), kubernetes))
+    token = await KINDS[kind].make(Stage(Users(services.database), kubernetes, provider))
     async with a_client(application, token) as client:
         for method, path in PUBLIC:
             answer = await client.request(method, path)
