@@ -17,11 +17,11 @@ from longtask_crds import runner_contract
 #: What a page of another origin may send and read besides what every page may.
 _HEADERS_OF_PAGES = [
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
-    *("If-Range", "Last-Event-ID", "Prefer", "Range", "X-Request-ID"),
+    *("If-Range", "Last-Event-ID", "LongTask-Version", "Prefer", "Range", "X-Request-ID"),
 ]
 _HEADERS_FOR_PAGES = [
     *("Accept-Ranges", "Content-Range", "ETag", "Link", "Location", "LongTask-Step"),
-    *("Preference-Applied", "Retry-After", "X-Request-ID"),
+    *("LongTask-Version", "Preference-Applied", "Retry-After", "X-Request-ID"),
 ]
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
@@ -69,6 +69,7 @@ def for_users(
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app, limits={tasks.BATCH_PATH: tasks.BATCH_LIMIT})
+    app.add_middleware(middleware.Versions)
     Instrumentator(registry=services.metrics.registry).instrument(app)
     if cors_origins:
         app.add_middleware(
