@@ -60,7 +60,7 @@ def for_users(
             Depends(dependencies.require_known_parameters),
             Depends(dependencies.require_synced),
         ],
-        responses=openapi.problems(401, 403, 422, 429, 500, 503),
+        responses=openapi.problems(400, 401, 403, 422, 429, 500, 503),
     )
     for module in (tasks, callbacks, queues, types, me):
         guarded.include_router(module.router)
