@@ -31,16 +31,8 @@ _HEADERS_OF_PAGES = [
     *("If-Range", "Last-Event-ID", "LongTask-Version", "Prefer", "Range", "X-Request-ID"),
 ]
 _HEADERS_FOR_PAGES = [
-    *(
-        "Accept-Ranges",
-        "Content-Range",
-        "ETag",
-        "Link",
-        "Location",
-        "LongTask-Step",
-        "LongTask-Version",
-    ),
-    *("Preference-Applied", "Retry-After", "X-Request-ID"),
+    *("Accept-Ranges", "Content-Range", "ETag", "Link", "Location", "LongTask-Step"),
+    *("LongTask-Version", "Preference-Applied", "Retry-After", "X-Request-ID"),
 ]
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
@@ -79,7 +71,7 @@ def for_users(
             Depends(dependencies.require_known_parameters),
             Depends(dependencies.require_synced),
         ],
-        responses=openapi.problems(401, 403, 422, 429, 500, 503),
+        responses=openapi.problems(400, 401, 403, 422, 429, 500, 503),
     )
     for router in (
         streams.router,

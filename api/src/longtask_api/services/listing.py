@@ -59,7 +59,7 @@ async def page(
     """
     mark = cursors.mark_of("tasks", dataclasses.astuple(wanted), sort)
     is_key = functools.partial(pages.is_key, sort=sort)
-    after = tuple(cursors.decode(cursor, mark, is_key)) if cursor else None
+    after = tuple(cursors.decode(cursor, mark, is_key)) if cursor is not None else None
     found = await pages.page(
         resources, caller, wanted, sort=sort, after=after, limit=limit, most_looks=most_looks
     )
