@@ -4,7 +4,6 @@ from importlib import metadata
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, Depends, FastAPI
-from prometheus_fastapi_instrumentator import Instrumentator
 
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
@@ -44,7 +43,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)
-    Instrumentator(registry=services.metrics.registry).instrument(app)
+    services.metrics.instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
     return app
 

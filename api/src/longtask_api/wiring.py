@@ -71,9 +71,12 @@ class Services:
 
 
 @contextlib.asynccontextmanager
-async def _database(url: str) -> AsyncIterator[Database]:
+async def _database(url: str, metrics: Metrics) -> AsyncIterator[Database]:
     """Open the database, and bring its tables to this version if it is there."""
-    async with contextlib.aclosing(Database.at(url)) as database:
+    async with contextlib.aclosing(Database.at(url, note=metrics.note_transaction)) as database:
+        metrics.watch_connections(
+            in_use=lambda: database.connections()[0], idle=lambda: database.connections()[1]
+        )
         try:
             async with asyncio.timeout(_PREPARATION_SECONDS):
                 await database.prepare()
@@ -121,7 +124,7 @@ async def running(
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(_database(settings.database()))
+        database = await stack.enter_async_context(_database(settings.database(), metrics))
         blobs = Blobs(database, clock=clock)
         tails = LogTails(blobs)
         resources = Resources(

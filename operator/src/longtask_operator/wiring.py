@@ -28,7 +28,16 @@ from longtask_operator import (
 )
 from longtask_operator.rules import pod_spec
 from longtask_operator.settings import Settings
-from longtask_operator.tasks import announce, apply, bodies, courier, fetch, observe, reconcile
+from longtask_operator.tasks import (
+    announce,
+    apply,
+    bodies,
+    courier,
+    fetch,
+    measure,
+    observe,
+    reconcile,
+)
 
 
 @dataclasses.dataclass
@@ -97,7 +106,7 @@ def assemble(
         kubernetes,
         observe.Observer(seen, kubernetes, installation, guard, may_admit, callbacks, fetched),
         applier,
-        announce.Announcer(kubernetes, counted),
+        announce.Announcer(kubernetes, counted, seen),
         counted,
         clock,
     )
@@ -183,6 +192,7 @@ class Operator:
                 clock=_now,
             )
             counted.callbacks_under_way.set_function(parts.callbacks.under_way)
+            counted.watch_queues(lambda: measure.lines(parts.mirror, _now()))
             self._queue = work_queue.WorkQueue(parts.reconciler.reconcile, parts.mirror.lane_of)
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)
@@ -199,6 +209,7 @@ class Operator:
                 hearing=self.hearing,
                 add=self.add,
             )
+            counted.watch_silence.set_function(tasks.silent_for)
             lister = resync.Resync(
                 parts.mirror,
                 connection,

@@ -9,7 +9,8 @@ from longtask_adapters.kube.cache import key_of
 from longtask_crds import v1alpha1
 from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
-from longtask_operator import cluster, metrics
+from longtask_operator import cluster, metrics, mirror
+from longtask_operator.tasks import measure
 
 _logger = logging.getLogger(__name__)
 
@@ -27,17 +28,20 @@ _NEEDS = (
 class Announcer:
     """Tells of what a write changed. Nothing depends on whether it was heard."""
 
-    def __init__(self, kubernetes: cluster.Cluster, counted: metrics.Metrics) -> None:
+    def __init__(
+        self, kubernetes: cluster.Cluster, counted: metrics.Metrics, seen: mirror.Mirror
+    ) -> None:
         self._cluster = kubernetes
         self._metrics = counted
+        self._meter = measure.Meter(counted, seen)
 
     async def announce(
         self, before: v1alpha1.LongTask, after: v1alpha1.LongTask, *, now: datetime
     ) -> None:
         """Tell what is news between the two."""
+        self._meter.measure(before, after, now=now)
         if after.is_finished and not before.is_finished:
             phase = after.status.phase
-            self._metrics.finished.labels(str(phase)).inc()
             _logger.info("Finished", extra={"task": str(key_of(after)), "phase": phase})
         for name, last in _retried(before, after):
             known = runs.status_of(after.status, name) if name else after.status
