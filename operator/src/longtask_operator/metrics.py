@@ -12,6 +12,8 @@ from prometheus_client import Counter, Gauge, Histogram, platform_collector, pro
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from longtask_crds.v1alpha1 import Reason
+
 _MINUTE, _HOUR = 60.0, 3600.0
 _OF_TASKS: Final = ("type", "queue")
 #: Buckets, in seconds. The times in a status are whole ones.
@@ -114,6 +116,9 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in (Reason.EXHAUSTED, Reason.GONE, Reason.ADDRESS_REFUSED):
+            # Of a number that begins with one, Prometheus sees no increase.
+            self.callbacks_exhausted.labels(str(reason))
         self.callbacks_under_way = Gauge(
             "longtask_callbacks_under_way",
             "Callbacks that are being sent, or wait for their turn",
