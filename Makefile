@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
+.PHONY: help up down status dev collection demo test unit integration e2e verify generate generate-check lock \
 	postgresql promtool faketime faults mutants images context format lint typecheck imports bench \
 	bench-waiting bench-archive bench-pipeline pods-check
 
@@ -40,6 +40,12 @@ down: $(READY) ## Take the cluster down and leave nothing behind
 
 status: $(READY) ## Tell what runs
 	@$(LOCAL) status
+
+dev: $(READY) ## Run API and operator on this machine, again after each change; WITHOUT=api for a debugger
+	@. .localcluster/env; $(BIN)/python -m longtask_localcluster.dev $(if $(WITHOUT),--without $(WITHOUT))
+
+collection: $(READY) ## Make the requests of examples/bruno of the API's description
+	@$(BIN)/python examples/bruno/generate.py
 
 demo: up ## Set everything up, then watch one task go through to its callback
 	@. .localcluster/env; $(BIN)/python examples/demo/demo.py
@@ -92,7 +98,7 @@ generate-check: $(READY)
 lock: $(BIN)/uv ## Make requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --python-version 3.11 $(MEMBERS:%=--no-emit-package longtask-%) \
-		--group dev --group localcluster pyproject.toml $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
+		--extra otel --extra dev --group dev --group localcluster pyproject.toml $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
 
 images: $(READY) ## Build the two images and load them into the cluster
 	@$(LOCAL) images

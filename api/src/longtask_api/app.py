@@ -1,12 +1,14 @@
 """The two applications: the one that users talk to, and the one that running tasks report to."""
 
+import logging
 from importlib import metadata
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, Depends, FastAPI
 
+from longtask_adapters import tracing
 from longtask_api import dependencies, wiring
-from longtask_api.http import middleware, openapi
+from longtask_api.http import middleware, openapi, telling
 from longtask_api.routes import callbacks, docs, me, queues, reports, service, tasks, types
 from longtask_crds import runner_contract
 
@@ -44,6 +46,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     app.include_router(docs.router)
     middleware.harden(app)
     services.metrics.instrument(app)
+    app.add_middleware(telling.Telling, tracer=services.tracer)
     app.add_middleware(CorrelationIdMiddleware)
     return app
 
@@ -54,4 +57,7 @@ def for_tasks(services: wiring.Services) -> FastAPI:
     app.state.services = services
     app.include_router(reports.router)
     middleware.harden(app, limits={runner_contract.RESULT_PATH: services.results.limit})
+    # A program reports as often as it likes.
+    quiet = logging.DEBUG
+    app.add_middleware(telling.Telling, tracer=tracing.NoTracer(), level_of_changes=quiet)
     return app

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from longtask_adapters import logs
 from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
@@ -69,6 +70,7 @@ async def get_caller(request: Request, services: _Services, token: _Token) -> ca
     act = Act.READ if request.method in _READING else Act.WRITE
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
+    logs.add(caller=caller.subject or caller.name)
     return caller
 
 
@@ -84,7 +86,9 @@ async def get_reporting_program(services: _Services, token: _Token) -> reporters
     Raises:
         Unauthenticated: There is no token, or not one of a task's pod.
     """
-    return await services.reporters.program_of(await get_runner_token(services, token))
+    program = await services.reporters.program_of(await get_runner_token(services, token))
+    logs.add(**logs.of_task(program.task), attempt=program.attempt)
+    return program
 
 
 async def get_runner_token(services: _Services, token: _Token) -> str:

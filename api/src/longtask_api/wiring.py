@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
-from longtask_adapters import webhooks
+from longtask_adapters import tracing, webhooks
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
@@ -68,6 +68,7 @@ class Services:
     resources: Resources
     database: Database
     metrics: Metrics
+    tracer: tracing.Tracer
 
 
 @contextlib.asynccontextmanager
@@ -101,6 +102,7 @@ async def running(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     start_patience: float = task_logs.START_PATIENCE,
     sender: webhooks.Sender | None = None,
+    tracer: tracing.Tracer | None = None,
 ) -> AsyncIterator[Services]:
     """Make the services and keep their caches fresh; at the end write what is still to be written.
 
@@ -109,6 +111,7 @@ async def running(
         settings: What the installation says.
         clock: Returns the time.
         sender: Sends to the receivers that are tried; over HTTP when absent.
+        tracer: Takes spans of requests; when absent nothing does.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
     token = settings.token()
@@ -195,6 +198,7 @@ async def running(
             resources=resources,
             database=database,
             metrics=metrics,
+            tracer=tracer or tracing.NoTracer(),
         )
 
 

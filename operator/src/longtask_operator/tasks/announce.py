@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime
 
+from longtask_adapters import logs, tracing
 from longtask_adapters.kube import errors
-from longtask_adapters.kube.cache import key_of
 from longtask_crds import v1alpha1
 from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
 from longtask_operator import cluster, metrics, mirror
-from longtask_operator.tasks import measure
+from longtask_operator.tasks import measure, spans
 
 _logger = logging.getLogger(__name__)
 
@@ -29,10 +29,15 @@ class Announcer:
     """Tells of what a write changed. Nothing depends on whether it was heard."""
 
     def __init__(
-        self, kubernetes: cluster.Cluster, counted: metrics.Metrics, seen: mirror.Mirror
+        self,
+        kubernetes: cluster.Cluster,
+        counted: metrics.Metrics,
+        seen: mirror.Mirror,
+        tracer: tracing.Tracer,
     ) -> None:
         self._cluster = kubernetes
         self._metrics = counted
+        self._tracer = tracer
         self._meter = measure.Meter(counted, seen)
 
     async def announce(
@@ -40,9 +45,10 @@ class Announcer:
     ) -> None:
         """Tell what is news between the two."""
         self._meter.measure(before, after, now=now)
-        if after.is_finished and not before.is_finished:
-            phase = after.status.phase
-            _logger.info("Finished", extra={"task": str(key_of(after)), "phase": phase})
+        for span in spans.of(before, after):
+            self._tracer.record(span)
+        for message, told in _steps(before, after):
+            _logger.info(message, extra=logs.of_task(after) | told)
         for name, last in _retried(before, after):
             known = runs.status_of(after.status, name) if name else after.status
             told = f"step {name}: {known.waiting}" if name else known.waiting or ""
@@ -65,8 +71,36 @@ class Announcer:
         try:
             await self._cluster.warn(task, reason, message, now=now)
         except errors.ClusterError as error:
-            told = {"task": str(key_of(task)), "cause": str(error)}
+            told = logs.of_task(task) | {"cause": str(error)}
             _logger.warning("Could not post an Event", extra=told)
+
+
+def _steps(
+    before: v1alpha1.LongTask, after: v1alpha1.LongTask
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the steps of a task's life that a write records, each as a message and its data."""
+    if after.status.queued_at and not before.status.queued_at:
+        yield "Queued", {"queue": after.status.queue}
+    known = {run.name: run.last for run in runs.of(before)}
+    for run in runs.of(after):
+        last, old = run.last, known.get(run.name)
+        told: dict[str, object] = {"attempt": last.number} | (
+            {"step": run.name} if run.name else {}
+        )
+        if old is None or old.number != last.number:
+            old = None
+            yield "Claimed", told | {"job": last.job_name}
+        if last.started_at and not (old and old.started_at):
+            yield "Started", told | {"pod": last.pod_name, "node": last.node}
+        if last.finished_at and not (old and old.finished_at):
+            yield "Ended attempt", told | {"reason": last.reason, "exit_code": last.exit_code}
+    if after.is_finished and not before.is_finished:
+        yield "Finished", {"phase": after.status.phase}
+    entry, sent = after.status.callback, before.status.callback
+    if entry is not None and entry.tries and (sent is None or sent.tries < entry.tries):
+        told = {"reported": entry.event, "webhook_id": entry.id, "tries": entry.tries}
+        answer = {"code": entry.last_code, "error": entry.last_error}
+        yield "Called back", told | {"state": entry.state} | answer
 
 
 def _retried(
