@@ -96,6 +96,10 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        for kind in ("read", "write"):
+            # Of a number that begins with one, Prometheus sees no increase.
+            self._transactions.labels(kind)
+            self._database_errors.labels(kind)
         self._connections = Gauge(
             "longtask_api_database_connections",
             "Connections of the pool: in use, or idle.",

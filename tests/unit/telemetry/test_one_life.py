@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from api_support import eventually
 from longtask_adapters import logs, tracing
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
@@ -112,6 +113,12 @@ async def test_a_tasks_life_is_found_by_its_uid(
     assert answer.status_code == 202
     uid = kubernetes.stored(names.LONGTASKS, "report")["metadata"]["uid"]
     await run_to_the_end(Operator(kubernetes=kubernetes))
+
+    async def is_known() -> bool:
+        log = await client.get("/api/v1/tasks/report/callbacks")
+        return log.json().get("state") == "Delivered"
+
+    await eventually(is_known)
     await client.post("/api/v1/tasks/report/callbacks:redeliver")
     await client.delete("/api/v1/tasks/report")
     lines = told(capsys)
