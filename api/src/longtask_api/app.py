@@ -45,6 +45,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)
+    app.add_middleware(middleware.Versions)
     services.metrics.instrument(app)
     app.add_middleware(telling.Telling, tracer=services.tracer)
     app.add_middleware(CorrelationIdMiddleware)

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from longtask_adapters import logs
-from longtask_api import errors, json_text, wiring
+from longtask_api import errors, json_text, versions, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
 from longtask_api.services import (
@@ -74,9 +74,26 @@ async def get_caller(request: Request, services: _Services, token: _Token) -> ca
     return caller
 
 
-async def require_synced(services: _Services) -> None:
-    """Answer only from caches that have been filled, as things stand now."""
+async def require_synced(
+    services: _Services,
+    known: Annotated[
+        str | None,
+        Header(
+            alias=versions.HEADER,
+            max_length=200,
+            description="What the answer to your last write says in this header: the answer is of"
+            " that state or a later one, whichever replica gives it.",
+        ),
+    ] = None,
+) -> None:
+    """Answer only from caches that have been filled, as things stand now or were last seen.
+
+    Raises:
+        Unavailable: They have not, or are too far behind what the client has seen.
+    """
     services.health.check_synced()
+    if known is not None:
+        await services.health.reach(versions.parse(known))
     services.resources.catch_up()
 
 

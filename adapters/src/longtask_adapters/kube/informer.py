@@ -135,6 +135,22 @@ class Informer(Generic[R]):
         self._last_contact = clock()
         self._failing_since: float | None = None
         self._position: int | None = None
+        self._awaited: set[tuple[int, asyncio.Event]] = set()
+
+    async def reach(self, version: int, *, within: float) -> bool:
+        """Wait until the cache has all that there was at this version; tell whether it has."""
+        if self._position is not None and self._position >= version:
+            return True
+        awaited = (version, asyncio.Event())
+        self._awaited.add(awaited)
+        try:
+            async with asyncio.timeout(within):
+                await awaited[1].wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._awaited.discard(awaited)
+        return True
 
     def failing_for(self) -> float:
         """Return for how many seconds the watch has failed; 0 while one stands."""
@@ -153,7 +169,7 @@ class Informer(Generic[R]):
         listing = await relist(
             self._connection, self.kind, self._namespace, self.cache, heard=self._heard
         )
-        self._position = listing.version
+        self._advance(listing.version)
         self._last_contact = self._clock()
         self.synced.set()
         for key in listing.changed:
@@ -198,12 +214,18 @@ class Informer(Generic[R]):
                 self._recovers()
                 continue
             self._take(event)
-            self._position = kinds.version_of(event.object)
+            self._advance(kinds.version_of(event.object))
             events += 1
             if events % _SLICE == 0:
                 # What is there already is read without waiting: thousands may come at once.
                 await asyncio.sleep(0)
         return events > 0
+
+    def _advance(self, position: int) -> None:
+        self._position = position
+        for version, event in self._awaited:
+            if version <= position:
+                event.set()
 
     def _take(self, event: Event) -> None:
         if event.type is EventType.BOOKMARK:
