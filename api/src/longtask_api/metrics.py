@@ -23,7 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # When each number began is of use to nobody here, and would be a series for each.
-        prometheus_client.disable_created_metrics()
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = prometheus_client.CollectorRegistry()
         process_collector.ProcessCollector(registry=self.registry)
         platform_collector.PlatformCollector(registry=self.registry)

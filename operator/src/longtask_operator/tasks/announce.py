@@ -47,8 +47,8 @@ class Announcer:
         self._meter.measure(before, after, now=now)
         for span in spans.of(before, after):
             self._tracer.record(span)
-        for message, told in _steps(before, after):
-            _logger.info(message, extra=logs.of_task(after) | told)
+        for message, data in _steps(before, after):
+            _logger.info(message, extra=logs.of_task(after) | data)
         for name, last in _retried(before, after):
             known = runs.status_of(after.status, name) if name else after.status
             told = f"step {name}: {known.waiting}" if name else known.waiting or ""
