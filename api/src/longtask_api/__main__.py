@@ -17,7 +17,7 @@ def main() -> None:
     """Read the configuration, once, and serve."""
     configured = settings.Settings()
     # Uvicorn's lines tell of sockets; what is served is told by `server`.
-    logs.configure(configured.log_level, add_request_id, quiet=["uvicorn"])
+    logs.configure(configured.log_level, add_request_id, quiet=["uvicorn", "aiosqlite"])
     sys.setrecursionlimit(names.RECURSION_LIMIT)
     try:
         uvloop.run(server.serve(configured))
