@@ -159,7 +159,8 @@ def _our_variables(
         env.API_URL: surroundings.runner_api_url,
         env.TOKEN_FILE: runner_contract.TOKEN_FILE,
     }
-    if (trace := traces.of(task)) is not None:
+    trace, own = traces.of(task), {variable.name for variable in spec.env}
+    if trace is not None and env.TRACEPARENT not in own:
         ours[env.TRACEPARENT] = trace
     return [{"name": str(name), "value": value} for name, value in ours.items()]
 

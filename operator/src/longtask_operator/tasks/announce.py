@@ -10,7 +10,7 @@ from longtask_crds import v1alpha1
 from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
 from longtask_operator import cluster, metrics, mirror
-from longtask_operator.tasks import measure, spans
+from longtask_operator.tasks import measure, news, spans
 
 _logger = logging.getLogger(__name__)
 
@@ -44,10 +44,11 @@ class Announcer:
         self, before: v1alpha1.LongTask, after: v1alpha1.LongTask, *, now: datetime
     ) -> None:
         """Tell what is news between the two."""
-        self._meter.measure(before, after, now=now)
-        for span in spans.of(before, after):
+        found = news.of(before, after)
+        self._meter.measure(found, now=now)
+        for span in spans.of(found):
             self._tracer.record(span)
-        for message, data in _steps(before, after):
+        for message, data in _steps(found):
             _logger.info(message, extra=logs.of_task(after) | data)
         for name, last in _retried(before, after):
             known = runs.status_of(after.status, name) if name else after.status
@@ -75,32 +76,29 @@ class Announcer:
             _logger.warning("Could not post an Event", extra=told)
 
 
-def _steps(
-    before: v1alpha1.LongTask, after: v1alpha1.LongTask
-) -> Iterator[tuple[str, dict[str, object]]]:
+def _steps(found: news.News) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield the steps of a task's life that a write records, each as a message and its data."""
-    if after.status.queued_at and not before.status.queued_at:
-        yield "Queued", {"queue": after.status.queue}
-    known = {run.name: run.last for run in runs.of(before)}
-    for run in runs.of(after):
-        last, old = run.last, known.get(run.name)
-        told: dict[str, object] = {"attempt": last.number} | (
-            {"step": run.name} if run.name else {}
-        )
-        if old is None or old.number != last.number:
-            old = None
-            yield "Claimed", told | {"job": last.job_name}
-        if last.started_at and not (old and old.started_at):
-            yield "Started", told | {"pod": last.pod_name, "node": last.node}
-        if last.finished_at and not (old and old.finished_at):
-            yield "Ended attempt", told | {"reason": last.reason, "exit_code": last.exit_code}
-    if after.is_finished and not before.is_finished:
-        yield "Finished", {"phase": after.status.phase}
-    entry, sent = after.status.callback, before.status.callback
-    if entry is not None and entry.tries and (sent is None or sent.tries < entry.tries):
-        told = {"reported": entry.event, "webhook_id": entry.id, "tries": entry.tries}
-        answer = {"code": entry.last_code, "error": entry.last_error}
-        yield "Called back", told | {"state": entry.state} | answer
+    before, after = found.before.status, found.after.status
+    if after.queued_at and not before.queued_at:
+        yield "Queued", {"queue": after.queue}
+    for one in found.attempts:
+        attempt = one.attempt
+        about: dict[str, object] = {"attempt": attempt.number}
+        if one.run:
+            about["step"] = one.run
+        if one.is_claimed:
+            yield "Claimed", about | {"job": attempt.job_name}
+        if one.is_started:
+            yield "Started", about | {"pod": attempt.pod_name, "node": attempt.node}
+        if one.is_ended:
+            ended = {"reason": attempt.reason, "exit_code": attempt.exit_code}
+            yield "Ended attempt", about | ended
+    if found.is_end:
+        yield "Finished", {"phase": after.phase}
+    if (entry := found.tried) is not None:
+        about = {"reported": entry.event, "webhook_id": entry.id, "tries": entry.tries}
+        answer = {"code": entry.last_code, "error": entry.last_error, "state": entry.state}
+        yield "Called back", about | answer
 
 
 def _retried(
