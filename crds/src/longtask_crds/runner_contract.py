@@ -77,8 +77,11 @@ class Env:
     HEARTBEAT_SECONDS = "LONGTASK_HEARTBEAT_SECONDS"  #: the longest silence; empty: no limit
     API_URL = "LONGTASK_API_URL"  #: of the runner port, without a path
     TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
-    #: The trace that the task belongs to, by the name that tracing libraries know; may be absent.
-    TRACEPARENT = "TRACEPARENT"
+
+
+#: The variable with the trace that the task belongs to, by the name that tracing libraries know. It
+#: is absent where there is none, and a task may set it itself.
+TRACEPARENT = "TRACEPARENT"
 
 
 class ProgressField:

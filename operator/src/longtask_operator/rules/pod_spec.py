@@ -160,8 +160,8 @@ def _our_variables(
         env.TOKEN_FILE: runner_contract.TOKEN_FILE,
     }
     trace, own = traces.of(task), {variable.name for variable in spec.env}
-    if trace is not None and env.TRACEPARENT not in own:
-        ours[env.TRACEPARENT] = trace
+    if trace is not None and runner_contract.TRACEPARENT not in own:
+        ours[runner_contract.TRACEPARENT] = trace
     return [{"name": str(name), "value": value} for name, value in ours.items()]
 
 
