@@ -116,6 +116,7 @@ def main() -> int:
         signal.signal(number, end)
     STATE.mkdir(parents=True, exist_ok=True)
     with installed_ones_away(kubectl) as deployments, contextlib.ExitStack() as stack:
+        stack.callback(forget_secrets)
         processes = []
         for part in PARTS:
             environment = told(part, deployments[part.name], kubectl, address)
@@ -232,6 +233,12 @@ def write_secret(path: Path, text: str) -> None:
     """Write a file that nobody else may read."""
     path.touch(mode=0o600)
     path.write_text(text)
+
+
+def forget_secrets() -> None:
+    """Remove the keys: they are good for hours."""
+    for path in (*STATE.glob("*.kubeconfig"), STATE / "api-token", STATE / "token"):
+        path.unlink(missing_ok=True)
 
 
 def write_variables(path: Path, environment: Mapping[str, str]) -> None:
