@@ -4,9 +4,11 @@ A new route is asked by itself; it gets a line in `BODIES` if it wants a body. A
 is a line in `KINDS`.
 """
 
+import asyncio
 import copy
 import dataclasses
 import enum
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -216,6 +218,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/invites"): {},
     ("POST", "/api/v1/tokens"): {"name": "a"},
 }
+BODIES |= {
+    ("POST", "/api/v1/tasks:batch"): {"items": [{"type": "fibonacci", "input": {"n": 1}}]},
+    ("POST", "/api/v1/tasks:cancel"): {"all": True},
+}
+#: They go on; of these the beginning is looked at.
+STREAMS = {("GET", "/api/v1/events"), ("GET", "/api/v1/tasks/{task_id}/events")}
 #: Other ways to ask for the same.
 VARIANTS = {
     ("GET", "/api/v1/tasks"): (
@@ -304,11 +312,13 @@ async def application(
     kubernetes.add_secret(signing_keys.KEYS_SECRET, {}, namespace="longtask")
     labels = {names.OWNER_LABEL: OWNER}
     put_ended_task(kubernetes, ARCHIVED, labels=labels)
+    _with_a_uid(kubernetes, ARCHIVED)
     stored = kubernetes.stored(names.LONGTASKS, ARCHIVED)
     await archive.put(v1alpha1.LongTask.model_validate(stored), queue="default", at=NOW)
     kubernetes.remove(names.LONGTASKS, ARCHIVED)
     told = {"id": "msg_a", "event": "succeeded", "state": "Exhausted"}
     put_ended_task(kubernetes, ENDED, labels=labels, result={"value": 1}, callback=told)
+    _with_a_uid(kubernetes, ENDED)
     put_task(kubernetes, RUNNING, metadata={"labels": labels}, status={"phase": "Queued"})
     client = a_client(app.for_users(services), TOKEN)
     async with client:
@@ -322,6 +332,11 @@ async def application(
     return app.for_users(services)
 
 
+def _with_a_uid(kubernetes: MemoryKubernetes, name: str) -> None:
+    """Let a task have a uid as Kubernetes gives them: the ids of events are made of it."""
+    put_task(kubernetes, name, metadata={"uid": str(uuid.uuid4())})
+
+
 def a_client(application: FastAPI, token: str | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(application),
@@ -330,9 +345,56 @@ def a_client(application: FastAPI, token: str | None) -> httpx.AsyncClient:
     )
 
 
+async def beginning(application: FastAPI, path: str, token: str | None) -> httpx.Response:
+    """Return an answer up to the first of its body that comes."""
+    messages: list[Any] = []
+    begun = asyncio.Event()
+    headers = [(k.lower().encode(), v.encode()) for k, v in bearing(token).items()]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("api.test", 80),
+    }
+
+    coming = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Any:
+        if not coming:
+            await asyncio.Event().wait()  # nobody leaves
+        return coming.pop()
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+        if message["type"] == "http.response.body" and message.get("body"):
+            begun.set()
+            await asyncio.Event().wait()
+
+    answering = asyncio.create_task(application(scope, receive, send))
+    async with asyncio.timeout(10):
+        await begun.wait()
+    answering.cancel()
+    await asyncio.gather(answering, return_exceptions=True)
+    start, *bodies = messages
+    return httpx.Response(
+        start["status"],
+        headers=start["headers"],
+        content=b"".join(body["body"] for body in bodies),
+        request=httpx.Request("GET", f"http://api.test{path}"),
+    )
+
+
 def test_the_table_knows_its_routes(services: wiring.Services) -> None:
     there = set(routes(app.for_users(services)))
-    assert PUBLIC | OWN | SECRET | set(BODIES) <= there
+    assert PUBLIC | OWN | SECRET | STREAMS | set(BODIES) <= there
     assert len(there) >= 40
 
 
@@ -352,7 +414,10 @@ async def test_who_may_what(
             if path == "/api/v1/logout" and kind.may is not May.NOTHING:
                 continue  # there would be no token for the rest
             for where in places(method, path):
-                answer = await client.request(method, where, json=BODIES.get((method, path)))
+                if (method, path) in STREAMS:
+                    answer = await beginning(application, where, token)
+                else:
+                    answer = await client.request(method, where, json=BODIES.get((method, path)))
                 status = expected(kind, method, path)
                 if status is not None:
                     is_right = answer.status_code == status
