@@ -53,7 +53,8 @@ class May(enum.IntEnum):
     KNOWN = 1  #: and nothing but to hear of themselves
     LOOK = 2  #: at what is theirs
     WORK = 3
-    ALL = 4  #: and sees everybody's
+    QUEUES = 4  #: and sees everybody's
+    ALL = 5  #: and accounts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Kind:
 
     @property
     def sees_all(self) -> bool:
-        return self.is_seeing or self.may is May.ALL
+        return self.is_seeing or self.may >= May.QUEUES
 
 
 async def _none(_: Stage) -> None:
@@ -172,7 +173,7 @@ KINDS = {
     "of-kubernetes-to-see": Kind(May.LOOK, _of_kubernetes(*VIEWER), is_seeing=True),
     "of-kubernetes-to-submit": Kind(May.WORK, _of_kubernetes(*SUBMITTER)),
     "of-kubernetes-to-edit": Kind(May.WORK, _of_kubernetes(*EDITOR), is_seeing=True),
-    "of-kubernetes-to-administer": Kind(May.ALL, _of_kubernetes(*ADMIN)),
+    "of-kubernetes-to-administer": Kind(May.QUEUES, _of_kubernetes(*ADMIN)),
     "of-a-provider": Kind(May.WORK, _of_provider(preferred_username="eve")),
     "of-a-provider-for-an-admin": Kind(May.ALL, _of_provider(groups=["boss"])),
     "of-a-provider-and-expired": Kind(May.NOTHING, _of_provider(exp=1)),
@@ -255,8 +256,11 @@ def guarded(application: FastAPI) -> list[tuple[str, str]]:
     return [route for route in routes(application) if route not in PUBLIC]
 
 
-def is_for_admins(path: str) -> bool:
-    return path.startswith(FOR_ADMINS) or path in QUEUES_FOR_ADMINS
+def needed(path: str) -> May:
+    """Return what one must be able to do to have it done."""
+    if path.startswith(FOR_ADMINS):
+        return May.ALL
+    return May.QUEUES if path in QUEUES_FOR_ADMINS else May.KNOWN
 
 
 def places(method: str, path: str) -> list[str]:
@@ -278,7 +282,7 @@ def expected(kind: Kind, method: str, path: str) -> int | None:
         return 403
     if kind.may is May.LOOK and (method != "GET" or (method, path) in SECRET):
         return 403
-    if is_for_admins(path) and kind.may is not May.ALL:
+    if kind.may < needed(path):
         return 403
     if "{task_id}" in path and not (kind.is_owner or kind.sees_all):
         return 404
