@@ -7,21 +7,28 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
-from longtask_adapters import webhooks
+from longtask_adapters import tracing, webhooks
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
 from longtask_api import errors
-from longtask_api.auth import credentials
+from longtask_api.auth import credentials, oidc
+from longtask_api.auth.issuer import Issuer
+from longtask_api.auth.kubernetes_tokens import KubernetesTokens
+from longtask_api.auth.passwords import Passwords
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
+from longtask_api.http import limits
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
+    accounts,
+    allowances,
     callback_keys,
     compositions,
     deliveries,
     health,
+    local_tokens,
     progress,
     queues,
     reporters,
@@ -37,6 +44,7 @@ from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
+from longtask_api.stores.users import Users
 from longtask_api.streams import Hub
 from longtask_api.workers import archiver, recorder, sweeper
 from longtask_api.workers.supervisor import Supervisor
@@ -55,6 +63,8 @@ class Services:
     """What endpoints are handed: each asks for its own."""
 
     credentials: credentials.Credentials
+    accounts: accounts.AccountService
+    limiter: limits.Limiter
     health: health.Health
     tasks: tasks.TaskService
     queues: queues.QueueService
@@ -72,12 +82,16 @@ class Services:
     resources: Resources
     database: Database
     metrics: Metrics
+    tracer: tracing.Tracer
 
 
 @contextlib.asynccontextmanager
-async def _database(url: str) -> AsyncIterator[Database]:
+async def _database(url: str, metrics: Metrics) -> AsyncIterator[Database]:
     """Open the database, and bring its tables to this version if it is there."""
-    async with contextlib.aclosing(Database.at(url)) as database:
+    async with contextlib.aclosing(Database.at(url, note=metrics.note_transaction)) as database:
+        metrics.watch_connections(
+            in_use=lambda: database.connections()[0], idle=lambda: database.connections()[1]
+        )
         try:
             async with asyncio.timeout(_PREPARATION_SECONDS):
                 await database.prepare()
@@ -94,6 +108,22 @@ def _stay(settings: Settings) -> archiver.Stay:
     )
 
 
+def _account_rules(settings: Settings) -> accounts.Rules:
+    return accounts.Rules(
+        registration=settings.registration,
+        session=timedelta(hours=settings.session_hours),
+        token_days=settings.token_days,
+    )
+
+
+def _rates(settings: Settings) -> limits.Rates:
+    return limits.Rates(
+        per_second=settings.requests_per_second,
+        per_second_of_address=settings.requests_per_second_per_address,
+        logins_per_minute=settings.logins_per_minute,
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(
     transport: Transport,
@@ -103,6 +133,7 @@ async def running(
     start_patience: float = task_logs.START_PATIENCE,
     stream_pace: streams.Pace = streams.USUAL,
     sender: webhooks.Sender | None = None,
+    tracer: tracing.Tracer | None = None,
 ) -> AsyncIterator[Services]:
     """Make the services and keep their caches fresh; at the end write what is still to be written.
 
@@ -112,12 +143,9 @@ async def running(
         clock: Returns the time.
         sender: Sends to the receivers that are tried; over HTTP when absent.
         stream_pace: How often streams do what nobody asks for.
+        tracer: Takes spans of requests; when absent nothing does.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
-    token = settings.token()
-    bearers = credentials.Credentials(
-        [] if token is None else [credentials.InstallationToken(token)], insecure=token is None
-    )
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
     cluster = Cluster(connection)
     metrics = Metrics()
@@ -127,8 +155,12 @@ async def running(
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(_database(settings.database()))
+        database = await stack.enter_async_context(_database(settings.database(), metrics))
         blobs = Blobs(database, clock=clock)
+        users = Users(database)
+        tokens = local_tokens.LocalTokens(users, clock=clock)
+        passwords = stack.enter_context(contextlib.closing(Passwords()))
+        bearers = await stack.enter_async_context(_credentials(settings, cluster, tokens))
         tails = LogTails(blobs)
         resources = Resources(
             cluster,
@@ -139,10 +171,12 @@ async def running(
             queues=queue_informer.cache,
             clock=clock,
         )
+        limiter = limits.Limiter(_rates(settings))
         reporting = reporters.Reporters(
             resources,
             cluster,
             namespace=settings.namespace,
+            limiter=limiter,
             operator_account=settings.operator_account,
         )
         of_results = results.ResultService(resources, reporting, blobs, limit=settings.result_limit)
@@ -157,6 +191,11 @@ async def running(
         of_tasks = tasks.TaskService(
             resources,
             rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+            allowances=allowances.Allowances(
+                resources.catalogue,
+                active=settings.active_tasks_per_owner,
+                stored=settings.stored_tasks_per_owner,
+            ),
             clock=clock,
             path_prefix=settings.path_prefix,
         )
@@ -175,7 +214,12 @@ async def running(
         for listener in (recorded.notice, archived.notice, hub.changed):
             task_informer.cache.on_change(listener)
         swept = sweeper.Sweeper(
-            resources, blobs, metrics, keep=timedelta(days=settings.archive_days), clock=clock
+            resources,
+            blobs,
+            users,
+            metrics,
+            keep=timedelta(days=settings.archive_days),
+            clock=clock,
         )
         supervisor.start("the recorder of logs", recorded.run())
         supervisor.start("the archiver", archived.run())
@@ -185,6 +229,10 @@ async def running(
             metrics.watch_cache(informer)
         yield Services(
             credentials=bearers,
+            accounts=accounts.AccountService(
+                users, tokens, passwords, rules=_account_rules(settings), clock=clock
+            ),
+            limiter=limiter,
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
@@ -202,7 +250,34 @@ async def running(
             resources=resources,
             database=database,
             metrics=metrics,
+            tracer=tracer or tracing.NoTracer(),
         )
+
+
+@contextlib.asynccontextmanager
+async def _credentials(
+    settings: Settings, cluster: Cluster, tokens: local_tokens.LocalTokens
+) -> AsyncIterator[credentials.Credentials]:
+    """Know the bearers of every kind of token that is taken."""
+    token = settings.token()
+    verifiers: list[credentials.Verifier] = []
+    if token is not None:
+        verifiers.append(credentials.InstallationToken(token))
+    verifiers.append(tokens)
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.oidc_issuer:
+            verifiers.append(
+                oidc.OidcTokens(
+                    await stack.enter_async_context(Issuer.at(settings.oidc_issuer)),
+                    audience=settings.oidc_audience,
+                    roles_claim=settings.oidc_roles_claim,
+                    admin_value=settings.oidc_admin_value,
+                )
+            )
+        # Last: whatever looks like a token of Kubernetes is one, or none at all.
+        if settings.kubernetes_accounts:
+            verifiers.append(KubernetesTokens(cluster, namespace=settings.namespace))
+        yield credentials.Credentials(verifiers, insecure=token is None)
 
 
 @contextlib.asynccontextmanager

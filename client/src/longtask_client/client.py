@@ -9,7 +9,7 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -112,6 +112,41 @@ class Client:
             "POST", "/api/v1/tasks", body=order.to_json(), headers={"Idempotency-Key": key}
         )
         return _parsed(answer, models.TaskView)
+
+    def submit_many(
+        self, orders: Iterable[models.TaskOrder], *, idempotency_key: str | None = None
+    ) -> list[models.BatchItem]:
+        """Hand over up to 500 tasks in one request; return what became of each.
+
+        One that is wrong stops no other: look at each `problem`. The key covers them all, and is
+        made up when absent, as in `submit`.
+        """
+        answer = self._send(
+            "POST",
+            "/api/v1/tasks:batch",
+            body={"items": [order.to_json() for order in orders]},
+            headers={"Idempotency-Key": idempotency_key or secrets.token_hex(16)},
+        )
+        return _parsed(answer, models.BatchAnswer).items
+
+    def cancel_many(self, wanted: models.TaskFilter, *, everything: bool = False) -> Iterator[str]:
+        """Ask all tasks to end that fit; yield their ids, page by page.
+
+        Args:
+            wanted: What they must be like.
+            everything: All that go on, if nothing else is said of them.
+
+        Raises:
+            InvalidRequest: Nothing is said of them, or both.
+        """
+        order = wanted.to_json() | ({"all": True} if everything else {})
+        while True:
+            answer = self._send("POST", "/api/v1/tasks:cancel", body=order)
+            done = _parsed(answer, models.Cancellation)
+            yield from done.items
+            if done.next_cursor is None:
+                return
+            order["cursor"] = done.next_cursor
 
     def get(self, task_id: str, *, patience: float = PATIENCE) -> models.TaskView:
         """Look at a task.

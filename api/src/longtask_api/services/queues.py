@@ -53,7 +53,7 @@ class QueueService:
         """
         queue = await self._find(name)
         mark = cursors.mark_of("queue", name)
-        last = _rank(cursors.decode(cursor, mark, _is_rank)) if cursor else None
+        last = _rank(cursors.decode(cursor, mark, _is_rank)) if cursor is not None else None
         content: list[models.QueuedTask] = []
         more = None
         for looks, task in enumerate(self._resources.waiting(name, after=last)):
@@ -92,7 +92,7 @@ class QueueService:
         except kube.NotFound as error:
             raise _missing() from error
         done = "Paused queue" if paused else "Resumed queue"
-        _logger.info(done, extra={"queue": str(key_of(queue))})
+        _logger.info(done, extra={"queue": str(key_of(queue)), "by": caller.name})
         return self._view(queue)
 
     async def _find(self, name: str) -> v1alpha1.LongTaskQueue:

@@ -84,8 +84,7 @@ class Resources:
             Missing: There is none that the caller may see.
             DatabaseAway: It is not live, and the archive does not answer.
         """
-        key = self.key(name)
-        return _shown(caller, await self.find_task(key) or await self.archive.find(key))
+        return await self._shown(caller, await self.find_task(self.key(name)), name)
 
     async def whole_task(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
         """Return the task of that name with its inputs, which the cache does not keep.
@@ -94,8 +93,7 @@ class Resources:
             Missing: There is none that the caller may see.
             DatabaseAway: It is not live, and the archive does not answer.
         """
-        key = self.key(name)
-        return _shown(caller, await self.look(key) or await self.archive.find(key))
+        return await self._shown(caller, await self.look(self.key(name)), name)
 
     # --- lists: by records, so that no task is read that is not shown
 
@@ -177,14 +175,21 @@ class Resources:
         return self._keep(task)
 
     async def patch_task(
-        self, task: v1alpha1.LongTask, patch: Mapping[str, Any]
+        self, task: v1alpha1.LongTask, patch: Mapping[str, Any], *, unchanged: bool = False
     ) -> v1alpha1.LongTask:
         """Apply a merge patch to the task that was looked at.
 
+        Args:
+            task: The task.
+            patch: The patch.
+            unchanged: Only if it is still as it was.
+
         Raises:
             NotFound: It is gone.
-            Conflict: Another has its name; the next look finds that one.
+            Conflict: Another has its name, or it has changed; the next look finds what is there.
         """
+        if unchanged:
+            patch = {**patch, "metadata": {"resourceVersion": task.metadata.resource_version}}
         return await self._patch(kinds.TASKS, self._tasks, task, patch)
 
     async def redeliver(self, task: v1alpha1.LongTask, *, at: datetime) -> v1alpha1.LongTask:
@@ -241,8 +246,12 @@ class Resources:
         """
         return self._keep(await self._cluster.write_result(task, result, run=run))
 
-    async def delete_task(self, task: v1alpha1.LongTask) -> None:
+    async def delete_task(self, task: v1alpha1.LongTask, *, unchanged: bool = False) -> None:
         """Delete the task that was looked at, live or archived or on its way from one to the other.
+
+        Args:
+            task: The task.
+            unchanged: Only if it is still as it was.
 
         Raises:
             NotFound: It is gone.
@@ -250,8 +259,11 @@ class Resources:
             DatabaseAway: It is not live any more, but may be archived.
         """
         try:
-            await self.retire_task(task)
-        except (kube.NotFound, kube.Conflict):
+            version = task.metadata.resource_version if unchanged else None
+            await self.retire_task(task, version=version)
+        except (kube.NotFound, kube.Conflict) as error:
+            if unchanged and isinstance(error, kube.Conflict):
+                raise
             if not (task.is_finished and await self.archive.remove(task.metadata.uid)):
                 raise
         else:
@@ -343,6 +355,21 @@ class Resources:
         return effective.limits_of(task.spec, self._defaults(Record.of(task)))
 
     # --- inside
+
+    async def _shown(
+        self, caller: callers.Caller, live: v1alpha1.LongTask | None, name: str
+    ) -> v1alpha1.LongTask:
+        """Return the live task if the caller may see it, else what the archive has for them.
+
+        A name may have gone from one owner to another: whoever had it before finds theirs.
+        """
+        if live is not None and caller.may_see(Record.of(live).owner):
+            return live
+        owner = None if caller.sees_all else caller.subject
+        found = await self.archive.find(self.key(name), owner=owner)
+        if found is None:
+            raise errors.Missing("There is no such task.")
+        return found
 
     def _defaults(self, task: Record) -> v1alpha1.TypeDefaults | None:
         task_type = self._types.get(task.key.sibling(task.type or ""))
@@ -440,13 +467,6 @@ class Resources:
         elif before is not None:
             self._index.set_queue(key_of(before), None)
             self._pace.forget(key_of(before))
-
-
-def _shown(caller: callers.Caller, task: v1alpha1.LongTask | None) -> v1alpha1.LongTask:
-    """Return the task, or raise Missing if there is none that the caller may see."""
-    if task is None or not caller.may_see(Record.of(task).owner):
-        raise errors.Missing("There is no such task.")
-    return task
 
 
 def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:
