@@ -197,6 +197,7 @@ async def test_a_frozen_server_is_waited_for_so_long_and_no_longer(
     async with contextlib.aclosing(
         Database.at(postgresql.new_database(), transaction_seconds=0.5)
     ) as database:
+        await database.prepare()  # which may take longer
         assert await count(database, tables.BLOBS) == 0
         async with database.reading() as connection:
             backend = (await connection.execute(sa.text("select pg_backend_pid()"))).scalar_one()
