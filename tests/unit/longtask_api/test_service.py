@@ -250,9 +250,6 @@ async def test_the_description_is_valid_and_each_operation_has_its_name(
     [
         pytest.param(b"what is this\r\n\r\n", id="no-http"),
         pytest.param(b"BREW /coffee HTTP/1.1\r\n\r\n", id="an-unknown-method"),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="a-bad-chunk"
-        ),
     ],
 )
 def test_what_is_no_request_is_told_as_a_problem(said: bytes) -> None:
