@@ -7,7 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longtask_client.client import Client
+    from longtask_client.aio import AsyncClient, AsyncTaskHandle
+    from longtask_client.client import Client, TaskHandle
     from longtask_client.errors import (
         ApiError,
         Conflict,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError",
+    "AsyncClient",
+    "AsyncTaskHandle",
     "CallbackKey",
     "CallbackLog",
     "CallbackTrial",
@@ -74,6 +77,7 @@ __all__ = [
     "SortOrder",
     "TaskChange",
     "TaskFilter",
+    "TaskHandle",
     "TaskOrder",
     "TaskPage",
     "TaskState",
@@ -87,7 +91,7 @@ __all__ = [
     "WaitTimeout",
 ]
 
-_MODULES = ("errors", "models", "client")
+_MODULES = ("errors", "models", "client", "aio")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,8 @@
+"""What the API can be asked, by noun: the names, arguments and docstrings of a client's methods.
+
+A function returns a call, or is a flow of several; nothing here does any IO.
+"""
+
+from longtask_client.calls import callbacks, contents, queues, service, tasks
+
+__all__ = ["callbacks", "contents", "queues", "service", "tasks"]
