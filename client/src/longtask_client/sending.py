@@ -53,12 +53,12 @@ def unreachable(error: httpx.HTTPError) -> errors.ConnectionFailed:
 
 def like(function: Callable[..., Any], method: _T) -> _T:
     """Give a method the name, docstring and arguments of the function that it stands for."""
-    functools.update_wrapper(method, function)  # type: ignore[arg-type]  # a function, too
-    vars(method).pop("__wrapped__")
-    vars(method)["__name__"] = function.__name__.rstrip("_")
+    named: Any = functools.update_wrapper(method, function)  # type: ignore[arg-type]  # it is one
+    del named.__wrapped__  # whose arguments `inspect` would show, without the first
+    named.__name__ = function.__name__.rstrip("_")
     signature = inspect.signature(function)
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    vars(method)["__signature__"] = signature.replace(
+    named.__signature__ = signature.replace(
         parameters=[itself, *signature.parameters.values()],
         return_annotation=inspect.Signature.empty,
     )
