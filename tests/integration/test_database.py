@@ -101,7 +101,7 @@ async def test_a_newer_database_is_refused_and_left_alone(
     async with database.writing() as connection:
         await connection.execute(newer)
     async with contextlib.aclosing(Database.at(database_url)) as older:
-        with pytest.raises(migrations.NewerDatabase, match=r"revision 9999.* newest is 0002"):
+        with pytest.raises(migrations.NewerDatabase, match=r"revision 9999.* newest is 0003"):
             await older.prepare()
         with pytest.raises(errors.DatabaseAway):
             async with older.reading():

@@ -8,7 +8,17 @@ from prometheus_fastapi_instrumentator import Instrumentator
 
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
-from longtask_api.routes import callbacks, docs, me, queues, reports, service, tasks, types
+from longtask_api.routes import (
+    accounts,
+    callbacks,
+    docs,
+    me,
+    queues,
+    reports,
+    service,
+    tasks,
+    types,
+)
 from longtask_crds import runner_contract
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
@@ -37,10 +47,26 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
         dependencies=[Depends(dependencies.get_caller), Depends(dependencies.require_synced)],
         responses=openapi.problems(401, 422, 500, 503),
     )
-    for module in (tasks, callbacks, queues, types, me):
-        guarded.include_router(module.router)
+    for router in (
+        tasks.router,
+        callbacks.router,
+        queues.router,
+        types.router,
+        me.router,
+        accounts.for_admins,
+    ):
+        guarded.include_router(router)
     app.include_router(guarded)
+    # What everybody may who is known, viewers too: it is about themselves.
+    own = APIRouter(
+        prefix="/api/v1",
+        dependencies=[Depends(dependencies.get_known_caller)],
+        responses=openapi.problems(401, 422, 500, 503),
+    )
+    own.include_router(accounts.own)
+    app.include_router(own)
     # And this is the whole public rest.
+    app.include_router(accounts.public, prefix="/api/v1")
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)

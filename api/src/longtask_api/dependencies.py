@@ -11,6 +11,7 @@ from longtask_api import errors, json_text, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
 from longtask_api.services import (
+    accounts,
     callback_keys,
     compositions,
     deliveries,
@@ -56,8 +57,16 @@ async def get_bearer_token(
 _Token = Annotated[str | None, Depends(get_bearer_token)]
 
 
-async def get_caller(request: Request, services: _Services, token: _Token) -> callers.Caller:
-    """Return who asks.
+async def get_known_caller(services: _Services, token: _Token) -> callers.Caller:
+    """Return who asks, whatever they may; raise Unauthenticated if nobody knows."""
+    return await services.credentials.caller(token)
+
+
+KnownCallerDep = Annotated[callers.Caller, Depends(get_known_caller)]
+
+
+async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller:
+    """Return who asks, if they may do what they ask for.
 
     What reads and what writes is told by the method, so that no route forgets to ask.
 
@@ -65,11 +74,18 @@ async def get_caller(request: Request, services: _Services, token: _Token) -> ca
         Unauthenticated: Nobody knows who it is.
         Forbidden: They may not read, or not write.
     """
-    caller = await services.credentials.caller(token)
     act = Act.READ if request.method in _READING else Act.WRITE
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
     return caller
+
+
+async def get_login_limit() -> Callable[[str], None]:
+    """Return what counts a user's try to log in, and raises TooManyRequests."""
+    return lambda _: None
+
+
+LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 
 
 async def require_synced(services: _Services) -> None:
@@ -151,6 +167,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
     return Depends(get)
 
 
+AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]

@@ -1,5 +1,6 @@
 """The one configuration object, read from the environment in `main` alone."""
 
+import enum
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +11,14 @@ from longtask_adapters.settings import CommonSettings
 
 #: The databases that there are, by the beginning of their URLs.
 _DATABASES: Final = ("postgresql://", "postgres://", "sqlite:///")
+
+
+class Registration(enum.StrEnum):
+    """Who may make themselves an account."""
+
+    OFF = "off"  #: nobody: administrators make them
+    INVITE = "invite"  #: whom an administrator has sent an invitation
+    OPEN = "open"  #: everybody
 
 
 class Settings(CommonSettings):
@@ -57,6 +66,15 @@ class Settings(CommonSettings):
 
     archive_days: PositiveInt = 90
     """How long a task stays in the archive."""
+
+    registration: Registration = Registration.OFF
+    """Who may make themselves an account."""
+
+    session_hours: PositiveInt = 12
+    """How long a login is good."""
+
+    token_days: int = Field(default=90, ge=1, le=365)
+    """How long a user's token for programs is good if they do not say."""
 
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""

@@ -14,14 +14,17 @@ from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
 from longtask_api import errors
 from longtask_api.auth import credentials
+from longtask_api.auth.passwords import Passwords
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
+    accounts,
     callback_keys,
     compositions,
     deliveries,
     health,
+    local_tokens,
     progress,
     queues,
     reporters,
@@ -36,6 +39,7 @@ from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
+from longtask_api.stores.users import Users
 from longtask_api.workers import archiver, recorder, sweeper
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import address_guard, queueing
@@ -53,6 +57,7 @@ class Services:
     """What endpoints are handed: each asks for its own."""
 
     credentials: credentials.Credentials
+    accounts: accounts.AccountService
     health: health.Health
     tasks: tasks.TaskService
     queues: queues.QueueService
@@ -90,6 +95,22 @@ def _stay(settings: Settings) -> archiver.Stay:
     )
 
 
+def _credentials(settings: Settings, *others: credentials.Verifier) -> credentials.Credentials:
+    """Return who knows all kinds of tokens: that of the installation is compared first."""
+    token = settings.token()
+    if token is None:
+        return credentials.Credentials([], insecure=True)
+    return credentials.Credentials([credentials.InstallationToken(token), *others])
+
+
+def _account_rules(settings: Settings) -> accounts.Rules:
+    return accounts.Rules(
+        registration=settings.registration,
+        session=timedelta(hours=settings.session_hours),
+        token_days=settings.token_days,
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(
     transport: Transport,
@@ -108,10 +129,6 @@ async def running(
         sender: Sends to the receivers that are tried; over HTTP when absent.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
-    token = settings.token()
-    bearers = credentials.Credentials(
-        [] if token is None else [credentials.InstallationToken(token)], insecure=token is None
-    )
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
     cluster = Cluster(connection)
     metrics = Metrics()
@@ -123,6 +140,9 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings.database()))
         blobs = Blobs(database, clock=clock)
+        users = Users(database)
+        tokens = local_tokens.LocalTokens(users, clock=clock)
+        passwords = stack.enter_context(contextlib.closing(Passwords()))
         tails = LogTails(blobs)
         resources = Resources(
             cluster,
@@ -167,7 +187,12 @@ async def running(
         for listener in (recorded.notice, archived.notice):
             task_informer.cache.on_change(listener)
         swept = sweeper.Sweeper(
-            resources, blobs, metrics, keep=timedelta(days=settings.archive_days), clock=clock
+            resources,
+            blobs,
+            users,
+            metrics,
+            keep=timedelta(days=settings.archive_days),
+            clock=clock,
         )
         supervisor.start("the recorder of logs", recorded.run())
         supervisor.start("the archiver", archived.run())
@@ -176,7 +201,10 @@ async def running(
             supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
             metrics.watch_cache(informer)
         yield Services(
-            credentials=bearers,
+            credentials=_credentials(settings, tokens),
+            accounts=accounts.AccountService(
+                users, tokens, passwords, rules=_account_rules(settings), clock=clock
+            ),
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),

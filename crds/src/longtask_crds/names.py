@@ -29,6 +29,9 @@ ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that a p
 #: Where the API keeps the hash of the request that made a task, to tell a retry from a clash.
 REQUEST_HASH_ANNOTATION: Final = f"{GROUP}/request-hash"
 
+#: What people call a task's owner, where the label's value is made of that.
+OWNER_NAME_ANNOTATION: Final = f"{GROUP}/owner-name"
+
 #: Any new value, by custom the time, asks for the last callback to be delivered again.
 REDELIVER_ANNOTATION: Final = f"{GROUP}/redeliver"
 

@@ -1,19 +1,23 @@
 """Who asks, what they may do, and what they may see."""
 
 import dataclasses
-import enum
+from collections.abc import Iterable
 from typing import Final
 
+from longtask_client import models
 
-class Act(enum.Enum):
-    """What a request does. Each route asks for one, and nobody does what they may not."""
-
-    READ = "read"  #: look at tasks, types and queues
-    WRITE = "write"  #: hand tasks over, change, cancel and delete them
-    MANAGE = "manage"  #: what concerns everybody: queues, accounts
-
+#: What a request does. Each route asks for one, and nobody does what they may not.
+Act = models.Scope
+Role = models.Role
+Via = models.Via
 
 EVERYTHING: Final = frozenset(Act)
+
+_ACTS: Final = {
+    Role.VIEWER: frozenset({Act.READ}),
+    Role.USER: frozenset({Act.READ, Act.WRITE}),
+    Role.ADMIN: EVERYTHING,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Caller:
     name: str = ""  #: what people call them
     acts: frozenset[Act] = frozenset({Act.READ, Act.WRITE})
     sees_all: bool = False  #: the tasks of everybody, and not theirs alone
+    role: Role | None = None  #: None where something else decides what they may
+    via: Via = Via.INSTALLATION
+    token_id: str = ""  #: of a user of LongTask's own: which of their tokens they showed
 
     def may_see(self, owner: str | None) -> bool:
         """Tell whether a task of this owner is there for them at all."""
@@ -33,6 +40,39 @@ class Caller:
         """Tell whether they may do this, to whatever they see."""
         return act in self.acts
 
+    @property
+    def is_local(self) -> bool:
+        """Tell whether they are a user of LongTask's own, who has a password."""
+        return self.via in (Via.SESSION, Via.TOKEN)
+
 
 #: Who bears the installation's own token.
-INSTALLATION: Final = Caller(subject="", name="installation", acts=EVERYTHING, sees_all=True)
+INSTALLATION: Final = Caller(
+    subject="", name="installation", acts=EVERYTHING, sees_all=True, role=Role.ADMIN
+)
+
+
+def with_role(
+    subject: str,
+    role: Role,
+    *,
+    name: str,
+    via: Via,
+    scopes: Iterable[Act] = EVERYTHING,
+    token_id: str = "",
+) -> Caller:
+    """Return somebody who may what their role may, as far as their token is for that.
+
+    To see what is others' is part of `manage`: a token without it that is lost, though it was an
+    admin's, gives nothing away but the admin's own tasks.
+    """
+    acts = _ACTS[role] & frozenset(scopes)
+    return Caller(
+        subject=subject,
+        name=name,
+        acts=acts,
+        sees_all=Act.MANAGE in acts,
+        role=role,
+        via=via,
+        token_id=token_id,
+    )

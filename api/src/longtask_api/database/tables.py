@@ -1,7 +1,7 @@
 """What the database holds. A change here needs a migration: a test compares the two.
 
-Everything is keyed by a task's uid, which no two tasks ever share. Blobs belong to no archived row:
-a task has results and log tails long before it is archived.
+What is of tasks is keyed by a task's uid, which no two tasks ever share. Blobs belong to no
+archived row: a task has results and log tails long before it is archived.
 """
 
 from datetime import UTC, datetime
@@ -134,3 +134,48 @@ ARCHIVE_LABELS: Final = sa.Table(
     sa.Column("value", sa.String(63), nullable=False),
 )
 sa.Index("ix_archive_labels_key_value", ARCHIVE_LABELS.c.key, ARCHIVE_LABELS.c.value)
+
+#: Users of LongTask's own. A row outlives its account, so that its name is never given again: the
+#: tasks of whoever had it still bear it.
+USERS: Final = sa.Table(
+    "users",
+    METADATA,
+    sa.Column("username", _in_order(40), primary_key=True),
+    sa.Column("email", sa.String(254)),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("password_hash", sa.String(255), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("disabled_at", Moment),
+    sa.Column("deleted_at", Moment),
+)
+
+#: What users show in place of their passwords. Of the token itself only its sum is here.
+TOKENS: Final = sa.Table(
+    "tokens",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("username", _in_order(40), sa.ForeignKey(USERS.c.username), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(100)),
+    #: With commas between them.
+    sa.Column("scopes", sa.String(64), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+)
+sa.Index("ix_tokens_username", TOKENS.c.username)
+#: For the sweep.
+sa.Index("ix_tokens_expires_at", TOKENS.c.expires_at)
+
+#: Invitations that nobody has taken yet.
+INVITES: Final = sa.Table(
+    "invites",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("note", sa.String(100)),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+)

@@ -155,6 +155,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
                     models.TaskChange,
                     models.RedeliveryOrder,
                     models.CallbackTrialOrder,
+                    models.Registration,
+                    models.Login,
+                    models.PasswordChange,
+                    models.TokenOrder,
+                    models.UserOrder,
+                    models.UserChange,
+                    models.InviteOrder,
                     models.Problem,
                 )
             ],

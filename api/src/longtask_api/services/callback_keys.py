@@ -1,5 +1,6 @@
 """The keys that sign callbacks: made on first use, rotated on request, kept in one Secret."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
 from longtask_client import models
 from longtask_crds import names, signing_keys
+
+_logger = logging.getLogger(__name__)
 
 
 class CallbackKeys:
@@ -24,8 +27,11 @@ class CallbackKeys:
         """Return the caller's newest key, and make it if there is none.
 
         Raises:
+            Forbidden: They may only look at things: who has the key can sign with it.
             Unavailable: There is no Secret for it, or what somebody wrote there cannot sign.
         """
+        if not caller.may(callers.Act.WRITE):
+            raise errors.Forbidden("Only who may hand tasks over has a key.")
         return self._shown(await self._stored(caller))
 
     async def active(self, caller: callers.Caller) -> list[str]:
@@ -50,7 +56,9 @@ class CallbackKeys:
                 )
             return keys.rotated(signing_keys.new_key(), now).render()
 
-        return self._shown(await self._made(caller, make))
+        made = await self._made(caller, make)
+        _logger.info("Rotated callback key", extra={"by": caller.name})
+        return self._shown(made)
 
     async def _stored(self, caller: callers.Caller) -> signing_keys.OwnerKeys:
         now = self._clock()

@@ -52,7 +52,7 @@ class DeliveryService:
             Clash: There was nothing to deliver yet.
         """
         task = await self._tasks.redeliver(caller, name)
-        _logger.info("Asked for another delivery", extra={"task": name})
+        _logger.info("Asked for another delivery", extra={"task": name, "by": caller.name})
         return views.callback_log(task)
 
     async def redeliver_all(self, caller: callers.Caller, document: Any) -> models.Redelivery:
@@ -70,7 +70,7 @@ class DeliveryService:
             raise errors.Invalid(errors=[errors.finding("/to", "not later than from")])
         mark = cursors.mark_of("callbacks", order.from_, order.to, order.state)
         last = cursors.decode(order.cursor, mark, _is_age) if order.cursor else None
-        found: list[ObjectKey] = []
+        found: list[Record] = []
         more = None
         for looks, record in enumerate(self._made_before(caller, order.to, last)):
             fits = caller.may_see(record.owner) and _fits(record, order)
@@ -79,10 +79,10 @@ class DeliveryService:
                 more = cursors.encode(last, mark)
                 break
             if fits:
-                found.append(record.key)
+                found.append(record)
             last = (record.created, *record.key, record.uid)
         done = await self._redeliver(found)
-        _logger.info("Asked for other deliveries", extra={"tasks": len(done)})
+        _logger.info("Asked for other deliveries", extra={"tasks": len(done), "by": caller.name})
         return models.Redelivery(items=done, next_cursor=more)
 
     def _made_before(
@@ -96,21 +96,21 @@ class DeliveryService:
         owner = None if caller.sees_all else caller.subject
         return self._resources.catalogue.by_age(owner=owner, high=after, newest_first=True)
 
-    async def _redeliver(self, keys: list[ObjectKey]) -> list[str]:
+    async def _redeliver(self, found: list[Record]) -> list[str]:
         places = asyncio.Semaphore(_AT_ONCE)
 
-        async def redeliver(key: ObjectKey) -> str | None:
+        async def redeliver(record: Record) -> str | None:
             async with places:
-                task = self._resources.cached_task(key)
-                if task is None:
-                    return None
+                task = self._resources.cached_task(record.key)
+                if task is None or task.metadata.uid != record.uid:
+                    return None  # another may have the name by now, and be another's
                 try:
                     await self._resources.redeliver(task, at=self._clock())
                 except (kube.NotFound, kube.Conflict):
                     return None  # it went meanwhile
-                return key.name
+                return record.key.name
 
-        return [name for name in await asyncio.gather(*map(redeliver, keys)) if name is not None]
+        return [name for name in await asyncio.gather(*map(redeliver, found)) if name is not None]
 
 
 def _fits(record: Record, order: models.RedeliveryOrder) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from longtask_api import errors
+from longtask_api.auth import callers
 from longtask_api.services import bodies
 from longtask_client import models
 from longtask_crds import acceptance, address_guard, effective, names, v1alpha1
@@ -203,6 +204,7 @@ def resource(
     order: models.TaskOrder,
     name: str,
     *,
+    caller: callers.Caller,
     request_hash: str | None,
     origin: str = "",
     taken_over: str = "",
@@ -212,15 +214,19 @@ def resource(
     Args:
         order: What is ordered.
         name: What the task is called.
+        caller: Whose it is.
         request_hash: What tells the same request from another; None without a key.
         origin: The name of the task that it does again; empty for a new one.
         taken_over: The annotation of what it takes over from that; empty for nothing.
     """
     spec = {k: v for k, v in order.to_json().items() if k not in _SPEC_STRANGERS}
     metadata: dict[str, Any] = {"name": name}
-    if order.labels:
-        metadata["labels"] = dict(order.labels)
+    # That of an order was refused: `_labels`.
+    owned = {names.OWNER_LABEL: caller.subject} if caller.subject else {}
+    if labels := {**(order.labels or {}), **owned}:
+        metadata["labels"] = labels
     annotations = {
+        names.OWNER_NAME_ANNOTATION: caller.name if caller.subject not in ("", caller.name) else "",
         names.REQUEST_HASH_ANNOTATION: request_hash,
         names.RETRY_OF_ANNOTATION: origin,
         names.REUSE_ANNOTATION: taken_over,

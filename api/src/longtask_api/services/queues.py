@@ -92,7 +92,7 @@ class QueueService:
         except kube.NotFound as error:
             raise _missing() from error
         done = "Paused queue" if paused else "Resumed queue"
-        _logger.info(done, extra={"queue": str(key_of(queue))})
+        _logger.info(done, extra={"queue": str(key_of(queue)), "by": caller.name})
         return self._view(queue)
 
     async def _find(self, name: str) -> v1alpha1.LongTaskQueue:

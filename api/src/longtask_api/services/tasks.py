@@ -161,20 +161,25 @@ class TaskService:
             digest = orders.request_hash(
                 asked, key, caller=caller.subject, origin=origin, from_failed=from_failed
             )
-            if (known := await self._archived(asked, name, digest)) is not None:
+            if (known := await self._archived(caller, asked, name, digest)) is not None:
                 return known
         try:
             order, taken_over = await ordered()
             await self._check(order)
             body = orders.resource(
-                order, name, request_hash=digest, origin=origin, taken_over=taken_over
+                order,
+                name,
+                caller=caller,
+                request_hash=digest,
+                origin=origin,
+                taken_over=taken_over,
             )
             task = await self._resources.create_task(body)
         except kube.AlreadyExists as error:
             original = await self._resources.look(self._resources.key(name))
             if original is None:
                 raise errors.Unavailable("A task of that name is going away.") from error
-            return self._same(original, digest)
+            return self._same(caller, original, digest)
         except (errors.Invalid, errors.Missing, errors.Clash, kube.Rejected, kube.Forbidden):
             # Rules, types, quotas and origins change; what the same request made is its answer
             # still.
@@ -183,15 +188,20 @@ class TaskService:
             original = await self._resources.find_task(self._resources.key(name))
             if original is None:
                 raise
-            return self._same(original, digest)
-        _logger.info("Created task", extra={"task": str(key_of(task))})
+            return self._same(caller, original, digest)
+        _logger.info("Created task", extra=_by(caller, task))
         return Written(self.view(task), changed=True)
 
-    async def _archived(self, order: models.TaskOrder, name: str, digest: str) -> Written | None:
+    async def _archived(
+        self, caller: callers.Caller, order: models.TaskOrder, name: str, digest: str
+    ) -> Written | None:
         """Return what the same request made so long ago that it is archived, or None."""
         try:
             async with asyncio.timeout(_ARCHIVE_SECONDS):
-                original = await self._resources.archive.find(self._resources.key(name))
+                # Its own maker's: a name may have gone to another since.
+                original = await self._resources.archive.find(
+                    self._resources.key(name), owner=caller.subject or None
+                )
         except (errors.DatabaseAway, TimeoutError):
             # Work is taken without the archive: that a key is older than its task is rare.
             _logger.warning("Looked for no archived task", extra={"task": name})
@@ -202,11 +212,14 @@ class TaskService:
         is_free = order.name is not None
         if is_free and original.metadata.annotations.get(names.REQUEST_HASH_ANNOTATION) != digest:
             return None
-        return self._same(original, digest)
+        return self._same(caller, original, digest)
 
-    def _same(self, original: v1alpha1.LongTask, digest: str | None) -> Written:
+    def _same(
+        self, caller: callers.Caller, original: v1alpha1.LongTask, digest: str | None
+    ) -> Written:
         """Return the task that has the name already, if this is the request that made it."""
-        if digest is None:
+        # Of another's no more is told than that the name is taken.
+        if digest is None or not caller.may_see(Record.of(original).owner):
             raise errors.Clash(f"A task named {original.metadata.name} exists.")
         if original.metadata.annotations.get(names.REQUEST_HASH_ANNOTATION) != digest:
             raise errors.Clash("The name or idempotency key stands for another order.")
@@ -265,7 +278,7 @@ class TaskService:
                 return Written(self.view(task), changed=False)
             if not task.spec.cancel:
                 task = await self._resources.patch_task(task, {"spec": {"cancel": True}})
-                _logger.info("Cancelled task", extra={"task": str(key_of(task))})
+                _logger.info("Cancelled task", extra=_by(caller, task))
             return Written(self.view(task), changed=True)
 
         return await self._on_what_is_there(caller, name, cancel)
@@ -287,7 +300,7 @@ class TaskService:
                     " wait can be changed."
                 )
             task = await self._resources.patch_task(task, {"spec": wanted.to_json()})
-            _logger.info("Changed priority", extra={"task": str(key_of(task))})
+            _logger.info("Changed priority", extra=_by(caller, task))
             return self.view(task)
 
         return await self._on_what_is_there(caller, name, change)
@@ -316,7 +329,7 @@ class TaskService:
 
         async def delete(task: v1alpha1.LongTask) -> None:
             await self._resources.delete_task(task)
-            _logger.info("Deleted task", extra={"task": str(key_of(task))})
+            _logger.info("Deleted task", extra=_by(caller, task))
 
         await self._on_what_is_there(caller, name, delete)
 
@@ -381,3 +394,8 @@ class TaskService:
             return None
         earliest, latest = found
         return models.EstimatedStart(earliest=earliest, latest=latest)
+
+
+def _by(caller: callers.Caller, task: v1alpha1.LongTask) -> dict[str, str]:
+    """Return what a line of the log says of a change: of what, and by whom."""
+    return {"task": str(key_of(task)), "by": caller.name}

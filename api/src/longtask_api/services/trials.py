@@ -1,6 +1,7 @@
 """Try a receiver of callbacks: one signed event that tells of no task."""
 
 import collections
+import logging
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +13,8 @@ from longtask_api.auth import callers
 from longtask_api.services import bodies, callback_keys
 from longtask_client import models
 from longtask_crds import address_guard, events
+
+_logger = logging.getLogger(__name__)
 
 #: How many receivers one caller may try at once.
 _AT_ONCE = 4
@@ -64,6 +67,7 @@ class Trials:
         made = await self._sender.send(
             url, owner=caller.subject, webhook_id=made_up, headers={}, write=write
         )
+        _logger.info("Tried a receiver", extra={"id": made_up, "by": caller.name})
         return models.CallbackTrial(
             id=made_up,
             delivered=made.is_delivered,

@@ -58,6 +58,7 @@ def task_view(
         # Each try is shown with the others, at `callbacks`.
         callback=status.callback and status.callback.model_copy(update={"deliveries": None}),
         owner=meta.labels.get(names.OWNER_LABEL),
+        owner_name=meta.annotations.get(names.OWNER_NAME_ANNOTATION),
         labels=meta.labels,
         retry_of=meta.annotations.get(names.RETRY_OF_ANNOTATION),
         created_at=meta.created_at,

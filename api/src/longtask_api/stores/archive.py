@@ -61,14 +61,21 @@ class Archive:
                 await connection.execute(sa.delete(ARCHIVE_LABELS).where(of_task))
                 await connection.execute(sa.insert(ARCHIVE_LABELS), labels)
 
-    async def find(self, key: ObjectKey) -> v1alpha1.LongTask | None:
-        """Return the task of that name, whole, or None; if the name came again, the newest."""
+    async def find(self, key: ObjectKey, *, owner: str | None = None) -> v1alpha1.LongTask | None:
+        """Return the task of that name, whole, or None; if the name came again, the newest.
+
+        Args:
+            key: The name.
+            owner: Whose alone is meant; None for anybody's.
+        """
         asked = (
             sa.select(ARCHIVE.c.document, ARCHIVE.c.spec)
             .where(ARCHIVE.c.namespace == key.namespace, ARCHIVE.c.name == key.name)
             .order_by(ARCHIVE.c.created_at.desc(), ARCHIVE.c.archived_at.desc())
             .limit(1)
         )
+        if owner is not None:
+            asked = asked.where(ARCHIVE.c.owner == owner)
         async with self._database.reading() as connection:
             row = (await connection.execute(asked)).one_or_none()
         return None if row is None else _whole(row.document, row.spec)

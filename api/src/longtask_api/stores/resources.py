@@ -83,8 +83,7 @@ class Resources:
             Missing: There is none that the caller may see.
             DatabaseAway: It is not live, and the archive does not answer.
         """
-        key = self.key(name)
-        return _shown(caller, await self.find_task(key) or await self.archive.find(key))
+        return await self._shown(caller, await self.find_task(self.key(name)), name)
 
     async def whole_task(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
         """Return the task of that name with its inputs, which the cache does not keep.
@@ -93,8 +92,7 @@ class Resources:
             Missing: There is none that the caller may see.
             DatabaseAway: It is not live, and the archive does not answer.
         """
-        key = self.key(name)
-        return _shown(caller, await self.look(key) or await self.archive.find(key))
+        return await self._shown(caller, await self.look(self.key(name)), name)
 
     # --- lists: by records, so that no task is read that is not shown
 
@@ -333,6 +331,21 @@ class Resources:
 
     # --- inside
 
+    async def _shown(
+        self, caller: callers.Caller, live: v1alpha1.LongTask | None, name: str
+    ) -> v1alpha1.LongTask:
+        """Return the live task if the caller may see it, else what the archive has for them.
+
+        A name may have gone from one owner to another: whoever had it before finds theirs.
+        """
+        if live is not None and caller.may_see(Record.of(live).owner):
+            return live
+        owner = None if caller.sees_all else caller.subject
+        found = await self.archive.find(self.key(name), owner=owner)
+        if found is None:
+            raise errors.Missing("There is no such task.")
+        return found
+
     def _defaults(self, task: Record) -> v1alpha1.TypeDefaults | None:
         task_type = self._types.get(task.key.sibling(task.type or ""))
         return task_type.spec.defaults if task_type else None
@@ -428,13 +441,6 @@ class Resources:
         elif before is not None:
             self._index.set_queue(key_of(before), None)
             self._pace.forget(key_of(before))
-
-
-def _shown(caller: callers.Caller, task: v1alpha1.LongTask | None) -> v1alpha1.LongTask:
-    """Return the task, or raise Missing if there is none that the caller may see."""
-    if task is None or not caller.may_see(Record.of(task).owner):
-        raise errors.Missing("There is no such task.")
-    return task
 
 
 def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:

@@ -1,6 +1,7 @@
 """Forgets what was kept long enough: archived tasks, with their logs and results.
 
-And blobs that belong to no task any more, because somebody deleted it. It goes round once an hour,
+And blobs that belong to no task any more, because somebody deleted it, and tokens and invitations
+that have expired. It goes round once an hour,
 in small batches with pauses: nobody waits for it, and nobody should have to.
 """
 
@@ -15,6 +16,7 @@ from longtask_api import errors
 from longtask_api.metrics import Metrics
 from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.resources import Resources
+from longtask_api.stores.users import Users
 
 _logger = logging.getLogger(__name__)
 
@@ -32,17 +34,19 @@ class Sweeper:
         self,
         resources: Resources,
         blobs: Blobs,
+        accounts: Users,
         counted: Metrics,
         *,
         keep: timedelta,
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Sweep the archive and the blobs.
+        """Sweep the archive, the blobs and the accounts.
 
         Args:
             resources: The tasks, and their archive.
             blobs: Their logs and results.
+            accounts: Tokens and invitations.
             counted: What is counted.
             keep: How long a task stays in the archive.
             clock: Returns the time.
@@ -50,6 +54,7 @@ class Sweeper:
         """
         self._resources = resources
         self._blobs = blobs
+        self._accounts = accounts
         self._metrics = counted
         self._keep = keep
         self._clock = clock
@@ -75,6 +80,7 @@ class Sweeper:
         """
         await self._sweep_archive()
         await self._sweep_blobs()
+        await self._accounts.remove_expired(before=self._clock())
 
     async def _sweep_archive(self) -> None:
         before, last = self._clock() - self._keep, ""
