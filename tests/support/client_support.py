@@ -149,6 +149,7 @@ def a_task(task_id: str = "sleep-a", phase: str = "Queued", **changed: Any) -> d
         "resultUrl": None,
         "callback": None,
         "owner": None,
+        "ownerName": None,
         "labels": {},
         "retryOf": None,
         "createdAt": "2026-01-01T00:00:00Z",

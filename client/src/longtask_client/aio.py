@@ -104,6 +104,8 @@ class AsyncClient:
     wait = _task(calls.tasks.wait)
     watch = _one_by_one(calls.tasks.watch)
     follow = _one_by_one(calls.tasks.follow)
+    follow_all = _one_by_one(calls.tasks.follow_all)
+    changes = _one_by_one(calls.tasks.changes)
     cancel = _task(calls.tasks.cancel)
     retry = _task(calls.tasks.retry)
     set_priority = _task(calls.tasks.set_priority)
@@ -128,6 +130,25 @@ class AsyncClient:
     types = _once(calls.service.types)
     type = _once(calls.service.type_)
     version = _once(calls.service.version)
+
+    register = _once(calls.accounts.register)
+    login = _once(calls.accounts.login)
+    logout = _once(calls.accounts.logout)
+    me = _once(calls.accounts.me)
+    change_password = _once(calls.accounts.change_password)
+    tokens = _once(calls.accounts.tokens)
+    create_token = _once(calls.accounts.create_token)
+    revoke_token = _once(calls.accounts.revoke_token)
+
+    users = _one_by_one(calls.accounts.users)
+    user = _once(calls.accounts.user)
+    create_user = _once(calls.accounts.create_user)
+    change_user = _once(calls.accounts.change_user)
+    delete_user = _once(calls.accounts.delete_user)
+    reset_password = _once(calls.accounts.reset_password)
+    invites = _once(calls.accounts.invites)
+    create_invite = _once(calls.accounts.create_invite)
+    delete_invite = _once(calls.accounts.delete_invite)
 
     async def run(self, asked: exchange.Call[_T] | exchange.Flow[_T]) -> _T:
         """Ask what a call says, or go through a flow; return what comes of it."""

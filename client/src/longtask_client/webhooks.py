@@ -4,8 +4,8 @@ event = webhooks.receive(request.body, request.headers, key="whsec_…")
 if event.id not in seen:  # it may come more than once
     print(event.type, event.data and event.data.id)
 
-The signature is that of Standard Webhooks. It is of the body's bytes: whoever parses the JSON before
-and writes it again has other bytes. Nothing here does IO or needs a connection.
+The signature is that of Standard Webhooks. It is of the body's bytes: whoever parses the JSON
+before and writes it again has other bytes. Nothing here does IO or needs a connection.
 """
 
 import base64
@@ -95,7 +95,7 @@ def verify(
     at = time.time() if now is None else now
     if abs(at - int(stamp)) > tolerance.total_seconds():
         raise NotGenuine("It was sent too long ago, or a clock is wrong.")
-    # Several while a key is rotated, and each of them is looked at: how long it takes tells nothing.
+    # Several while a key is rotated; all are looked at, so that the time it takes tells nothing.
     given = said.get("webhook-signature", "").encode().split()
     signed = f"{webhook_id}.{stamp}.".encode() + body
     matches = [

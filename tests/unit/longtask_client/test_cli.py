@@ -20,9 +20,10 @@ TASKS = "/api/v1/tasks"
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LONGTASK_URL", "LONGTASK_TOKEN"):
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_CONTEXT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LONGTASK_CONFIG", str(tmp_path / "config.yaml"))
 
 
 @pytest.fixture
@@ -273,7 +274,7 @@ def test_list(run: Any, api: Any, a_task: Any) -> None:
     assert rows == [
         ["ID", "TYPE", "PHASE", "PROGRESS", "QUEUE"],
         ["a", "sleep", "Queued", "-", "default"],
-        ["bb", "-", "Running", "7%", "default"],
+        ["bb", "(container)", "Running", "7%", "default"],
     ]
     assert api.requests[0].url.params.get_list("phase") == ["Queued", "Running"]
 
@@ -310,10 +311,44 @@ def test_an_empty_list_says_so_beside_the_data(run: Any, api: Any) -> None:
     assert json.loads(run("list", "-o", "json").stdout) == {"items": []}
 
 
-def test_logs(run: Any, api: Any) -> None:
+def test_logs(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a"))
     api.on("GET", f"{TASKS}/a/logs", "one\ntwo\n")
     assert run("logs", "-f", "a").stdout == "one\ntwo\n"
-    assert api.requests[0].url.params["follow"] == "true"
+    assert api.requests[-1].url.params["follow"] == "true"
+
+
+def test_logs_of_all_steps_of_a_pipeline(run: Any, api: Any, a_task: Any) -> None:
+    items = [a_step("x", "Running", index=0), {"name": "x", "index": 1, "phase": "Pending"}]
+    begun = [
+        a_step("b", "Succeeded", seconds=1),
+        a_step("c", "Running", items=2, children=items),
+        a_step("old", "Succeeded", seconds=1, reused=True),
+        {"name": "d", "phase": "Pending"},
+    ]
+    ended = [begun[0], begun[1], begun[2], a_step("d", "Failed", seconds=2)]
+    looks = [a_task("a", "Running", steps=begun), a_task("a", "Failed", steps=ended)]
+    api.on("GET", f"{TASKS}/a", looks[0], *looks)
+    api.on("GET", f"{TASKS}/a/logs", "one\ntwo")
+    shown = run("logs", "-f", "a").stdout.splitlines()
+    assert sorted(shown) == [
+        f"{name} | {line}" for name in ("b", "c.0", "d") for line in ("one", "two")
+    ]
+    api.on("GET", f"{TASKS}/p", a_task("p", "Running", steps=begun[:1]))
+    api.on("GET", f"{TASKS}/p/logs", "three\n")
+    assert run("logs", "p").stdout == "b | three\n"
+
+
+def test_a_log_that_is_gone_hinders_no_other(
+    run: Any, api: Any, a_task: Any, a_problem: Any
+) -> None:
+    steps = [a_step("b", "Succeeded", seconds=1), a_step("c", "Succeeded", seconds=1)]
+    api.on("GET", f"{TASKS}/a", a_task("a", "Succeeded", steps=steps))
+    api.on("GET", f"{TASKS}/a/logs", a_problem(404, detail="it is gone"), "two\n")
+    shown = run("logs", "a")
+    assert shown.exit_code == 0
+    assert len(shown.stdout.splitlines()) == 1
+    assert "it is gone" in shown.stderr
 
 
 @pytest.mark.usefixtures("_late")
@@ -572,7 +607,9 @@ def test_a_refused_field_is_named(run: Any, api: Any, a_problem: Any) -> None:
         ["submit", "sleep", "5"],
         ["submit", "sleep", "--priority", "101"],
         ["get"],
-        ["get", "a", "-o", "yaml"],
+        ["get", "a", "-o", "xml"],
+        ["get", "a", "-o", "jsonpath"],
+        ["get", "a", "-o", "jsonpath={.a"],
         ["list", "--phase", "done"],
         ["list", "--since", "yesterday"],
         ["list", "--until", "2026-01-01T00:00:00"],

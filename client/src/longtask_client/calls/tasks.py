@@ -1,7 +1,7 @@
 """Tasks: handing over, looking, waiting, ending."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from longtask_client import errors, exchange, models
@@ -161,8 +161,8 @@ def watch(
     Raises:
         WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
     """
-    look = state(task_id, patience=WAITING_PATIENCE)
-    return _again_and_again(task_id, look, lambda found: found, timeout, interval)
+    looks = {task_id: state(task_id, patience=WAITING_PATIENCE)}
+    return _again_and_again(looks, lambda found: found, timeout, interval)
 
 
 def follow(
@@ -173,8 +173,41 @@ def follow(
     Raises:
         WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
     """
-    look = get(task_id, patience=WAITING_PATIENCE)
-    return _again_and_again(task_id, look, _state_of, timeout, interval)
+    return follow_all([task_id], timeout=timeout, interval=interval)
+
+
+def follow_all(
+    task_ids: Sequence[str], *, timeout: float | None = None, interval: float = 1.0
+) -> exchange.Stream[models.TaskView]:
+    """Yield several tasks again and again, each until its end.
+
+    Raises:
+        WaitTimeout: One of them takes longer than `timeout` seconds; it goes on.
+    """
+    looks = {one: get(one, patience=WAITING_PATIENCE) for one in task_ids}
+    return _again_and_again(looks, _state_of, timeout, interval)
+
+
+def changes(
+    wanted: models.TaskFilter = _EVERY, *, limit: int = _LARGEST_PAGE, interval: float = 2.0
+) -> exchange.Stream[models.TaskView]:
+    """Yield the newest tasks that fit, the oldest of them first, and each again that changes.
+
+    It does not end by itself.
+
+    Args:
+        wanted: What they must be like.
+        limit: No more of them than this are looked at.
+        interval: So many seconds pass between two looks.
+    """
+    known: dict[str, models.TaskView] = {}
+    while True:
+        found = (yield from page(wanted, limit=limit).flow()).items
+        for task in reversed(found):
+            if known.get(task.id) != task:
+                yield exchange.Give(task)
+        known = {task.id: task for task in found}
+        yield exchange.Sleep(interval)
 
 
 def cancel(task_id: str) -> exchange.Call[models.TaskView]:
@@ -240,26 +273,28 @@ def delete(task_id: str) -> exchange.Call[None]:
 
 
 def _again_and_again(
-    task_id: str,
-    look: exchange.Call[_T],
+    looks: Mapping[str, exchange.Call[_T]],
     state_of: Callable[[_T], models.TaskState],
     timeout: float | None,
     interval: float,
 ) -> exchange.Stream[_T]:
-    """Yield what a look shows until the task is over: soon at first, for many tasks are short."""
+    """Yield what looks show, each until its task is over: soon at first, for many are short."""
     until = None if timeout is None else (yield from exchange.clock()) + timeout
     pause = interval / 4
+    left: dict[str, models.TaskState | None] = dict.fromkeys(looks)
     while True:
-        found = yield from look.flow()
-        yield exchange.Give(found)
-        seen = state_of(found)
-        if seen.state.is_terminal:
+        for task_id in list(left):
+            found = yield from looks[task_id].flow()
+            yield exchange.Give(found)
+            left[task_id] = state_of(found)
+        left = {one: seen for one, seen in left.items() if not (seen and seen.state.is_terminal)}
+        if not left:
             return
         if until is not None:
-            left = until - (yield from exchange.clock())
-            if left <= 0:
-                raise errors.WaitTimeout(task_id, seen)
-            pause = min(pause, left)
+            rest = until - (yield from exchange.clock())
+            if rest <= 0:
+                raise errors.WaitTimeout(", ".join(left), next(iter(left.values())))
+            pause = min(pause, rest)
         yield exchange.Sleep(pause)
         pause = min(pause * 1.5, interval)
 
