@@ -69,7 +69,8 @@ def run(api: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             list(words),
             obj=api.connect,
             env=environment,
-            input=io.BytesIO(stdin.encode()),
+            input=stdin,
+            prog_name="longtask",
         )
 
     return invoke
@@ -250,10 +251,8 @@ def test_registering(run: Run, api: Any) -> None:
         "--invite",
         "inv",
     )
-    ended = run(
-        "--url", "http://longtask.test/base", *words, "--password-stdin", stdin="0123456789\n"
-    )
-    assert ended.stdout == "bob\n"
+    ended = run(*words, stdin="0123456789\n")
+    assert ended.stdout == "bob\n", ended.stderr
     assert api.body == {
         "username": "bob",
         "password": "0123456789",
