@@ -242,15 +242,8 @@ def test_a_missing_token_reads_unlike_a_wrong_one(
 
 def test_registering(run: Run, api: Any) -> None:
     api.on("POST", f"{API}/register", USER, status=201)
-    words: tuple[str, ...] = (
-        "register",
-        "-u",
-        "bob",
-        "--email",
-        "b@example.com",
-        "--invite",
-        "inv",
-    )
+    words = ["--url", "http://longtask.test/base", "register", "-u", "bob"]
+    words += ["--email", "b@example.com", "--invite", "inv", "--password-stdin"]
     ended = run(*words, stdin="0123456789\n")
     assert ended.stdout == "bob\n", ended.stderr
     assert api.body == {
