@@ -153,6 +153,13 @@ def longtask(
             autocompletion=completion.contexts,
         ),
     ] = "",
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="Ask Kubernetes itself, where there is no API; by this file."),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="With Kubernetes itself: where the tasks are.")
+    ] = "longtasks",
     version: Annotated[
         bool,
         typer.Option(
@@ -172,4 +179,6 @@ def longtask(
         url=url,
         token_file=token_file,
         context=context_name,
+        kubeconfig=kubeconfig,
+        namespace=namespace,
     )

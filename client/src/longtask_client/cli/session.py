@@ -37,13 +37,16 @@ class Session:
     token_file: Path | None = None
     context: str = ""
     kubeconfig: Path | None = None
+    namespace: str = "longtasks"
 
     def open(self) -> "client.Client":
-        """Return the client.
+        """Return the client: of the API, or of Kubernetes where there is a kubeconfig alone.
 
         Raises:
             BadWord: There is no URL, or it or the token cannot be used.
         """
+        if self.kubeconfig is not None or (not self._has_url() and _has_kubeconfig()):
+            return self._of_kubernetes()
         return self.connect(self.address(), self._token())
 
     def address(self) -> str:
@@ -58,6 +61,18 @@ class Session:
             told = f"{url!r} is no URL" if url else "nobody has said where LongTask is"
             raise inputs.BadWord(f"{told}: {_WHERE}")
         return url
+
+    def _has_url(self) -> bool:
+        return bool(self._said_url() or self.profile())
+
+    def _of_kubernetes(self) -> "client.Client":
+        try:
+            from longtask_client.cli import kubernetes
+        except ModuleNotFoundError as error:
+            raise inputs.BadWord(
+                f"{_WHERE}; or, to ask Kubernetes itself: pip install longtask-client[kubernetes]"
+            ) from error
+        return kubernetes.Cluster(namespace=self.namespace, kubeconfig=self.kubeconfig)
 
     def context_in_use(self) -> tuple[str, config.Profile | None]:
         """Return the context in use by its name; an empty name if there is none.
@@ -96,6 +111,11 @@ class Session:
         if not token.isascii() or not token.isprintable():
             raise inputs.BadWord("the token is no line of plain ASCII")
         return token or None
+
+
+def _has_kubeconfig() -> bool:
+    """Tell whether kubectl would know where Kubernetes is."""
+    return bool(os.environ.get("KUBECONFIG")) or (Path.home() / ".kube/config").exists()
 
 
 def of(context: "typer.Context") -> Session:
