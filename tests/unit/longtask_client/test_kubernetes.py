@@ -93,7 +93,7 @@ def test_a_log_is_that_of_the_attempts_pod(run: Run, memory: MemoryKubernetes) -
     put_task(memory, "early")
     put_ended_task(memory, "a")
     memory.put("pods", "a-pod", metadata={}, status={"phase": "Running"})
-    memory.logs["a-pod"] = b"one\ntwo\n"
+    memory.logs["a-pod"] = [b"one\n", b"two\n"]
     assert run("logs", "early").exit_code == 8
     assert run("logs", "a", "--tail", "5").stdout == "one\ntwo\n"
     assert run("logs", "a", "--attempt", "7").exit_code == 8

@@ -115,6 +115,7 @@ class _Conversation:
         try:
             found = await desk.answer(asked)
             if isinstance(found, exchange.Answer):
+                self._pieces = _one_piece(found.content)
                 return found
             self._pieces = await self._open.enter_async_context(found)
         except cluster_errors.ClusterError as error:
@@ -259,6 +260,10 @@ async def _log_or_not_started(
         yield pieces
     finally:
         await opened.__aexit__(None, None, None)
+
+
+async def _one_piece(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 def _pod(task: v1alpha1.LongTask, step: str | None, attempt: int | None) -> str | None:
