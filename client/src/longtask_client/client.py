@@ -10,7 +10,7 @@ What each method does stands in `calls`; `aio` has the same for asyncio.
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 from pydantic import PrivateAttr
@@ -160,7 +160,7 @@ class Client:
         """Go through a stream; yield what it gives."""
         return self._walk(exchange.Course(stream))
 
-    def _conversation(self) -> "Conversation":
+    def _conversation(self) -> exchange.Conversation:
         return _HttpConversation(self._http)
 
     def _walk(self, course: exchange.Course[_T]) -> Iterator[_T]:
@@ -208,20 +208,6 @@ class TaskHandle(_OfTask, models.TaskView):
         handle = cls.model_validate(task, from_attributes=True)
         handle._client = client
         return handle
-
-
-class Conversation(Protocol):
-    """What answers requests, one after another, and closes what is left open."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def send(self, asked: exchange.Request) -> exchange.Answer | errors.ConnectionFailed:
-        """Answer a request; what is still open of the one before is closed."""
-
-    def read(self) -> bytes | errors.ConnectionFailed | None:
-        """Return the next piece of an answer that comes in pieces; None at its end."""
 
 
 class _HttpConversation:

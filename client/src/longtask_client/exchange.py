@@ -8,7 +8,7 @@ when something is asked again, and how long is waited before, is said here and i
 import dataclasses
 import random
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -129,6 +129,20 @@ def call(
 ) -> Call[_M]:
     """Return a call that is answered with a model."""
     return Call(Request(method, path, **parts), lambda answer: parsed(answer, model), patience)
+
+
+class Conversation(Protocol):
+    """What answers requests, one after another, and closes what is left open."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def send(self, asked: Request) -> Answer | errors.ConnectionFailed:
+        """Answer a request; what is still open of the one before is closed."""
+
+    def read(self) -> bytes | errors.ConnectionFailed | None:
+        """Return the next piece of an answer that comes in pieces; None at its end."""
 
 
 class Course(Generic[_T]):

@@ -45,7 +45,7 @@ def test_a_template_names_parts_of_a_document(template: str, text: str | None) -
 
 def test_a_form_is_named_by_a_word() -> None:
     assert forms.read("json") == forms.Form(forms.Kind.JSON)
-    assert forms.read("jsonpath={.a=b}").template == "{.a=b}"
+    assert forms.read("jsonpath={.a}={.b}").template == "{.a}={.b}"
     assert str(forms.read("jsonpath={.a}")) == "jsonpath={.a}"
     assert forms.read(forms.NAME) is forms.NAME
 

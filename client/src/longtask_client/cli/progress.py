@@ -12,7 +12,7 @@ _STEP = 10
 
 def show(tasks: Iterator[models.TaskView], ids: Sequence[str]) -> list[models.TaskView]:
     """Show tasks again and again, as they come; return each as it came last, as `ids` go."""
-    seen = _live(tasks) if sys.stderr.isatty() else _lines(tasks)
+    seen = _live(tasks, ids) if sys.stderr.isatty() else _lines(tasks)
     return [seen[task_id] for task_id in ids]
 
 
@@ -36,7 +36,7 @@ def _lines(tasks: Iterator[models.TaskView]) -> dict[str, models.TaskView]:
     return seen
 
 
-def _live(tasks: Iterator[models.TaskView]) -> dict[str, models.TaskView]:
+def _live(tasks: Iterator[models.TaskView], ids: Sequence[str]) -> dict[str, models.TaskView]:
     # Rich is slow to import, and few commands need it.
     from rich.console import Console, Group
     from rich.live import Live
@@ -45,12 +45,13 @@ def _live(tasks: Iterator[models.TaskView]) -> dict[str, models.TaskView]:
 
     console = Console(stderr=True)
     shown: dict[str, tree.Tree] = {}
+    least = max(map(len, ids)) + 2  # and a mark
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         for task in tasks:
             if task.id in shown:
                 shown[task.id].task = task
             else:
-                shown[task.id] = tree.Tree(task, is_live=True)
+                shown[task.id] = tree.Tree(task, is_live=True, least=least)
                 live.update(Group(*shown.values()))
     seen = {task_id: one.task for task_id, one in shown.items()}
     for task in seen.values():
