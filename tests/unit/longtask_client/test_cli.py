@@ -21,8 +21,9 @@ TASKS = "/api/v1/tasks"
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_CONTEXT"):
+    for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_CONTEXT", "KUBECONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LONGTASK_CONFIG", str(tmp_path / "config.yaml"))
 
 

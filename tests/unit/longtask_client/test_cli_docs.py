@@ -35,7 +35,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         spec = {"description": description, "inputSchema": schema}
         kubernetes.put(names.LONGTASKTYPES, name, spec=spec)
-    configured = settings.Settings(token_file=tmp_path / "token", data_directory=tmp_path)
+    configured = settings.Settings(
+        token_file=tmp_path / "token", data_directory=tmp_path, registration="open"
+    )
     with Installation(kubernetes, configured) as running:
         yield running
 
@@ -58,10 +60,16 @@ def test_every_command_of_the_page_prints_what_the_page_says(
         if not isinstance(part, Typed):
             installation.happen(part)
             continue
-        command, *words = shlex.split(part.line, comments=True)
+        line, piped, _ = part.line.partition(" < ")
+        command, *words = shlex.split(line, comments=True)
         assert command == "longtask"
         ended = CliRunner().invoke(
-            program.app, words, obj=connect, env=environment, prog_name="longtask"
+            program.app,
+            words,
+            obj=connect,
+            env=environment,
+            input="correct horse battery\n" if piped else None,
+            prog_name="longtask",
         )
         lines = "".join(f"{line.rstrip()}\n" for line in ended.output.splitlines())
         assert fits(lines, part.shown), f"$ {part.line}\n{lines}"

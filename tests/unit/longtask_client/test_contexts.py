@@ -58,8 +58,9 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(api: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command with the contexts of this test alone."""
-    for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_CONTEXT"):
+    for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_CONTEXT", "KUBECONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(file.parent.parent))
     monkeypatch.setenv("LONGTASK_CONFIG", str(file))
     runner = CliRunner()
 
@@ -227,6 +228,18 @@ def test_a_file_that_others_may_read_is_warned_of(run: Run, api: Any, file: Path
     file.chmod(0o644)
     api.on("GET", f"{API}/me", ME)
     assert "chmod 600" in run("whoami").stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "is_warned"),
+    [("http://longtask.test/base", True), ("http://localhost/base", False)],
+)
+def test_a_password_in_the_clear_is_warned_of(
+    run: Run, api: Any, url: str, is_warned: bool
+) -> None:
+    api.on("POST", f"{API}/login", SESSION)
+    ended = run("login", url, "-u", "alice", "--password-stdin", stdin="correct horse\n")
+    assert ("Warning: http" in ended.stderr) is is_warned
 
 
 def test_a_missing_token_reads_unlike_a_wrong_one(

@@ -72,6 +72,8 @@ def _session(context: typer.Context) -> session.Session:
         "url": root.params.get("url"),
         "token_file": root.params.get("token_file"),
         "context": root.params.get("context_name"),
+        "kubeconfig": root.params.get("kubeconfig"),
+        "namespace": root.params.get("namespace"),
     }
     given: dict[str, Any] = {key: value for key, value in said.items() if value}
     # The options before the command are read by now, and their function is not called.

@@ -63,6 +63,7 @@ def login(
     said = session.of(context)
     opened = said if url is None else dataclasses.replace(said, url=url)
     address = opened.address()
+    _warn_if_in_the_clear(address)
     password = passwords.password(from_stdin=password_stdin)
     with opened.connect(address, None) as connection:
         made = connection.login(username, password)
@@ -116,6 +117,7 @@ def register(
     """Make yourself an account, where the installation lets you."""
     opened = session.of(context)
     address = opened.address()
+    _warn_if_in_the_clear(address)
     password = passwords.password(from_stdin=password_stdin, again=True)
     order = inputs.checked(
         models.Registration, username=username, password=password, email=email, invite=invite
@@ -203,6 +205,12 @@ def callback_key(
             f"The one before signs as well until {made.previous_until:%Y-%m-%d %H:%M} UTC."
         )
     terminal.show(made.key)
+
+
+def _warn_if_in_the_clear(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        terminal.say("Warning: http sends the password so that others on the way can read it.")
 
 
 def _name_for(known: config.Config, address: str) -> str:
