@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	postgresql faketime faults mutants images context format lint typecheck imports bench \
+	postgresql proxies faketime faults mutants images context format lint typecheck imports bench \
 	bench-waiting bench-archive bench-pipeline pods-check
 
 VENV := .venv
@@ -52,7 +52,7 @@ verify: generate-check lint typecheck imports unit ## Run all that needs no clus
 unit: $(READY) ## Run the unit tests
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/repo
 
-integration: $(READY) postgresql ## Run the integration tests against the real API server of `make up`
+integration: $(READY) postgresql proxies ## Run the integration tests against the real API server of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/integration
 
 postgresql: # The server that the integration tests run; no server of the machine's own is started
@@ -62,6 +62,10 @@ postgresql: # The server that the integration tests run; no server of the machin
 		mkdir -p /etc/postgresql-common/createcluster.d; \
 		echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/longtask.conf; \
 		apt-get install -y -qq --no-install-recommends postgresql; }
+
+proxies: # That the streams of the API are tested through; none of the machine's own is started
+	@test -x /usr/sbin/nginx || { apt-get update -qq; \
+		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light; }
 
 faketime: # Of which one of the faults has a clock of its own
 	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 \

@@ -110,20 +110,21 @@ class Server:
     async def run(self, port: int) -> None:
         """Serve for ever."""
         app = web.Application(client_max_size=2**22)
-        app.add_routes(
-            [
-                web.post("/bench/fill/{what}/{count}", self._fill),
-                web.get("/bench/recorded", self._recorded),
-                web.get("/bench/started", self._started),
-                web.route("*", "/{path:.*}", self._answer),
-            ]
-        )
+        app.add_routes([*self.routes(), web.route("*", "/{path:.*}", self._answer)])
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         while True:
             await asyncio.sleep(30)
             self._kubernetes.bookmark()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what only the measurement asks."""
+        return [
+            web.post("/bench/fill/{what}/{count}", self._fill),
+            web.get("/bench/recorded", self._recorded),
+            web.get("/bench/started", self._started),
+        ]
 
     async def _fill(self, request: web.Request) -> web.Response:
         """Make tasks in the paused queue, as fast as may be."""
@@ -351,7 +352,7 @@ async def a_bench() -> AsyncIterator[Bench]:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(port, Path(folder))
         try:
-            await until(lambda: _answers(port), pause=0.1)
+            await until(lambda: answers(port), pause=0.1)
             await bench.operator.start()
             await bench.api.start()
             yield bench
@@ -362,7 +363,7 @@ async def a_bench() -> AsyncIterator[Bench]:
             server.join()
 
 
-async def _answers(port: int) -> bool:
+async def answers(port: int) -> bool:
     with contextlib.suppress(httpx.HTTPError):
         await _get(f"http://127.0.0.1:{port}/api")
         return True

@@ -16,6 +16,7 @@ from longtask_api.routes import (
     queues,
     reports,
     service,
+    streams,
     tasks,
     types,
 )
@@ -48,6 +49,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
         responses=openapi.problems(401, 422, 500, 503),
     )
     for router in (
+        streams.router,
         tasks.router,
         callbacks.router,
         queues.router,
@@ -70,6 +72,7 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     app.include_router(service.router)
     app.include_router(docs.router)
     middleware.harden(app)
+    app.add_middleware(middleware.Versions)
     Instrumentator(registry=services.metrics.registry).instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
     return app

@@ -58,6 +58,11 @@ class Cluster:
         """Return a resource as it is now."""
         return kind.read(await self._connection.get(kind.path(key)))
 
+    async def version(self, kind: Kind[R], namespace: str) -> int:
+        """Return the version that all resources of the kind together have now."""
+        listed = await self._connection.get(kind.collection(namespace), {"limit": "1"})
+        return kinds.version_of(listed)
+
     async def create(self, kind: Kind[R], namespace: str, body: Mapping[str, Any]) -> R:
         """Store a new resource; raise AlreadyExists if its name is taken."""
         try:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from longtask_api import errors, json_text, wiring
+from longtask_api import errors, json_text, versions, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
 from longtask_api.services import (
@@ -20,6 +20,7 @@ from longtask_api.services import (
     queues,
     reporters,
     results,
+    streams,
     task_logs,
     tasks,
     trials,
@@ -88,9 +89,40 @@ async def get_login_limit() -> Callable[[str], None]:
 LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 
 
-async def require_synced(services: _Services) -> None:
-    """Answer only from caches that have been filled, as things stand now."""
+async def get_check(
+    services: _Services,
+    token: _Token,
+    caller: Annotated[callers.Caller, Depends(get_caller)],
+) -> streams.Check:
+    """Return what tells later whether who asks now may still do so, as what they are now."""
+
+    async def check() -> None:
+        if await services.credentials.caller(token) != caller:
+            raise errors.Forbidden("Your rights have changed.")
+
+    return check
+
+
+async def require_synced(
+    services: _Services,
+    known: Annotated[
+        str | None,
+        Header(
+            alias=versions.HEADER,
+            max_length=200,
+            description="What the answer to your last write says in this header: the answer is of"
+            " that state or a later one, whichever replica gives it.",
+        ),
+    ] = None,
+) -> None:
+    """Answer only from caches that have been filled, as things stand now or were last seen.
+
+    Raises:
+        Unavailable: They have not, or are too far behind what the client has seen.
+    """
     services.health.check_synced()
+    if known is not None:
+        await services.health.reach(versions.parse(known))
     services.resources.catch_up()
 
 
@@ -168,6 +200,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 
 
 AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
+CheckDep = Annotated[streams.Check, Depends(get_check)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
@@ -187,6 +220,7 @@ LogsDep = Annotated[task_logs.LogService, _of(lambda services: services.logs)]
 QueuesDep = Annotated[queues.QueueService, _of(lambda services: services.queues)]
 ProgressDep = Annotated[progress.ProgressWriter, _of(lambda services: services.progress)]
 ResultsDep = Annotated[results.ResultService, _of(lambda services: services.results)]
+StreamsDep = Annotated[streams.StreamService, _of(lambda services: services.streams)]
 TasksDep = Annotated[tasks.TaskService, _of(lambda services: services.tasks)]
 TrialsDep = Annotated[trials.Trials, _of(lambda services: services.trials)]
 TypesDep = Annotated[types.TypeService, _of(lambda services: services.types)]

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, wiring
 from longtask_api.settings import Settings
+from longtask_api.streams import Hub
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ async def serve(settings: Settings) -> None:
         ]
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, _stop, servers)
+            loop.add_signal_handler(signum, _stop, servers, services.hub)
         _logger.info("Serving", extra={"ports": [server.config.port for server in servers]})
         await asyncio.gather(*(server.serve() for server in servers))
 
@@ -73,6 +74,8 @@ def _server(application: ASGIApp, host: str, port: int) -> _Server:
     )
 
 
-def _stop(servers: list[_Server]) -> None:
+def _stop(servers: list[_Server], hub: Hub) -> None:
+    # Streams would go on for the whole grace, and then be cut.
+    hub.close()
     for server in servers:
         server.should_exit = True

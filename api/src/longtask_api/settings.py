@@ -75,6 +75,8 @@ class Settings(CommonSettings):
 
     token_days: int = Field(default=90, ge=1, le=365)
     """How long a user's token for programs is good if they do not say."""
+    streams_per_caller: PositiveInt = 200
+    """How many streams of events one caller may have open at a replica."""
 
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""

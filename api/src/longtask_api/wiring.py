@@ -29,6 +29,7 @@ from longtask_api.services import (
     queues,
     reporters,
     results,
+    streams,
     task_logs,
     tasks,
     trials,
@@ -40,6 +41,7 @@ from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
 from longtask_api.stores.users import Users
+from longtask_api.streams import Hub
 from longtask_api.workers import archiver, recorder, sweeper
 from longtask_api.workers.supervisor import Supervisor
 from longtask_crds import address_guard, queueing
@@ -70,6 +72,8 @@ class Services:
     progress: progress.ProgressWriter
     results: results.ResultService
     composer: compositions.Composer
+    hub: Hub
+    streams: streams.StreamService
     resources: Resources
     database: Database
     metrics: Metrics
@@ -118,6 +122,7 @@ async def running(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     start_patience: float = task_logs.START_PATIENCE,
+    stream_pace: streams.Pace = streams.USUAL,
     sender: webhooks.Sender | None = None,
 ) -> AsyncIterator[Services]:
     """Make the services and keep their caches fresh; at the end write what is still to be written.
@@ -127,6 +132,7 @@ async def running(
         settings: What the installation says.
         clock: Returns the time.
         sender: Sends to the receivers that are tried; over HTTP when absent.
+        stream_pace: How often streams do what nobody asks for.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
@@ -184,7 +190,9 @@ async def running(
         metrics.watch_archive(
             overdue=archived.overdue, is_away=lambda: archived.trouble is not None
         )
-        for listener in (recorded.notice, archived.notice):
+        hub = Hub(resources, most=settings.streams_per_caller)
+        task_informer.follower = hub
+        for listener in (recorded.notice, archived.notice, hub.changed):
             task_informer.cache.on_change(listener)
         swept = sweeper.Sweeper(
             resources,
@@ -217,6 +225,8 @@ async def running(
             progress=written,
             results=of_results,
             composer=compositions.Composer(of_results, blobs),
+            hub=hub,
+            streams=streams.StreamService(hub, resources, of_tasks, pace=stream_pace),
             resources=resources,
             database=database,
             metrics=metrics,

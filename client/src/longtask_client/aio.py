@@ -111,6 +111,9 @@ class AsyncClient:
     set_priority = _task(calls.tasks.set_priority)
     delete = _once(calls.tasks.delete)
 
+    events = _one_by_one(calls.events.events)
+    events_of = _one_by_one(calls.events.events_of)
+
     result = _once(calls.contents.result)
     result_content = _one_by_one(calls.contents.result_content)
     logs = _one_by_one(calls.contents.logs)

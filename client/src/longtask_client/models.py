@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from longtask_crds import v1alpha1
+from longtask_crds import events, v1alpha1
 
 
 class TaskOrder(v1alpha1.LongTaskSpec):
@@ -184,6 +184,73 @@ class TaskFilter(v1alpha1.Model):
 
     archived: bool | None = None
     """Only those whose resources are gone, or only those whose are not."""
+
+
+class TaskProgress(v1alpha1.Model):
+    """How far a task is: what a stream tells when nothing else has changed."""
+
+    id: str
+    """The task's id."""
+
+    namespace: str
+    """The namespace of the resource."""
+
+    phase: v1alpha1.Phase
+    """Where it stands."""
+
+    percent: int | None
+    """How much of the work is done."""
+
+    message: str | None
+    """What the program is doing."""
+
+    updated_at: v1alpha1.Time | None
+    """When the program was last heard."""
+
+    event: events.Event | None = None
+    """The same as an event of the task, as a callback tells it; null if there is no percent."""
+
+
+class TaskResult(v1alpha1.Model):
+    """How a task ended, and what it brought: the last that its stream tells."""
+
+    id: str
+    """The task's id."""
+
+    namespace: str
+    """The namespace of the resource."""
+
+    phase: v1alpha1.Phase
+    """How it ended."""
+
+    reason: str | None
+    """Why, as one word."""
+
+    message: str | None
+    """Why, for people."""
+
+    result: v1alpha1.Result | None
+    """What the program brought."""
+
+    result_url: str | None = None
+    """The path of the result if it is too large to be here."""
+
+
+class TaskGone(v1alpha1.Model):
+    """A task whose resource was deleted: by somebody, or because it is archived."""
+
+    id: str
+    """The task's id."""
+
+    namespace: str
+    """The namespace of the resource."""
+
+
+class StreamReset(v1alpha1.Model):
+    """What a stream of many tasks tells of what it cannot tell."""
+
+    message: str
+    """What is missing, for people."""
 
 
 class TaskPage(v1alpha1.Model):

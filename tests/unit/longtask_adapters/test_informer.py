@@ -311,3 +311,39 @@ async def test_an_object_that_cannot_be_read_keeps_no_other_away(
         kubernetes.put("longtasks", "worse", spec={"priority": "high"})
         kubernetes.put("longtasks", "later")
         assert await one.cache.wait_for(key("later"), is_there, within=10)
+
+
+class Told:
+    """Follows an informer."""
+
+    def __init__(self) -> None:
+        self.lists: list[int] = []
+        self.events: list[tuple[int, str | None]] = []
+
+    def listed(self, version: int) -> None:
+        self.lists.append(version)
+
+    def watched(self, version: int, gone: str | None) -> None:
+        self.events.append((version, gone))
+
+
+async def test_a_follower_knows_how_far_the_cache_is(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    uid = kubernetes.put("longtasks", "a")["metadata"]["uid"]
+    listed = kubernetes.version
+    follower = Told()
+    async with running(connected) as one:
+        one.follower = follower
+        await one.synced.wait()
+        assert [found for _, found in one.cache.changed_since(listed - 1)] == [key("a")]
+        assert not list(one.cache.changed_since(listed))
+        kubernetes.put("longtasks", "b")
+        kubernetes.remove("longtasks", "a")
+        assert not await one.cache.wait_for(key("a"), lambda task: task is None, within=10)
+        kubernetes.bookmark()
+        while len(follower.events) < 3:  # noqa: ASYNC110 - asking is all we can do
+            await asyncio.sleep(0)
+    assert follower.lists == [listed]
+    assert follower.events[:2] == [(listed + 1, None), (listed + 2, uid)]
+    assert follower.events[2] == (kubernetes.version, None)

@@ -257,6 +257,7 @@ def becoming(task: v1alpha1.LongTask, **status: Any) -> v1alpha1.LongTask:
     """Return the task as a status makes it, with the delivery of what that tells."""
     known = task.status.to_json()
     after = v1alpha1.LongTaskStatus.model_validate(known | status)
+    after = events.numbered(task.status, after)
     entry = events.on_the_way(task, after, now=NOW)
     update = {"callback": entry or task.status.callback}
     return task.model_copy(update={"status": after.model_copy(update=update)})

@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from longtask_adapters.kube import errors
+from ledger_support import Witness
+from longtask_adapters.kube import errors, kinds
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_crds import names, signing_keys
 from longtask_crds.testing import NAMESPACE, a_queue, a_task
+from longtask_crds.v1alpha1 import TaskEvent
 from longtask_operator.rules import pods
 from longtask_operator.testing import KEY, Operator
 
@@ -51,6 +53,7 @@ class Machine(RuleBasedStateMachine):
         self.operators: list[Operator] = []
         self.made = 0
         self.ended: dict[tuple[str, int], dict[str, Any]] = {}
+        self.witness = Witness()
 
     @initialize()
     def begin(self) -> None:
@@ -74,7 +77,7 @@ class Machine(RuleBasedStateMachine):
                 name,
                 uid=f"7b1c4a52-7a5e-4a0c-9d8e-{self.made:012}",
                 container={"image": "x"},
-                callback={"url": "https://example.com/done"},
+                callback={"url": "https://example.com/done", "events": list(TaskEvent)},
                 retry={"maxAttempts": attempts, "backoffSeconds": 4},
                 timeouts=limits,
             )
@@ -230,6 +233,17 @@ class Machine(RuleBasedStateMachine):
                     assert known == attempt
 
     @invariant()
+    def events_are_only_added(self) -> None:
+        for raw in self.kubernetes.objects(names.LONGTASKS).values():
+            self.witness.see(kinds.TASKS.read(raw))
+
+    @invariant()
+    def callbacks_tell_of_them_under_their_numbers(self) -> None:
+        for operator in self.operators:
+            while operator.sender.sent:
+                self.witness.check(operator.sender.sent.pop())
+
+    @invariant()
     def attempts_are_counted(self) -> None:
         tasks = self.kubernetes.objects(names.LONGTASKS)
         for key, status in self.statuses().items():
@@ -279,6 +293,8 @@ class Machine(RuleBasedStateMachine):
         self.no_more_hold_a_place_than_may()
         self.an_outcome_is_accepted_once()
         self.attempts_are_counted()
+        self.events_are_only_added()
+        self.callbacks_tell_of_them_under_their_numbers()
 
 
 Machine.TestCase.settings = settings(

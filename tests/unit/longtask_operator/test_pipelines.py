@@ -474,4 +474,4 @@ async def test_the_end_comes_last_by_its_number() -> None:
     for exit_code in (1, 1, 0):
         await pipeline.end("a", exit_code=exit_code)
     told = [json.loads(sent.body)["data"]["sequence"] for sent in pipeline.operator.sender.sent]
-    assert told == [1300, 2300, 3900]
+    assert told == [3002, 5002, 7900]

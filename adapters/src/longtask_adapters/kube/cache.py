@@ -66,6 +66,12 @@ class Cache(Generic[R]):
         """Yield uid and version of each resource; none is read for that."""
         return ((kept.uid, kept.version) for kept in self._items.values())
 
+    def changed_since(self, version: int) -> Iterator[tuple[int, names.ObjectKey]]:
+        """Yield version and key of each resource that is newer; none is read for that."""
+        for key, kept in self._items.items():
+            if kept.version > version:
+                yield kept.version, key
+
     def on_change(self, listener: Listener[R]) -> None:
         """Tell the listener of each change from now on: the resource before and after."""
         self._listeners.append(listener)

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, NamedTuple
+from typing import Generic, NamedTuple, Protocol
 
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.cache import Cache
@@ -23,6 +23,18 @@ _PATIENCE_WITH_EXPIRED = 4
 
 #: Is told uid and version of what a watch brought, or the list that it goes on from.
 Heard = Callable[[str, int], None]
+
+
+class Follower(Protocol):
+    """Is told how far a cache has come: whatever happened up to a version is in it."""
+
+    def listed(self, version: int) -> None:
+        """Take note that a list, complete up to this version, is in the cache."""
+        ...
+
+    def watched(self, version: int, gone: str | None) -> None:
+        """Take note of the version of an event, and of the uid of what it deleted."""
+        ...
 
 
 def _nobody(*_: object) -> None:
@@ -130,11 +142,28 @@ class Informer(Generic[R]):
         self._namespace = namespace
         self._heard = heard
         self._news = news
+        self.follower: Follower | None = None  #: is told how far the cache has come
         self._clock = clock
         self._sleep = sleep
         self._last_contact = clock()
         self._failing_since: float | None = None
         self._position: int | None = None
+        self._awaited: set[tuple[int, asyncio.Event]] = set()
+
+    async def reach(self, version: int, *, within: float) -> bool:
+        """Wait until the cache has all that there was at this version; tell whether it has."""
+        if self._position is not None and self._position >= version:
+            return True
+        awaited = (version, asyncio.Event())
+        self._awaited.add(awaited)
+        try:
+            async with asyncio.timeout(within):
+                await awaited[1].wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._awaited.discard(awaited)
+        return True
 
     def failing_for(self) -> float:
         """Return for how many seconds the watch has failed; 0 while one stands."""
@@ -153,7 +182,9 @@ class Informer(Generic[R]):
         listing = await relist(
             self._connection, self.kind, self._namespace, self.cache, heard=self._heard
         )
-        self._position = listing.version
+        self._advance(listing.version)
+        if self.follower is not None:
+            self.follower.listed(listing.version)
         self._last_contact = self._clock()
         self.synced.set()
         for key in listing.changed:
@@ -197,24 +228,35 @@ class Informer(Generic[R]):
             if event.type is EventType.CONNECTED:
                 self._recovers()
                 continue
-            self._take(event)
-            self._position = kinds.version_of(event.object)
+            gone = self._take(event)
+            version = kinds.version_of(event.object)
+            self._advance(version)
+            if self.follower is not None:
+                self.follower.watched(version, gone)
             events += 1
             if events % _SLICE == 0:
                 # What is there already is read without waiting: thousands may come at once.
                 await asyncio.sleep(0)
         return events > 0
 
-    def _take(self, event: Event) -> None:
+    def _advance(self, position: int) -> None:
+        self._position = position
+        for version, event in self._awaited:
+            if version <= position:
+                event.set()
+
+    def _take(self, event: Event) -> str | None:
+        """Bring the cache up to an event; return the uid of what it deleted."""
         if event.type is EventType.BOOKMARK:
-            return
+            return None
         key, uid = kinds.key_of(event.object), event.object["metadata"]["uid"]
         if event.type is EventType.DELETED:
             self.cache.remove(key, uid)
-            return
+            return str(uid)
         self._heard(uid, kinds.version_of(event.object))
         if take(self.kind, event.object, self.cache):
             self._news(key)
+        return None
 
     def _fails(self, cause: str) -> None:
         if self._failing_since is None:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longtask_api import errors
+from longtask_api import errors, versions
 from longtask_api.http import problems
 
 _logger = logging.getLogger(__name__)
@@ -112,6 +112,24 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class Versions:
+    """Tells by a header which state has what the request wrote; see `versions`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the header to its answer."""
+        known = versions.begin()
+
+        async def with_header(message: Message) -> None:
+            if known and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[versions.HEADER] = versions.text(known)
+            await send(message)
+
+        await self._app(scope, receive, with_header)
 
 
 class LastResort:

@@ -123,6 +123,27 @@ TASK_LINKS: dict[str, Any] = {
 }
 
 
+_OF_STREAM = """Server-sent events. `event` names what `data`, a JSON object, is: {names}. Each has
+an `id` for `Last-Event-ID`; a comment comes each 15 seconds."""
+_SSE: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+#: What a stream of one task is.
+TASK_STREAM: dict[str, Any] = {
+    "description": _OF_STREAM.format(
+        names="`event` (something has happened), `status` (a TaskView), `progress` (a"
+        " TaskProgress), and at last `result` (a TaskResult) or `deleted` (a TaskGone)"
+    ),
+    "content": _SSE,
+}
+#: What a stream of many tasks is.
+STREAM: dict[str, Any] = {
+    "description": _OF_STREAM.format(
+        names="`status` (a TaskView), `progress` (a TaskProgress), `deleted` (a TaskGone), `reset`"
+        " (a StreamReset: some deletions are not known)"
+    ),
+    "content": _SSE,
+}
+
+
 CALLBACKS = APIRouter()
 
 
@@ -163,6 +184,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
                     models.UserChange,
                     models.InviteOrder,
                     models.Problem,
+                    models.TaskProgress,
+                    models.TaskResult,
+                    models.TaskGone,
+                    models.StreamReset,
+                    events.Event,
                 )
             ],
             ref_template=_REF,

@@ -4,20 +4,23 @@ import contextlib
 import functools
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from longtask_api.cluster import LogPart
 from longtask_api.dependencies import (
     CallerDep,
+    CheckDep,
     JsonBodyDep,
     LogsDep,
     MergePatchDep,
     OptionalJsonBodyDep,
     ResultsDep,
+    StreamsDep,
     TasksDep,
 )
-from longtask_api.http import answers, openapi
+from longtask_api.http import answers, event_streams, openapi
+from longtask_api.routes import streams
 from longtask_api.services import listing, task_logs, views
 from longtask_api.services.tasks import Written
 from longtask_api.stores.filters import Filter
@@ -127,14 +130,20 @@ async def list_tasks(
 async def get_task(
     caller: CallerDep,
     tasks: TasksDep,
+    check: CheckDep,
+    opener: StreamsDep,
+    request: Request,
     task_id: str,
+    last_event_id: streams.LastEventId = None,
     prefer: Annotated[
         str | None,
         Header(description="`wait=30`: answer when it is finished, or after 30 seconds."),
     ] = None,
     if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
 ) -> Response:
-    """Look at a task."""
+    """Look at a task; with `Accept: text/event-stream` follow it, as at `/events`."""
+    if event_streams.MEDIA_TYPE in request.headers.get("Accept", ""):
+        return await streams.stream_of_task(opener, caller, check, task_id, last_event_id)
     seconds = answers.wait_of(prefer)
     headers = {}
     if seconds is None:

@@ -1,16 +1,18 @@
 """What probes are told: whether this replica is alive, and whether it may be asked."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from longtask_adapters.kube.informer import Informer
-from longtask_api import errors
+from longtask_api import errors, versions
 
 #: For so many seconds the API server may be away before this replica calls itself not ready.
 _PATIENCE = 15.0
 #: A watch that stands brings a bookmark each minute, so after so many seconds it is deaf.
 _SILENCE = 180.0
+#: A watch is behind by milliseconds; after so many seconds a client does better to ask again.
+_BEHIND = 5.0
 
 
 class Health:
@@ -46,6 +48,21 @@ class Health:
         """
         if not all(one.synced.is_set() for one in self._informers):
             raise errors.Unavailable("The resources are still being read.")
+
+    async def reach(self, wanted: Mapping[str, int]) -> None:
+        """Return once the caches have what there was at these versions, by plural.
+
+        Raises:
+            Malformed: No such kind is kept here.
+            Unavailable: They do not have it in time: the watch is behind, or it is made up.
+        """
+        informers = {one.kind.plural: one for one in self._informers}
+        for plural, version in wanted.items():
+            if plural not in informers:
+                raise errors.Malformed(f"The header {versions.HEADER} cannot be read.")
+            if not await informers[plural].reach(version, within=_BEHIND):
+                raise errors.Unavailable("This replica has not seen that state yet.")
+            versions.note(plural, version)
 
     def illnesses(self) -> list[str]:
         """Return what only another start can mend; nothing if all is well."""

@@ -387,6 +387,10 @@ class TaskService:
             prefix=self._path_prefix,
         )
 
+    def result_view(self, task: v1alpha1.LongTask) -> models.TaskResult:
+        """Return how the task ended, as the API shows it."""
+        return views.result_view(task, prefix=self._path_prefix)
+
     def _estimated_start(self, place: queueing.Place) -> models.EstimatedStart | None:
         found = self._resources.estimated_start(place)
         # What takes longer than all before it proves the estimate wrong.

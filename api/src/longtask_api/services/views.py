@@ -69,6 +69,21 @@ def task_view(
     )
 
 
+def result_view(task: v1alpha1.LongTask, *, prefix: str) -> models.TaskResult:
+    """Return how the task ended; `prefix` is the path under which the API is published."""
+    meta, status = task.metadata, task.status
+    succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
+    return models.TaskResult(
+        id=meta.name,
+        namespace=meta.namespace,
+        phase=task.phase,
+        reason=succeeded.reason if succeeded else None,
+        message=message_of(task),
+        result=status.result,
+        result_url=f"{prefix}{events.result_path(meta.name)}" if _is_elsewhere(task) else None,
+    )
+
+
 def _is_elsewhere(task: v1alpha1.LongTask) -> bool:
     """Tell whether the task's result is too large to be shown with it."""
     return task.status.result is not None and task.status.result.ref is not None
@@ -98,6 +113,7 @@ def links(name: str, prefix: str) -> dict[str, str]:
         "state": f"{own}/state",
         "result": f"{own}/result",
         "logs": f"{own}/logs",
+        "events": f"{own}/events",
         "callbacks": f"{own}/callbacks",
         "cancel": f"{own}:cancel",
         "retry": f"{own}:retry",

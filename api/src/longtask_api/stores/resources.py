@@ -5,6 +5,7 @@ archive: here, so that nobody else has to know. What was just written is seen at
 is bound to the object that was looked at: another of the same name is never meant.
 """
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -14,9 +15,9 @@ from typing import Any, Final
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube import kinds
-from longtask_adapters.kube.cache import Cache, key_of
+from longtask_adapters.kube.cache import Cache, key_of, version_of
 from longtask_adapters.kube.kinds import Kind, R
-from longtask_api import errors
+from longtask_api import errors, versions
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
 from longtask_api.stores.archive import Archive
@@ -137,6 +138,10 @@ class Resources:
         """Return the task as far as it is known without asking."""
         return self._tasks.get(key)
 
+    def changed_since(self, version: int) -> Iterator[tuple[int, ObjectKey]]:
+        """Yield version and key of each task that is newer; none is read for that."""
+        return self._tasks.changed_since(version)
+
     def live_uids(self) -> set[str]:
         """Return the uids of all tasks that Kubernetes has."""
         return {uid for uid, _ in self._tasks.versions()}
@@ -165,7 +170,9 @@ class Resources:
 
     async def create_task(self, body: Mapping[str, Any]) -> v1alpha1.LongTask:
         """Store a new task; raise AlreadyExists if its name is taken."""
-        return self._keep(await self._cluster.create(kinds.TASKS, self._namespace, body))
+        task = await self._cluster.create(kinds.TASKS, self._namespace, body)
+        versions.note(kinds.TASKS.plural, version_of(task))
+        return self._keep(task)
 
     async def patch_task(
         self, task: v1alpha1.LongTask, patch: Mapping[str, Any]
@@ -246,6 +253,10 @@ class Resources:
             if not (task.is_finished and await self.archive.remove(task.metadata.uid)):
                 raise
         else:
+            # Whatever the answer was, it does not say at which version the task went.
+            with contextlib.suppress(kube.ClusterError):
+                gone_at = await self._cluster.version(kinds.TASKS, self._namespace)
+                versions.note(kinds.TASKS.plural, gone_at)
             if task.is_finished:
                 await self.archive.remove(task.metadata.uid)
 
@@ -373,6 +384,7 @@ class Resources:
         except (kube.NotFound, kube.Conflict):
             await self._look_again(kind, cache, resource)
             raise
+        versions.note(kind.plural, version_of(patched))
         cache.put(patched)
         return patched
 

@@ -3,6 +3,6 @@
 A function returns a call, or is a flow of several; nothing here does any IO.
 """
 
-from longtask_client.calls import accounts, callbacks, contents, queues, service, tasks
+from longtask_client.calls import accounts, callbacks, contents, events, queues, service, tasks
 
-__all__ = ["accounts", "callbacks", "contents", "queues", "service", "tasks"]
+__all__ = ["accounts", "callbacks", "contents", "events", "queues", "service", "tasks"]

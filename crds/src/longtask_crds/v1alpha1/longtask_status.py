@@ -219,6 +219,12 @@ class RunStatus(Model):
     result: Result | None = None
     """What it brought."""
 
+    start_ordinal: Count | None = None
+    """Which of the pipeline's events its start was: 1 for the first."""
+
+    end_ordinal: Count | None = None
+    """Which of the pipeline's events its end was, or that it is tried again."""
+
     @property
     def is_over(self) -> bool:
         """Tell whether nothing comes after where it stands."""
@@ -348,6 +354,12 @@ class LongTaskStatus(Model):
     outcome: Outcome | None = None
     """Of a pipeline: how its steps ended, or why they are being ended; those marked `finally` come
     after it."""
+
+    start_ordinal: Count | None = None
+    """Of a pipeline: which of its events its start was."""
+
+    ordinal: Count | None = None
+    """Of a pipeline: how many events it has had since it has its place."""
 
     callback: CallbackStatus | None = None
     """The delivery of the last event."""

@@ -90,8 +90,8 @@ class EventFacts(Model):
     step: Word | None = None
     """The pipeline's program that it speaks of: a step, or an item of one as `STEP.INDEX`."""
 
-    ordinal: Count | None = None
-    """Of a pipeline: 1, and one more for each further attempt of any of its programs by then."""
+    sequence: Count | None = None
+    """What sorts it among the events of its task."""
 
     percent: Percent | None = None
     """How much of the work was done."""

@@ -53,7 +53,8 @@ def next_status(
         now: The time that transitions get.
         parts: What was fetched for a pipeline.
     """
-    after = _with_event(task, _after(task, news, queue, now, parts), now)
+    after = events.numbered(task.status, _after(task, news, queue, now, parts))
+    after = _with_event(task, after, now)
     if after == task.status and not isinstance(news, decisions.Acknowledge):
         return task.status
     return after.model_copy(update={"observed_generation": task.metadata.generation})

@@ -1,12 +1,11 @@
 """Tell those who are concerned of what was just recorded: the log, the metrics, people in need."""
 
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
-from longtask_crds import v1alpha1
+from longtask_crds import events, v1alpha1
 from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
 from longtask_operator import cluster, metrics
@@ -39,10 +38,11 @@ class Announcer:
             phase = after.status.phase
             self._metrics.finished.labels(str(phase)).inc()
             _logger.info("Finished", extra={"task": str(key_of(after)), "phase": phase})
-        for name, last in _retried(before, after):
+        for again in _retried(before, after):
+            name = again.step
             known = runs.status_of(after.status, name) if name else after.status
             told = f"step {name}: {known.waiting}" if name else known.waiting or ""
-            self._metrics.retries.labels(str(last.reason)).inc()
+            self._metrics.retries.labels(str(again.reason)).inc()
             await self._warn(after, v1alpha1.EventReason.RETRYING, told, now)
         if _is_given_up(after) and not _is_given_up(before):
             end = conditions.find(after.status.conditions, ConditionType.CALLBACK_DELIVERED)
@@ -65,18 +65,14 @@ class Announcer:
             _logger.warning("Could not post an Event", extra=told)
 
 
-def _retried(
-    before: v1alpha1.LongTask, after: v1alpha1.LongTask
-) -> Iterator[tuple[str, v1alpha1.Attempt]]:
-    """Yield the programs whose last attempt has ended since, and that get another one."""
-    known = {
-        run.name: run.last.number
-        for run in runs.of(before)
-        if not run.is_over and run.last.finished_at
-    }
-    for run in runs.of(after):
-        if not run.is_over and run.last.finished_at and known.get(run.name) != run.last.number:
-            yield run.name, run.last
+def _retried(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> list[events.Event]:
+    """Return the attempts of programs that have ended since, and get another one."""
+    known = {event.id for event in events.of(before)}
+    return [
+        event
+        for event in events.of(after)
+        if event.type is v1alpha1.TaskEvent.RETRYING and event.id not in known
+    ]
 
 
 def _is_given_up(task: v1alpha1.LongTask) -> bool:
