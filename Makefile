@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	postgresql proxies faketime faults mutants images context format lint typecheck imports bench \
+	postgresql proxies faketime faults fuzz mutants images context format lint typecheck imports bench \
 	bench-waiting bench-archive bench-pipeline pods-check
 
 VENV := .venv
@@ -108,6 +108,9 @@ typecheck: $(READY) ## Check types
 
 imports: $(READY) ## Check who imports whom
 	@$(BIN)/lint-imports
+
+fuzz: $(READY) ## Send the API 5,000 requests and more that are made up of its description; some minutes
+	@PYTHONPATH=tests/support:tests/fuzz $(BIN)/python tests/fuzz/run_fuzz.py
 
 mutants: $(READY) ## Mutate what decides, and count what the tests notice; half an hour, or MODULE=crds/names
 	@PYTHONPATH=tests/support $(BIN)/python tests/mutation/run_mutants.py $(MODULE) --write docs/reliability.md

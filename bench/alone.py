@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,18 @@ def serve(port: int) -> None:
 class Part:
     """The operator or the API: one process of it at a time."""
 
-    def __init__(self, name: str, folder: Path, kubernetes: int) -> None:
+    def __init__(
+        self, name: str, folder: Path, kubernetes: int, told: Mapping[str, str] | None = None
+    ) -> None:
+        """Make one of it.
+
+        Args:
+            name: Which of the two.
+            folder: For its files.
+            kubernetes: The port of what it works on.
+            told: Variables that are not as the others here.
+        """
+        self._told = told or {}
         self._module = f"longtask_{name}"
         self._folder = folder
         self._kubernetes = kubernetes
@@ -231,6 +242,7 @@ class Part:
             "LONGTASK_LOG_LEVEL": "ERROR",
             "LONGTASK_DATABASE_URL": f"sqlite:///{self._folder / 'longtask.db'}",
             **{f"LONGTASK_{name}": port for name, port in self.ports.items()},
+            **self._told,
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module],
@@ -344,23 +356,32 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def a_bench() -> AsyncIterator[Bench]:
-    """Serve an empty Kubernetes meanwhile, with an operator and an API over it."""
+async def a_kubernetes() -> AsyncIterator[int]:
+    """Serve an empty Kubernetes meanwhile, at the port that this yields."""
     port = test_utils.unused_port()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(port,), daemon=True)
     server.start()
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(port, Path(folder))
-        try:
-            await until(lambda: answers(port), pause=0.1)
-            await bench.operator.start()
-            await bench.api.start()
-            yield bench
-        finally:
-            await bench.operator.stop()
-            await bench.api.stop()
-            server.terminate()
-            server.join()
+    try:
+        await until(lambda: answers(port), pause=0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.join()
+
+
+@contextlib.asynccontextmanager
+async def a_bench() -> AsyncIterator[Bench]:
+    """Serve an empty Kubernetes meanwhile, with an operator and an API over it."""
+    async with a_kubernetes() as port:
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(port, Path(folder))
+            try:
+                await bench.operator.start()
+                await bench.api.start()
+                yield bench
+            finally:
+                await bench.operator.stop()
+                await bench.api.stop()
 
 
 async def answers(port: int) -> bool:

@@ -312,6 +312,19 @@ def test_only_longtask_names_the_owner(account: str | None) -> None:
         assert OWNER in answer.stderr
 
 
+def test_only_longtask_says_what_an_owner_is_called(waiting: str) -> None:
+    annotations = {f"{OWNER}-name": "eve@example.com"}
+    manifest = json.loads(task("test-owner-name"))
+    manifest["metadata"]["annotations"] = annotations
+    refused = create(json.dumps(manifest))
+    assert f"{OWNER}-name" in refused.stderr
+    taken = create(json.dumps(manifest), API)
+    assert taken.returncode == 0, taken.stderr
+    for account in (API, None):
+        changed = patch(waiting, {"metadata": {"annotations": annotations}}, account)
+        assert f"{OWNER}-name" in changed.stderr
+
+
 def test_only_the_api_says_what_is_taken_over(waiting: str) -> None:
     annotations = {"longtask.dev/reuse": "{}"}
     manifest = json.loads(task("test-reuse"))

@@ -59,6 +59,11 @@ def test_lint_finds_nothing() -> None:
         ("persistence.size=large", "/persistence/size"),
         ("results.maxBytes=32Mi", "/results/maxBytes"),
         ("database.url=postgresql://x", "/database"),
+        ("accounts.oidc.issuer=http://id.example.com", "/accounts/oidc/issuer"),
+        ("accounts.oidc.secret=x", "/accounts/oidc"),
+        ("accounts.kubernetes=yes-please", "/accounts/kubernetes"),
+        ("accounts.registration=everybody", "/accounts/registration"),
+        ("accounts.tokenDays=366", "/accounts/tokenDays"),
     ],
 )
 def test_wrong_values_are_refused(setting: str, where: str) -> None:
@@ -161,6 +166,59 @@ def test_the_api_server_is_looked_up(kubectl: Callable[..., str]) -> None:
     objects = [document for document in yaml.safe_load_all(out.stdout) if document]
     cidrs = api_server_cidrs(objects, "operator")
     assert {ip_network(cidr) for cidr in cidrs} == {ip_network(address) for address in addresses}
+
+
+OIDC = ("accounts.oidc.issuer=https://id.example.com", "accounts.oidc.audience=longtask")
+
+
+def test_who_may_register_is_told_to_the_api_alone() -> None:
+    def told(*settings: str, name: str = "longtask-api") -> list[str | None]:
+        variables = env(one(render(*settings), "Deployment", name))
+        words = ("REGISTRATION", "SESSION_HOURS", "TOKEN_DAYS")
+        return [variables.get(f"LONGTASK_{word}") for word in words]
+
+    assert told() == ["off", "12", "90"]
+    others = ("accounts.registration=invite", "accounts.sessionHours=8", "accounts.tokenDays=30")
+    assert told(*others) == ["invite", "8", "30"]
+    assert told(name="longtask-operator") == [None] * 3
+
+
+def test_an_identity_provider_is_told_to_the_api_alone() -> None:
+    roles = ("accounts.oidc.rolesClaim=realm_access.roles", "accounts.oidc.adminValue=boss")
+    objects = render(*OIDC, *roles)
+    api = env(one(objects, "Deployment", "longtask-api"))
+    assert {name: value for name, value in api.items() if "OIDC" in name} == {
+        "LONGTASK_OIDC_ISSUER": "https://id.example.com",
+        "LONGTASK_OIDC_AUDIENCE": "longtask",
+        "LONGTASK_OIDC_ROLES_CLAIM": "realm_access.roles",
+        "LONGTASK_OIDC_ADMIN_VALUE": "boss",
+    }
+    assert "OIDC" not in str(env(one(objects, "Deployment", "longtask-operator")))
+
+
+def test_an_identity_provider_needs_an_audience() -> None:
+    out = template("--set", OIDC[0])
+    assert out.returncode != 0
+    assert "accounts.oidc.audience" in out.stderr
+
+
+def test_a_private_identity_provider_is_reached_where_it_is_said_to_be() -> None:
+    place = ("networkPolicy.oidc.cidrs={10.1.0.0/16}", "networkPolicy.oidc.ports={8443}")
+    wanted = {
+        "ports": [{"protocol": "TCP", "port": 8443}],
+        "to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
+    }
+    policy = one(render(*OIDC, *place), "NetworkPolicy", "longtask-api")
+    assert wanted in policy["spec"]["egress"]
+    policy = one(render(*place), "NetworkPolicy", "longtask-api")
+    assert wanted not in policy["spec"]["egress"]
+
+
+def test_without_accounts_of_kubernetes_nobodys_rights_are_asked_for() -> None:
+    objects = render("accounts.kubernetes=false")
+    api = env(one(objects, "Deployment", "longtask-api"))
+    assert api["LONGTASK_KUBERNETES_ACCOUNTS"] == "false"
+    assert "subjectaccessreviews" not in str(objects)
 
 
 def test_both_components_are_told_the_same() -> None:

@@ -29,6 +29,7 @@ API_MAY: Rights = [
     (TASKS, "get", "jobs.batch"),
     (RELEASE, "get patch", KEYS),
     ("", "create", "tokenreviews.authentication.k8s.io"),
+    ("", "create", "subjectaccessreviews.authorization.k8s.io"),
 ]
 API_MAY_NOT: Rights = [
     (TASKS, "list create patch delete", "jobs.batch"),
@@ -86,6 +87,7 @@ OPERATOR_MAY_NOT: Rights = [
     (TASKS, "create patch delete", "longtasktypes.longtask.dev"),
     (TASKS, "create patch delete", "longtaskqueues.longtask.dev"),
     ("", "create", "tokenreviews.authentication.k8s.io"),
+    ("", "create", "subjectaccessreviews.authorization.k8s.io"),
     (RELEASE, "create", "jobs.batch"),
     ("default", "create", "jobs.batch"),
     ("default", "list", "longtasks.longtask.dev"),

@@ -19,6 +19,7 @@ from longtask_adapters.kube import errors, informer, kinds, leases, secrets
 from longtask_adapters.kube.cache import Cache
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import Request, Response
+from longtask_api.cluster import Access, TokenIdentity
 from longtask_crds import names, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.queueing import Counts
@@ -29,6 +30,7 @@ RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
 KEYS = ObjectKey(RELEASE, signing_keys.KEYS_SECRET)
 A = ObjectKey(TASKS, "a")
 RESULT = v1alpha1.Result()
+SOMEBODY = TokenIdentity("somebody", (), {})
 
 #: Something to ask.
 Question = Callable[[], Awaitable[object]]
@@ -149,6 +151,7 @@ async def test_the_apis_rights() -> None:
         "pod_log": [log],
         "is_released": [lambda: door.is_released(A, owner="u")],
         "review_token": [lambda: door.review_token("token", "audience")],
+        "may": [lambda: door.may(SOMEBODY, Access("get", "longtasks", TASKS))],
         "ensure_in_secret": [lambda: door.ensure_in_secret(KEYS, "default", keep)],
     }
     assert set(questions) == calls(longtask_api.cluster.Cluster)

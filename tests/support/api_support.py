@@ -1,12 +1,17 @@
 """What the API's tests say in one line of the Kubernetes in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+import contextlib
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api.auth import callers
+from longtask_api.services import local_tokens
+from longtask_api.stores.users import NameTaken, Token, User, Users
+from longtask_client import models
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_condition
 
@@ -109,3 +114,44 @@ async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
             if await is_so():
                 return
             await asyncio.sleep(0)
+
+
+async def a_token(
+    users: Users,
+    username: str,
+    *,
+    role: str = "user",
+    kind: str = "session",
+    scopes: Iterable[str] = models.Scope,
+    expires_at: datetime = NOW + timedelta(hours=12),
+    **user: Any,
+) -> str:
+    """Make a user, unless there is one of that name, and a token of theirs; return the token."""
+    made = User(username, None, role, "no hash of any password", NOW, **user)
+    with contextlib.suppress(NameTaken):
+        await users.add(made)
+    token = local_tokens.new_token()
+    stored = Token(
+        id=uuid.uuid4().hex,
+        digest=local_tokens.digest_of(token),
+        username=username,
+        kind=kind,
+        name=None,
+        scopes=tuple(map(str, scopes)),
+        created_at=NOW,
+        expires_at=expires_at,
+    )
+    assert await users.add_token(stored, most=100) is (made.disabled_at is None)
+    return token
+
+
+def bearing(token: str | None) -> dict[str, str]:
+    """Return the headers of who bears that token."""
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+class Named:
+    """Takes `ann` and `bob` for the tokens of those two."""
+
+    async def caller(self, token: str) -> callers.Caller | None:
+        return callers.Caller(subject=token, name=token) if token in ("ann", "bob") else None

@@ -1,10 +1,13 @@
 """The two applications: the one that users talk to, and the one that running tasks report to."""
 
+from collections.abc import Sequence
 from importlib import metadata
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from prometheus_fastapi_instrumentator import Instrumentator
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from longtask_api import dependencies, wiring
 from longtask_api.http import middleware, openapi
@@ -22,22 +25,39 @@ from longtask_api.routes import (
 )
 from longtask_crds import runner_contract
 
+#: What a page of another origin may send and read besides what every page may.
+_HEADERS_OF_PAGES = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *("If-Range", "Last-Event-ID", "LongTask-Version", "Prefer", "Range", "X-Request-ID"),
+]
+_HEADERS_FOR_PAGES = [
+    *("Accept-Ranges", "Content-Range", "ETag", "Link", "Location", "LongTask-Step"),
+    *("LongTask-Version", "Preference-Applied", "Retry-After", "X-Request-ID"),
+]
+
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,
 see where it stands, and be told at a URL of yours when it is done."""
 
 
-def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
+def for_users(
+    services: wiring.Services,
+    *,
+    path_prefix: str = "",
+    trusted_proxies: Sequence[str] = (),
+    cors_origins: Sequence[str] = (),
+) -> FastAPI:
     """Build the application that users talk to.
 
     Args:
         services: What it stands on; something else runs them.
         path_prefix: The path under which it is published.
+        trusted_proxies: Who is believed what they say in `X-Forwarded-For`.
+        cors_origins: Whose pages may call it from browsers.
     """
     app = openapi.Described(
         title="LongTask",
         version=metadata.version("longtask-api"),
         description=_DESCRIPTION,
-        root_path=path_prefix,
         docs_url=None,
         redoc_url=None,
     )
@@ -45,8 +65,13 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     # Everything here asks for the token: a new router is guarded because it is here.
     guarded = APIRouter(
         prefix="/api/v1",
-        dependencies=[Depends(dependencies.get_caller), Depends(dependencies.require_synced)],
-        responses=openapi.problems(401, 422, 500, 503),
+        dependencies=[
+            Depends(dependencies.limit_address),
+            Depends(dependencies.get_caller),
+            Depends(dependencies.require_known_parameters),
+            Depends(dependencies.require_synced),
+        ],
+        responses=openapi.problems(400, 401, 403, 422, 429, 500, 503),
     )
     for router in (
         streams.router,
@@ -62,19 +87,34 @@ def for_users(services: wiring.Services, *, path_prefix: str = "") -> FastAPI:
     # What everybody may who is known, viewers too: it is about themselves.
     own = APIRouter(
         prefix="/api/v1",
-        dependencies=[Depends(dependencies.get_known_caller)],
-        responses=openapi.problems(401, 422, 500, 503),
+        dependencies=[
+            Depends(dependencies.limit_address),
+            Depends(dependencies.get_known_caller),
+            Depends(dependencies.require_known_parameters),
+        ],
+        responses=openapi.problems(401, 422, 429, 500, 503),
     )
     own.include_router(accounts.own)
     app.include_router(own)
     # And this is the whole public rest.
-    app.include_router(accounts.public, prefix="/api/v1")
+    limited = [Depends(dependencies.limit_address)]
+    app.include_router(accounts.public, prefix="/api/v1", dependencies=limited)
     app.include_router(service.router)
     app.include_router(docs.router)
-    middleware.harden(app)
+    middleware.harden(app, limits={tasks.BATCH_PATH: tasks.BATCH_LIMIT})
     app.add_middleware(middleware.Versions)
     Instrumentator(registry=services.metrics.registry).instrument(app)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[*cors_origins],
+            allow_methods=["DELETE", "GET", "HEAD", "PATCH", "POST"],
+            allow_headers=_HEADERS_OF_PAGES,
+            expose_headers=_HEADERS_FOR_PAGES,
+        )
     app.add_middleware(CorrelationIdMiddleware)
+    app.add_middleware(middleware.Published, prefix=path_prefix)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies])
     return app
 
 

@@ -21,6 +21,17 @@ class TokenIdentity:
     username: str
     audiences: tuple[str, ...]
     extra: Mapping[str, tuple[str, ...]]
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """What somebody may do, or may not: by the rules of the cluster."""
+
+    verb: str
+    resource: str  #: the plural of a kind of ours
+    namespace: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +182,17 @@ class Cluster:
         path = kinds.TASKS.path(key, "status")
         return kinds.TASKS.read(await self._connection.patch(path, patch))
 
-    async def review_token(self, token: str, audience: str) -> TokenIdentity | None:
-        """Ask whom a token belongs to; None if to nobody."""
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [audience]},
-        }
+    async def review_token(self, token: str, audience: str | None = None) -> TokenIdentity | None:
+        """Ask whom a token belongs to; None if to nobody.
+
+        Args:
+            token: The token.
+            audience: For whom it must be meant: the API server itself when absent.
+        """
+        spec: dict[str, Any] = {"token": token}
+        if audience is not None:
+            spec["audiences"] = [audience]
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         status = (await self._connection.post(kinds.TOKEN_REVIEWS, body))["status"]
         if not status.get("authenticated"):
             return None
@@ -186,7 +201,29 @@ class Cluster:
             username=user.get("username", ""),
             audiences=tuple(status.get("audiences", ())),
             extra={key: tuple(values) for key, values in user.get("extra", {}).items()},
+            groups=tuple(user.get("groups", ())),
+            uid=user.get("uid", ""),
         )
+
+    async def may(self, who: TokenIdentity, access: Access) -> bool:
+        """Ask whether somebody may do this with all resources of a kind."""
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": who.username,
+                "uid": who.uid,
+                "groups": list(who.groups),
+                "extra": {key: list(values) for key, values in who.extra.items()},
+                "resourceAttributes": {
+                    "group": names.GROUP,
+                    "version": names.VERSION,
+                    **dataclasses.asdict(access),
+                },
+            },
+        }
+        answer = await self._connection.post(kinds.ACCESS_REVIEWS, body)
+        return bool(answer["status"].get("allowed"))
 
     async def ensure_in_secret(
         self, secret: names.ObjectKey, data_key: str, make: Callable[[str], str | None]

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from longtask_api import errors, json_text, versions, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
+from longtask_api.http import limits
 from longtask_api.services import (
     accounts,
     callback_keys,
@@ -26,9 +28,12 @@ from longtask_api.services import (
     trials,
     types,
 )
-from longtask_crds import runner_contract
+from longtask_client import models
+from longtask_crds import acceptance, runner_contract
 
 _BODY_SECONDS = 60.0
+#: A place at the runner port is a pod; where addresses are translated, a node with all its pods.
+_OF_PLACE = limits.Bucket("place", 3_000, 10)
 #: Methods that change nothing.
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -58,9 +63,30 @@ async def get_bearer_token(
 _Token = Annotated[str | None, Depends(get_bearer_token)]
 
 
+async def limit_address(request: Request, services: _Services) -> None:
+    """Let no address ask too often; raise TooManyRequests."""
+    services.limiter.take_of_address(limits.address_of(request))
+
+
+async def get_login_limit(request: Request, services: _Services) -> Callable[[str], None]:
+    """Return what counts a user's try to log in, and raises TooManyRequests."""
+
+    def take(username: str) -> None:
+        services.limiter.take_login(username, limits.address_of(request))
+
+    return take
+
+
 async def get_known_caller(services: _Services, token: _Token) -> callers.Caller:
-    """Return who asks, whatever they may; raise Unauthenticated if nobody knows."""
-    return await services.credentials.caller(token)
+    """Return who asks, whatever they may.
+
+    Raises:
+        Unauthenticated: Nobody knows who it is.
+        TooManyRequests: They ask too often.
+    """
+    caller = await services.credentials.caller(token)
+    services.limiter.take_of_caller(caller.subject)
+    return caller
 
 
 KnownCallerDep = Annotated[callers.Caller, Depends(get_known_caller)]
@@ -72,7 +98,7 @@ async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller
     What reads and what writes is told by the method, so that no route forgets to ask.
 
     Raises:
-        Unauthenticated: Nobody knows who it is.
+        Unauthenticated, TooManyRequests: As `get_known_caller`.
         Forbidden: They may not read, or not write.
     """
     act = Act.READ if request.method in _READING else Act.WRITE
@@ -81,18 +107,33 @@ async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller
     return caller
 
 
-async def get_login_limit() -> Callable[[str], None]:
-    """Return what counts a user's try to log in, and raises TooManyRequests."""
-    return lambda _: None
+async def require_known_parameters(request: Request) -> None:
+    """Refuse what nobody reads: a filter with a slip in its name would find everything.
+
+    Raises:
+        Invalid: The route has no such parameter.
+    """
+    known = _parameters_of(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        there = f"there are {', '.join(known)}" if known else "there are none here"
+        wrong = f"there is no such parameter; {there}"
+        raise errors.Invalid(
+            errors=[
+                errors.outside(models.Place.QUERY, name[:64], wrong)
+                for name in unknown[: acceptance.MAX_FINDINGS]
+            ]
+        )
 
 
-LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
+def _parameters_of(dependant: Dependant) -> tuple[str, ...]:
+    own = [field.alias for field in dependant.query_params]
+    inner = [name for part in dependant.dependencies for name in _parameters_of(part)]
+    return (*own, *inner)
 
 
 async def get_check(
-    services: _Services,
-    token: _Token,
-    caller: Annotated[callers.Caller, Depends(get_caller)],
+    services: _Services, token: _Token, caller: Annotated[callers.Caller, Depends(get_caller)]
 ) -> streams.Check:
     """Return what tells later whether who asks now may still do so, as what they are now."""
 
@@ -126,24 +167,32 @@ async def require_synced(
     services.resources.catch_up()
 
 
+async def limit_place(request: Request, services: _Services) -> None:
+    """Let nobody ask too often at the runner port, known or not; raise TooManyRequests."""
+    services.limiter.take(_OF_PLACE, limits.address_of(request))
+
+
 async def get_reporting_program(services: _Services, token: _Token) -> reporters.Program:
     """Return the program whose pod reports.
 
     Raises:
-        Unauthenticated: There is no token, or not one of a task's pod.
+        Unauthenticated, TooManyRequests: As for `get_runner_token`.
+        Clash: It is not that of a running attempt.
     """
     return await services.reporters.program_of(await get_runner_token(services, token))
 
 
 async def get_runner_token(services: _Services, token: _Token) -> str:
-    """Return the token of who comes to the runner port, before it is looked at.
+    """Return the token of a pod that comes to the runner port.
 
     Raises:
-        Unauthenticated: There is none.
+        Unauthenticated: There is none, or not one of a task's pod.
+        TooManyRequests: The pod asks too often.
     """
     if token is None:
         raise errors.Unauthenticated
     services.health.check_synced()
+    await services.reporters.admit(token)
     return token
 
 
@@ -181,6 +230,11 @@ def _json_body(
         """
         if may_be_absent and not await _body(request):
             return {}
+        if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
+            raise errors.UnsupportedMedia(
+                f"Send it as it is, without Content-Encoding: {coding[:64]}.",
+                headers={"Accept-Encoding": "identity"},
+            )
         media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type not in media_types:
             raise errors.UnsupportedMedia(f"Send it as {' or '.join(media_types)}.")
@@ -202,6 +256,7 @@ def _of(choose: Callable[[wiring.Services], Any]) -> Any:
 AccountsDep = Annotated[accounts.AccountService, _of(lambda services: services.accounts)]
 CheckDep = Annotated[streams.Check, Depends(get_check)]
 ComposerDep = Annotated[compositions.Composer, _of(lambda services: services.composer)]
+LoginLimitDep = Annotated[Callable[[str], None], Depends(get_login_limit)]
 CallerDep = Annotated[callers.Caller, Depends(get_caller)]
 ReportingProgramDep = Annotated[reporters.Program, Depends(get_reporting_program)]
 RunnerTokenDep = Annotated[str, Depends(get_runner_token)]
@@ -211,6 +266,8 @@ OptionalJsonBodyDep = Annotated[Any, _json_body("application/json", may_be_absen
 DeepJsonBodyDep = Annotated[
     Any, _json_body("application/json", depth=runner_contract.VALUE_DEPTH + 3)
 ]
+#: Orders in a list of an object.
+BatchBodyDep = Annotated[Any, _json_body("application/json", depth=json_text.MAX_DEPTH + 2)]
 MergePatchDep = Annotated[Any, _json_body("application/merge-patch+json", "application/json")]
 
 DeliveriesDep = Annotated[deliveries.DeliveryService, _of(lambda services: services.deliveries)]

@@ -7,6 +7,7 @@ ApiError
  +- Missing             404  there is no such thing
  +- SlowBody            408  the body took too long to arrive
  +- Clash               409  the task's state, its name or its key forbids it
+ +- Stale               412  it has changed since the caller looked at it (`If-Match`)
  +- TooLarge            413  more bytes than are taken
  +- UnsupportedMedia    415  the body is not JSON
  +- NoSuchRange         416  the resource has no such bytes
@@ -99,6 +100,13 @@ class Clash(ApiError):
     kind = "conflict"
 
 
+class Stale(ApiError):
+    """It is not as the request expects it any more."""
+
+    status = 412
+    kind = "precondition-failed"
+
+
 class TooLarge(ApiError):
     """The request is larger than what is taken."""
 
@@ -148,8 +156,13 @@ class DatabaseAway(Unavailable):
 
 
 def finding(pointer: str, detail: str) -> models.ProblemError:
-    """Return one thing that is wrong: where it stands, and why."""
+    """Return one thing that is wrong with the body: where it stands, and why."""
     return models.ProblemError(pointer=pointer, detail=detail)
+
+
+def outside(place: models.Place, name: str, detail: str) -> models.ProblemError:
+    """Return one thing that is wrong with a parameter or a header."""
+    return models.ProblemError(in_=place, name=name, detail=detail)
 
 
 def findings(error: pydantic.ValidationError) -> list[models.ProblemError]:

@@ -1,5 +1,6 @@
 """JSON as it comes in and goes out: strict, bounded, and nothing in it is changed by Kubernetes."""
 
+import collections
 import itertools
 import json
 from typing import Any, NoReturn
@@ -20,10 +21,12 @@ def loads(text: bytes, *, depth: int = MAX_DEPTH) -> Any:
 
     Raises:
         Malformed: It is no JSON, is nested too deeply, or holds numbers that JSON cannot.
-        Invalid: It holds numbers or text that Kubernetes would change.
+        Invalid: It holds numbers or text that Kubernetes would change, or a key twice.
     """
     try:
-        value = json.loads(text.decode(), parse_constant=_no_constant)
+        value = json.loads(
+            text.decode(), parse_constant=_no_constant, object_pairs_hook=_each_key_once
+        )
     except UnicodeDecodeError as error:
         raise errors.Malformed("The body is not UTF-8.") from error
     except RecursionError as error:
@@ -39,6 +42,19 @@ def loads(text: bytes, *, depth: int = MAX_DEPTH) -> Any:
     if wrong:
         raise errors.Invalid(errors=wrong)
     return value
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object; the last of two would win here, and the first perhaps elsewhere."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise errors.Invalid(errors=[errors.finding("", f"the key {_short(twice)} is there twice")])
+    return found
+
+
+def _short(key: str) -> str:
+    return json.dumps(key[:64])
 
 
 def _no_constant(name: str) -> NoReturn:

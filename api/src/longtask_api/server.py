@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, wiring
+from longtask_api.http.connections import Bounds, bounded
 from longtask_api.settings import Settings
 from longtask_api.streams import Hub
 
@@ -23,6 +24,11 @@ _GRACE_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 #: Watches and followed logs hold theirs for long.
 _CONNECTIONS_TO_KUBERNETES = 1000
+#: Users come by an ingress, which counts for itself; most of them from its one address.
+_OF_USERS = Bounds()
+#: Whatever a program of somebody's does in its pod, the others' reports are taken. One connection
+#: has a pod that behaves; the operator has a hundred.
+_OF_TASKS = Bounds(connections=2000, of_address=200)
 
 
 class _Server(uvicorn.Server):
@@ -44,11 +50,16 @@ async def serve(settings: Settings) -> None:
         ) as transport,
         wiring.running(transport, settings) as services,
     ):
-        users = app.for_users(services, path_prefix=settings.path_prefix)
+        users = app.for_users(
+            services,
+            path_prefix=settings.path_prefix,
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
+        )
         servers = [
-            _server(users, settings.host, settings.public_port),
-            _server(app.for_tasks(services), settings.host, settings.runner_port),
-            _server(services.metrics.app(), settings.host, settings.metrics_port),
+            _server(users, settings.host, settings.public_port, _OF_USERS),
+            _server(app.for_tasks(services), settings.host, settings.runner_port, _OF_TASKS),
+            _server(services.metrics.app(), settings.host, settings.metrics_port, _OF_USERS),
         ]
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -57,17 +68,19 @@ async def serve(settings: Settings) -> None:
         await asyncio.gather(*(server.serve() for server in servers))
 
 
-def _server(application: ASGIApp, host: str, port: int) -> _Server:
+def _server(application: ASGIApp, host: str, port: int, bounds: Bounds) -> _Server:
     return _Server(
         uvicorn.Config(
             application,
             host=host,
             port=port,
-            http="httptools",
+            http=bounded(bounds),
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            # It would believe whoever is on this host; `app.for_users` is told whom to believe.
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

@@ -1,16 +1,21 @@
 """The one configuration object, read from the environment in `main` alone."""
 
 import enum
+import ipaddress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from longtask_adapters.settings import CommonSettings
+from longtask_adapters.settings import CommonSettings, Entries
 
 #: The databases that there are, by the beginning of their URLs.
 _DATABASES: Final = ("postgresql://", "postgres://", "sqlite:///")
+#: Hosts that nobody stands between.
+_HERE: Final = ("localhost", "127.0.0.1", "::1")
+
+_WEB: Final = ("http", "https")
 
 
 class Registration(enum.StrEnum):
@@ -26,6 +31,21 @@ class Settings(CommonSettings):
 
     token_file: Path | None = None
     """The file with the bearer token that every request must carry."""
+
+    kubernetes_accounts: bool = True
+    """Take tokens of Kubernetes' accounts: who may touch tasks by kubectl may by REST."""
+
+    oidc_issuer: str = ""
+    """Whose tokens are taken as well: the identity provider's name, which is its address."""
+
+    oidc_audience: str = ""
+    """For whom they must be meant."""
+
+    oidc_roles_claim: str = ""
+    """Where they say what somebody is: a claim, or a path to it with dots."""
+
+    oidc_admin_value: str = ""
+    """What makes an admin of somebody there."""
 
     insecure: bool = False
     """Let everybody in. Nothing else switches the token off."""
@@ -75,6 +95,30 @@ class Settings(CommonSettings):
 
     token_days: int = Field(default=90, ge=1, le=365)
     """How long a user's token for programs is good if they do not say."""
+
+    requests_per_second: NonNegativeInt = 100
+    """How many requests a second each caller may make, over ten seconds; 0 for any number."""
+
+    requests_per_second_per_address: NonNegativeInt = 200
+    """The same for each address, whoever asks from there. Without `trusted_proxies`, all who come
+    through one proxy share an address."""
+
+    logins_per_minute: NonNegativeInt = 5
+    """How often a minute somebody may try to log in from one address; 0 for any number."""
+
+    active_tasks_per_owner: NonNegativeInt = 0
+    """How many tasks that have not ended somebody may have; 0 for any number."""
+
+    stored_tasks_per_owner: NonNegativeInt = 0
+    """How many tasks somebody may have in Kubernetes, ended or not; 0 for any number."""
+
+    trusted_proxies: Entries = ()
+    """Addresses and networks of the proxies before the API. What they say in `X-Forwarded-For` is
+    believed, and of nobody else."""
+
+    cors_origins: Entries = ()
+    """Origins of web pages that may call the API from browsers: `https://app.example.com`."""
+
     streams_per_caller: PositiveInt = 200
     """How many streams of events one caller may have open at a replica."""
 
@@ -85,6 +129,28 @@ class Settings(CommonSettings):
     def _guarded(self) -> "Settings":
         if self.token_file is None and not self.insecure:
             raise ValueError("set LONGTASK_TOKEN_FILE, or LONGTASK_INSECURE=true to go without")
+        for proxy in self.trusted_proxies:
+            ipaddress.ip_network(proxy)
+        for origin in self.cors_origins:
+            parts = urlsplit(origin)
+            # With `*` any page that somebody opens could call whatever their browser reaches.
+            if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in _WEB:
+                raise ValueError(f"{origin!r} is no origin such as https://app.example.com")
+        return self
+
+    @model_validator(mode="after")
+    def _issued(self) -> "Settings":
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError("set LONGTASK_OIDC_ISSUER and LONGTASK_OIDC_AUDIENCE, or neither")
+        if bool(self.oidc_roles_claim) != bool(self.oidc_admin_value):
+            raise ValueError(
+                "set LONGTASK_OIDC_ROLES_CLAIM and LONGTASK_OIDC_ADMIN_VALUE, or neither"
+            )
+        issuer = urlsplit(self.oidc_issuer)
+        # Whoever can change its answers on the way can be anybody.
+        is_safe = issuer.scheme == "https" or issuer.hostname in _HERE
+        if self.oidc_issuer and not (is_safe and issuer.hostname):
+            raise ValueError("LONGTASK_OIDC_ISSUER must begin with https://")
         return self
 
     def token(self) -> str | None:

@@ -105,11 +105,9 @@ class OfMany(Listener):
         """Return of how many tasks there is news that was not taken yet."""
         return len(self._pending)
 
-    def fits(self, record: Record) -> bool:
-        """Tell whether they listen to this task, as it is now."""
-        return self._caller.may_see(record.owner) and self._wanted.matches(
-            record, queue=self._hub.queue_of(record)
-        )
+    def fits(self, record: Record, queue: str) -> bool:
+        """Tell whether they listen to this task, which is in that queue."""
+        return self._caller.may_see(record.owner) and self._wanted.matches(record, queue=queue)
 
     def offer(self, news: News) -> None:
         """Keep the last news of a task."""
@@ -306,10 +304,6 @@ class Hub:
 
     # --- what is known
 
-    def queue_of(self, record: Record) -> str:
-        """Return the queue that the task is in."""
-        return self._resources.queue_of(record)
-
     def since(self, version: int, fits: Callable[[Record], bool], *, most: int) -> list[News]:
         """Return the news after a version, the oldest first, no more than so many."""
         catalogue, until = self._resources.catalogue, self.position
@@ -346,10 +340,14 @@ class Hub:
             self._offer(News(version, gone.record.key, gone=gone.record), gone.record, None)
 
     def _offer(self, news: News, record: Record, before: v1alpha1.LongTask | None) -> None:
+        queue = self._resources.queue_of(record)
         earlier = None if before is None else Record.of(before)
+        then = queue if earlier is None else self._resources.queue_of(earlier)
         for owner in {None, record.owner}:
             for listener in self._of_many.get(owner, ()):
-                if listener.fits(record) or (earlier is not None and listener.fits(earlier)):
+                if listener.fits(record, queue) or (
+                    earlier is not None and listener.fits(earlier, then)
+                ):
                     listener.offer(news)
 
     def _move(self, version: int) -> None:

@@ -13,13 +13,17 @@ from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
 from longtask_adapters.kube.transport import Transport
 from longtask_api import errors
-from longtask_api.auth import credentials
+from longtask_api.auth import credentials, oidc
+from longtask_api.auth.issuer import Issuer
+from longtask_api.auth.kubernetes_tokens import KubernetesTokens
 from longtask_api.auth.passwords import Passwords
 from longtask_api.cluster import Cluster
 from longtask_api.database.engine import Database
+from longtask_api.http import limits
 from longtask_api.metrics import Metrics
 from longtask_api.services import (
     accounts,
+    allowances,
     callback_keys,
     compositions,
     deliveries,
@@ -60,6 +64,7 @@ class Services:
 
     credentials: credentials.Credentials
     accounts: accounts.AccountService
+    limiter: limits.Limiter
     health: health.Health
     tasks: tasks.TaskService
     queues: queues.QueueService
@@ -99,19 +104,19 @@ def _stay(settings: Settings) -> archiver.Stay:
     )
 
 
-def _credentials(settings: Settings, *others: credentials.Verifier) -> credentials.Credentials:
-    """Return who knows all kinds of tokens: that of the installation is compared first."""
-    token = settings.token()
-    if token is None:
-        return credentials.Credentials([], insecure=True)
-    return credentials.Credentials([credentials.InstallationToken(token), *others])
-
-
 def _account_rules(settings: Settings) -> accounts.Rules:
     return accounts.Rules(
         registration=settings.registration,
         session=timedelta(hours=settings.session_hours),
         token_days=settings.token_days,
+    )
+
+
+def _rates(settings: Settings) -> limits.Rates:
+    return limits.Rates(
+        per_second=settings.requests_per_second,
+        per_second_of_address=settings.requests_per_second_per_address,
+        logins_per_minute=settings.logins_per_minute,
     )
 
 
@@ -149,6 +154,7 @@ async def running(
         users = Users(database)
         tokens = local_tokens.LocalTokens(users, clock=clock)
         passwords = stack.enter_context(contextlib.closing(Passwords()))
+        bearers = await stack.enter_async_context(_credentials(settings, cluster, tokens))
         tails = LogTails(blobs)
         resources = Resources(
             cluster,
@@ -159,10 +165,12 @@ async def running(
             queues=queue_informer.cache,
             clock=clock,
         )
+        limiter = limits.Limiter(_rates(settings))
         reporting = reporters.Reporters(
             resources,
             cluster,
             namespace=settings.namespace,
+            limiter=limiter,
             operator_account=settings.operator_account,
         )
         of_results = results.ResultService(resources, reporting, blobs, limit=settings.result_limit)
@@ -177,6 +185,11 @@ async def running(
         of_tasks = tasks.TaskService(
             resources,
             rules=tasks.Rules(installation=settings.installation, guard=settings.guard),
+            allowances=allowances.Allowances(
+                resources.catalogue,
+                active=settings.active_tasks_per_owner,
+                stored=settings.stored_tasks_per_owner,
+            ),
             clock=clock,
             path_prefix=settings.path_prefix,
         )
@@ -209,10 +222,11 @@ async def running(
             supervisor.start(f"the watch of {informer.kind.plural}", informer.run())
             metrics.watch_cache(informer)
         yield Services(
-            credentials=_credentials(settings, tokens),
+            credentials=bearers,
             accounts=accounts.AccountService(
                 users, tokens, passwords, rules=_account_rules(settings), clock=clock
             ),
+            limiter=limiter,
             health=health.Health(informers, ended=supervisor.ended, ails=lambda: archived.trouble),
             tasks=of_tasks,
             queues=queues.QueueService(resources, clock=clock, path_prefix=settings.path_prefix),
@@ -231,6 +245,32 @@ async def running(
             database=database,
             metrics=metrics,
         )
+
+
+@contextlib.asynccontextmanager
+async def _credentials(
+    settings: Settings, cluster: Cluster, tokens: local_tokens.LocalTokens
+) -> AsyncIterator[credentials.Credentials]:
+    """Know the bearers of every kind of token that is taken."""
+    token = settings.token()
+    verifiers: list[credentials.Verifier] = []
+    if token is not None:
+        verifiers.append(credentials.InstallationToken(token))
+    verifiers.append(tokens)
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.oidc_issuer:
+            verifiers.append(
+                oidc.OidcTokens(
+                    await stack.enter_async_context(Issuer.at(settings.oidc_issuer)),
+                    audience=settings.oidc_audience,
+                    roles_claim=settings.oidc_roles_claim,
+                    admin_value=settings.oidc_admin_value,
+                )
+            )
+        # Last: whatever looks like a token of Kubernetes is one, or none at all.
+        if settings.kubernetes_accounts:
+            verifiers.append(KubernetesTokens(cluster, namespace=settings.namespace))
+        yield credentials.Credentials(verifiers, insecure=token is None)
 
 
 @contextlib.asynccontextmanager

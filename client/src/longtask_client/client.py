@@ -94,6 +94,7 @@ class Client:
         self._http.close()
 
     submit = _task(calls.tasks.submit)
+    submit_many = _once(calls.tasks.submit_many)
     get = _task(calls.tasks.get)
     state = _once(calls.tasks.state)
     page = _once(calls.tasks.page)
@@ -104,6 +105,7 @@ class Client:
     follow_all = _one_by_one(calls.tasks.follow_all)
     changes = _one_by_one(calls.tasks.changes)
     cancel = _task(calls.tasks.cancel)
+    cancel_many = _one_by_one(calls.tasks.cancel_many)
     retry = _task(calls.tasks.retry)
     set_priority = _task(calls.tasks.set_priority)
     delete = _once(calls.tasks.delete)

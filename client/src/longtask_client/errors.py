@@ -8,7 +8,7 @@ LongTaskError
      +- InvalidRequest         400, 413, 415, 422: `errors` names the fields
      +- Unauthorized           401, 403
      +- NotFound               404
-     +- Conflict               409
+     +- Conflict               409, 412
      |   +- NotStarted             the task's program has not started: ask again
      +- TooManyRequests        429
      +- ServerUnavailable      5xx: Kubernetes or the API is away
@@ -87,6 +87,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     403: Unauthorized,
     404: NotFound,
     409: Conflict,
+    412: Conflict,
     413: InvalidRequest,
     415: InvalidRequest,
     422: InvalidRequest,

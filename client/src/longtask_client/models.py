@@ -1,12 +1,26 @@
 """What goes over the wire of the REST API, for both of its ends."""
 
+import contextlib
 import enum
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 
 from longtask_crds import events, v1alpha1
+
+#: How many orders a batch may have.
+BATCH_MAX_ITEMS: Final = 500
+
+
+def _any_case(phase: Any) -> Any:
+    with contextlib.suppress(AttributeError, ValueError):
+        return v1alpha1.Phase(phase.capitalize())
+    return phase
+
+
+#: In capitals or not: one rule for the API and the command line.
+GivenPhase = Annotated[v1alpha1.Phase, BeforeValidator(_any_case)]
 
 
 class TaskOrder(v1alpha1.LongTaskSpec):
@@ -158,7 +172,7 @@ class TaskFilter(v1alpha1.Model):
 
     model_config = ConfigDict(extra="forbid")
 
-    phases: tuple[v1alpha1.Phase, ...] = ()
+    phases: tuple[GivenPhase, ...] = ()
     """In one of these phases."""
 
     queue: str | None = None
@@ -265,6 +279,56 @@ class TaskPage(v1alpha1.Model):
 
     incomplete: str | None = None
     """What is missing although it fits, and why; null when nothing is."""
+
+
+class BatchItem(v1alpha1.Model):
+    """What became of one order of a batch: a task, or a problem."""
+
+    status: int
+    """The status that the order alone would have been answered with: 202, or 200 for one that the
+    same batch made before; else what went wrong."""
+
+    task: TaskView | None = None
+    """The task."""
+
+    problem: "Problem | None" = None
+    """Why there is none."""
+
+
+class BatchAnswer(v1alpha1.Model):
+    """What became of a batch."""
+
+    items: list[BatchItem]
+    """One for each order, at its place."""
+
+    accepted: int
+    """How many of them have a task."""
+
+
+class CancelOrder(TaskFilter):
+    """Which tasks to cancel: all that the fields fit together."""
+
+    all: bool = False
+    """Those that no other field is about: needed where none is given."""
+
+    cursor: str | None = None
+    """`nextCursor` of the answer before."""
+
+
+class Cancellation(v1alpha1.Model):
+    """Which tasks were asked to end."""
+
+    count: int
+    """How many."""
+
+    items: list[str]
+    """Their ids."""
+
+    more: bool
+    """Whether there may be more: ask again, with the cursor."""
+
+    next_cursor: str | None
+    """What goes on from there; null when all are done."""
 
 
 class TypeView(v1alpha1.Model):
@@ -776,11 +840,25 @@ class Version(v1alpha1.Model):
     """The version of LongTask."""
 
 
-class ProblemError(v1alpha1.Model):
-    """One thing that is wrong with a request."""
+class Place(enum.StrEnum):
+    """Where a request says something besides its body."""
 
-    pointer: str
-    """Where, as a JSON Pointer into the body, or the parameter's or header's name."""
+    QUERY = "query"
+    PATH = "path"
+    HEADER = "header"
+
+
+class ProblemError(v1alpha1.Model):
+    """One thing that is wrong with a request: with its body, or with a parameter or a header."""
+
+    pointer: str | None = None
+    """Where in the body, as a JSON Pointer: empty for all of it; null where it is not the body."""
+
+    in_: Place | None = Field(default=None, alias="in")
+    """Where else; null where it is the body."""
+
+    name: str | None = None
+    """The parameter's or header's name; null where it is the body."""
 
     detail: str
     """What is wrong with it."""

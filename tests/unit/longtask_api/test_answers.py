@@ -1,5 +1,4 @@
 import pytest
-from fastapi import Response
 
 from longtask_api.http import answers
 
@@ -19,23 +18,29 @@ def test_wait_of(prefer: str | None, seconds: int | None) -> None:
     assert answers.wait_of(prefer) == seconds
 
 
-ETAG = answers.unless_known(Response("seen"), None).headers["ETag"]
+@pytest.mark.parametrize(
+    ("if_none_match", "known"),
+    [
+        pytest.param('"another"', False, id="another"),
+        pytest.param('"this"', True, id="this-one"),
+        pytest.param('"another", W/"this"', True, id="this-one-among-others"),
+        pytest.param("*", True, id="any"),
+    ],
+)
+def test_what_the_client_knows(if_none_match: str, known: bool) -> None:
+    assert answers.is_known(if_none_match, '"this"') is known
 
 
 @pytest.mark.parametrize(
-    ("known", "status"),
+    ("if_match", "versions"),
     [
-        pytest.param(None, 200, id="nothing"),
-        pytest.param('"another"', 200, id="another"),
-        pytest.param(ETAG, 304, id="this-one"),
-        pytest.param(f'"another", W/{ETAG}', 304, id="this-one-among-others"),
-        pytest.param("*", 304, id="any"),
+        pytest.param(None, None, id="nothing"),
+        pytest.param("*", None, id="any"),
+        pytest.param('"12-ab"', {"12"}, id="one"),
+        pytest.param('"12-ab", "13-cd"', {"12", "13"}, id="several"),
+        pytest.param('W/"12-ab"', set(), id="a-weak-one-proves-nothing"),
+        pytest.param("12", set(), id="no-tag"),
     ],
 )
-def test_what_the_client_knows(known: str | None, status: int) -> None:
-    answer = answers.unless_known(
-        Response("seen", media_type="text/plain", headers={"Retry-After": "1"}), known
-    )
-    assert answer.status_code == status
-    assert (answer.headers["ETag"], answer.headers["Retry-After"]) == (ETAG, "1")
-    assert ("content-type" in answer.headers) == (answer.body == b"seen") == (status == 200)
+def test_versions(if_match: str | None, versions: set[str] | None) -> None:
+    assert answers.versions(if_match) == versions

@@ -7,10 +7,11 @@ import pytest
 from api_support import an_identity, key, put_pod, put_task
 from longtask_adapters.kube import connection
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import errors, wiring
+from longtask_api import dependencies, errors, wiring
 from longtask_api.cluster import Cluster
+from longtask_api.http import limits
 from longtask_api.services import reporters
-from longtask_crds import names, v1alpha1
+from longtask_crds import names, runner_contract, v1alpha1
 from longtask_crds.testing import FINISHED
 
 RUNNING = {
@@ -193,7 +194,11 @@ def asked(
 ) -> reporters.Reporters:
     cluster = Cluster(connection.Connection(kubernetes, user_agent="longtask-api"))
     return reporters.Reporters(
-        services.resources, cluster, namespace="longtasks", clock=lambda: at[0]
+        services.resources,
+        cluster,
+        namespace="longtasks",
+        limiter=limits.Limiter(limits.Rates(), clock=lambda: at[0]),
+        clock=lambda: at[0],
     )
 
 
@@ -205,6 +210,67 @@ async def test_reports_cost_one_review_in_ten_seconds(
     for at[0] in (1000.0, 1005.0, 1009.9, 1010.0):
         await asked.program_of("pod-token")
     assert kubernetes.calls == ["create tokenreviews"] * 2
+
+
+async def test_a_token_of_nobodys_costs_one_review_in_ten_seconds(
+    asked: reporters.Reporters, kubernetes: MemoryKubernetes, at: list[float]
+) -> None:
+    kubernetes.requests.clear()
+    for at[0] in (1000.0, 1005.0, 1009.9, 1010.0):
+        for ask in (asked.admit, asked.check_operator):
+            with pytest.raises(errors.Unauthenticated):
+                await ask("nobodys")
+    assert kubernetes.calls == ["create tokenreviews"] * 4
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_pod_asks_so_often_and_no_more(
+    asked: reporters.Reporters, kubernetes: MemoryKubernetes, at: list[float]
+) -> None:
+    put_pod(kubernetes, "another")
+    kubernetes.tokens["another-token"] = an_identity(pod="another")
+    # Another token of the pod is no other pod.
+    kubernetes.tokens["rotated-token"] = an_identity()
+    for number in range(199):
+        await asked.admit("rotated-token" if number % 2 else "pod-token")
+    at[0] += 0.04
+    await asked.admit("pod-token")
+    for token in ("pod-token", "rotated-token"):
+        with pytest.raises(errors.TooManyRequests):
+            await asked.admit(token)
+    await asked.admit("another-token")
+    at[0] += 1
+    for _ in range(19):
+        await asked.admit("pod-token")
+    await asked.admit("rotated-token")
+    with pytest.raises(errors.TooManyRequests):
+        await asked.admit("pod-token")
+
+
+async def test_a_pod_that_asks_too_often_is_told_when_to_come_again(
+    services: wiring.Services, runner: httpx.AsyncClient, running: None
+) -> None:
+    services.limiter._clock = lambda: 0.0
+    for _ in range(199):
+        await services.reporters.admit("pod-token")
+    await report(runner)
+    answer = await report(runner)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+
+
+async def test_a_place_asks_so_often_and_no_more(
+    services: wiring.Services, runner: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    services.limiter._clock = lambda: 0.0
+    for _ in range(2970):
+        services.limiter.take(dependencies._OF_PLACE, "127.0.0.1")
+    for number in range(31):
+        answer = await runner.get(
+            runner_contract.KEPT_RESULT_PATH.format(uid="u"), params={"sha256": "0" * 64}
+        )
+        assert answer.status_code == (401 if number < 30 else 429)
+    assert (await report(runner)).status_code == 429
+    assert kubernetes.calls.count("create tokenreviews") == 1
 
 
 @pytest.mark.usefixtures("running")

@@ -1,19 +1,25 @@
 import asyncio
 import dataclasses
 import hashlib
+import json
 import re
 from importlib import resources
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api_support import CALLER, TOKEN, put_task
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
+from longtask_api.http import connections
 from longtask_crds import names, signing_keys
 
 PUBLIC = {"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/docs/{name}"}
+#: Where one gets a token in the first place.
+ENTRANCES = {"/api/v1/register", "/api/v1/login"}
 
 
 def a_client(application: FastAPI) -> httpx.AsyncClient:
@@ -49,7 +55,7 @@ async def test_every_route_but_the_public_ones_asks_for_the_token(
     services: wiring.Services, client: httpx.AsyncClient, given: dict[str, str]
 ) -> None:
     application = app.for_users(services)
-    guarded = {r for r in routes(application) if r[1] not in PUBLIC}
+    guarded = {r for r in routes(application) if r[1] not in PUBLIC | ENTRANCES}
     assert len(guarded) >= 11
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(application), base_url="http://api.test", headers=given
@@ -217,3 +223,75 @@ async def test_links_carry_the_prefix_of_the_public_url(
     async with wiring.running(kubernetes, prefixed) as services:
         task = await services.tasks.get(CALLER, "a")
         assert services.tasks.view(task).links["self"] == "/longtask/api/v1/tasks/a"
+
+
+async def test_the_description_is_valid_and_each_operation_has_its_name(
+    client: httpx.AsyncClient,
+) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert [*OpenAPIV31SpecValidator(document).iter_errors()] == []
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    for operation in operations:
+        for code, answer in operation["responses"].items():
+            if code >= "400":
+                assert list(answer["content"]) == ["application/problem+json"]
+        linked = [
+            link["operationId"]
+            for answer in operation["responses"].values()
+            for link in answer.get("links", {}).values()
+        ]
+        assert set(linked) <= set(ids)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"what is this\r\n\r\n", id="no-http"),
+        pytest.param(b"BREW /coffee HTTP/1.1\r\n\r\n", id="an-unknown-method"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="a-bad-chunk"
+        ),
+    ],
+)
+def test_what_is_no_request_is_told_as_a_problem(said: bytes) -> None:
+    wire = Wire()
+    config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)  # type: ignore[arg-type]
+    config.load()
+    loop = asyncio.new_event_loop()
+    protocol = connections.bounded(connections.Bounds())(
+        config, uvicorn.server.ServerState(), {}, loop
+    )
+    protocol.connection_made(wire)  # type: ignore[arg-type]
+    protocol.data_received(said)
+    for begun in asyncio.all_tasks(loop):
+        begun.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    head, _, body = bytes(wire.said).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert b"content-length: %d" % len(body) in head
+    assert json.loads(body)["status"] == 400
+    assert wire.is_closing()
+
+
+class Wire:
+    """A connection's other end."""
+
+    def __init__(self) -> None:
+        self.said = bytearray()
+        self._closed = False
+
+    def write(self, data: bytes) -> None:
+        self.said += data
+
+    def close(self) -> None:
+        self._closed = True
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def get_extra_info(self, _name: str) -> None:
+        return None

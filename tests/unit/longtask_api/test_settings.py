@@ -41,3 +41,56 @@ def test_a_database_that_is_not_known_is_refused_and_its_url_not_told() -> None:
     with pytest.raises(ValueError, match="not with mysql:") as told:
         settings.Settings(insecure=True, database_url="mysql://user:secret@db.test/").database()
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"trusted_proxies": ("*",)}, id="every-proxy"),
+        pytest.param({"trusted_proxies": ("10.0.0.1/8",)}, id="no-network"),
+        pytest.param({"cors_origins": ("*",)}, id="every-page"),
+        pytest.param({"cors_origins": ("https://a.test/",)}, id="no-origin"),
+        pytest.param({"cors_origins": ("null",)}, id="pages-of-files"),
+    ],
+)
+def test_nobody_is_trusted_by_mistake(given: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ValidationError):
+        settings.Settings(insecure=True, **given)
+    trusted = settings.Settings(
+        insecure=True, trusted_proxies=("10.0.0.0/8", "::1"), cors_origins=("https://a.test:1",)
+    )
+    assert trusted.trusted_proxies == ("10.0.0.0/8", "::1")
+
+
+ISSUER = {"oidc_issuer": "https://id.test/realms/a", "oidc_audience": "longtask"}
+ROLES = {"oidc_roles_claim": "groups", "oidc_admin_value": "boss"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(ISSUER, id="an-issuer"),
+        pytest.param(ISSUER | ROLES, id="with-admins"),
+        pytest.param(ISSUER | {"oidc_issuer": "http://127.0.0.1:5556"}, id="on-this-host"),
+    ],
+)
+def test_an_identity_provider(given: dict[str, str]) -> None:
+    settings.Settings(insecure=True, **given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(ISSUER | {"oidc_audience": ""}, id="tokens-for-anybody"),
+        pytest.param(ISSUER | {"oidc_issuer": ""}, id="tokens-of-nobody"),
+        pytest.param(ISSUER | {"oidc_admin_value": "boss"}, id="admins-by-no-claim"),
+        pytest.param(ISSUER | {"oidc_roles_claim": "groups"}, id="whoever-has-a-claim"),
+        pytest.param(ISSUER | {"oidc_issuer": "http://id.test"}, id="in-plain-text"),
+        pytest.param(ISSUER | {"oidc_issuer": "http://127.0.0.1.id.test"}, id="not-on-this-host"),
+        pytest.param(ISSUER | {"oidc_issuer": "https://"}, id="nowhere"),
+        pytest.param(ISSUER | {"oidc_issuer": "id.test"}, id="no-address"),
+    ],
+)
+def test_an_identity_provider_is_told_as_a_whole(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="LONGTASK_OIDC"):
+        settings.Settings(insecure=True, **given)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from api_support import a_token
 from longtask_adapters.kube.cache import Cache
 from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
@@ -109,3 +110,14 @@ async def test_blobs_go_with_their_tasks(rooms: Rooms) -> None:
     await rooms.sweeper.sweep()
     # Of what is new the task may just not be heard of.
     assert await rooms.left("ladn") == "lan"
+
+
+async def test_what_has_expired_goes(rooms: Rooms) -> None:
+    for name, expires_at in (("old", NOW), ("young", NOW + timedelta(seconds=1))):
+        await a_token(rooms.accounts, "ada", expires_at=expires_at)
+        invite = Invite(name, f"sum of {name}", "user", None, "root", OLD, expires_at)
+        await rooms.accounts.add_invite(invite)
+    await rooms.sweeper.sweep()
+    left = await rooms.accounts.tokens_of("ada", at=OLD)
+    assert [token.expires_at for token in left] == [NOW + timedelta(seconds=1)]
+    assert [i.id for i in await rooms.accounts.invites(at=OLD, limit=9)] == ["young"]

@@ -544,6 +544,40 @@ def test_what_may_be_done_once_only_is_not_tried_again(api: Any, call: str) -> N
     assert len(api.requests) == 1
 
 
+def test_many_are_handed_over_in_one_request(api: Any, a_task: Any) -> None:
+    problem = {"type": "urn:longtask:problem:x", "title": "It is so", "status": 422}
+    made = {"status": 202, "task": a_task(), "problem": None}
+    wrong = {"status": 422, "task": None, "problem": problem}
+    api.on("POST", f"{TASKS}:batch", {"items": [made, wrong], "accepted": 1})
+    orders = [models.TaskOrder(type="sleep"), models.TaskOrder(type="nothing")]
+    first, second = api.connect().submit_many(orders)
+    assert first.task is not None
+    assert (first.task.id, second.status) == ("sleep-a", 422)
+    assert second.problem is not None
+    assert api.body == {"items": [{"type": "sleep"}, {"type": "nothing"}]}
+    assert api.requests[0].headers["Idempotency-Key"]
+    api.connect().submit_many(orders, idempotency_key="k")
+    assert api.requests[1].headers["Idempotency-Key"] == "k"
+
+
+def test_many_are_cancelled_to_the_last_page(api: Any) -> None:
+    page = {"count": 1, "items": ["a"], "more": True, "nextCursor": "c"}
+    last = {"count": 1, "items": ["b"], "more": False, "nextCursor": None}
+    api.on("POST", f"{TASKS}:cancel", page, last)
+    wanted = models.TaskFilter(labels={"project": "alpha"})
+    assert [*api.connect().cancel_many(wanted)] == ["a", "b"]
+    first, second = (json.loads(request.content) for request in api.requests)
+    assert first["labels"] == {"project": "alpha"}
+    assert second == first | {"cursor": "c"}
+
+
+def test_all_are_cancelled_only_if_one_says_so(api: Any) -> None:
+    none = {"count": 0, "items": [], "more": False, "nextCursor": None}
+    api.on("POST", f"{TASKS}:cancel", none)
+    assert [*api.connect().cancel_many(models.TaskFilter(), everything=True)] == []
+    assert api.body["all"] is True
+
+
 def methods(of: type) -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(method).replace(return_annotation=inspect.Signature.empty)

@@ -43,6 +43,8 @@ JOBS: Final = Place("/apis/batch/v1", "jobs")
 LEASES: Final = Place("/apis/coordination.k8s.io/v1", "leases")
 #: The path to ask whom a token belongs to.
 TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+#: The path to ask what somebody may do.
+ACCESS_REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 
 def whole(resource: R) -> R:

@@ -93,6 +93,8 @@ class MemoryKubernetes(course.Course):
     created_jobs: list[str] = dataclasses.field(default_factory=list)  #: names, ever
     refuse_jobs: str | None = None  #: why no Job may be made
     tokens: dict[str, Raw] = dataclasses.field(default_factory=dict)  #: TokenReview's status, each
+    #: What users and groups may: `<verb> <plural>`, in every namespace.
+    rights: dict[str, set[str]] = dataclasses.field(default_factory=dict)
     logs: dict[str, list[bytes]] = dataclasses.field(default_factory=dict)  #: by pod; its chunks
     #: Called before and after each write with its name; what it raises, the writer gets.
     interrupt: Callable[[str, str], None] = lambda _write, _moment: None
@@ -127,6 +129,8 @@ class MemoryKubernetes(course.Course):
         if route.plural == "tokenreviews":
             status = self.tokens.get(body["spec"]["token"], {"authenticated": False})
             return _Answer(201, {**body, "status": status})
+        if route.plural == "subjectaccessreviews":
+            return _Answer(201, {**body, "status": {"allowed": self._allows(body["spec"])}})
         what = (request.method, route.plural, route.subresource)
         write = _WRITES.get(what, f"{request.method} {route.plural}")
         self.interrupt(write, "before")
@@ -142,6 +146,11 @@ class MemoryKubernetes(course.Course):
         self.writes += 1
         self.interrupt(write, "after")
         return answer
+
+    def _allows(self, asked: Raw) -> bool:
+        right = "{verb} {resource}".format_map(asked["resourceAttributes"])
+        who = (asked["user"], *asked.get("groups", ()))
+        return any(right in self.rights.get(name, ()) for name in who)
 
     def _read(self, route: Route, request: Request) -> "_Answer":
         if route.subresource == "log":

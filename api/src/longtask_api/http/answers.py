@@ -1,16 +1,20 @@
 """What answers have in common: JSON as it is, validators, what the client would like."""
 
 import dataclasses
+import functools
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 
-from fastapi import Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from starlette._utils import get_route_path
 
 from longtask_api import errors
+from longtask_client import models
 
 #: When to ask again for what will be different soon.
 RETRY_SOON: Final = {"Retry-After": "1"}
@@ -19,26 +23,84 @@ _LONGEST_WAIT = 60
 
 
 def json(
-    model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+    model: BaseModel,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    only: Any = None,
 ) -> Response:
-    """Return the model as it is, without FastAPI checking our own work again."""
+    """Return the model as it is, without FastAPI checking our own work again.
+
+    Args:
+        model: The model.
+        status: The answer's status.
+        headers: Further headers.
+        only: What of it is shown, as pydantic takes it; all when None.
+    """
     return Response(
-        model.model_dump_json(by_alias=True),
+        model.model_dump_json(by_alias=True, include=only),
         status_code=status,
         media_type="application/json",
         headers=headers,
     )
 
 
-def unless_known(answer: Response, if_none_match: str | None) -> Response:
-    """Give the answer an ETag; if the client knows that one, return a 304 in its place."""
-    # Of what is shown, not of the resource: a place in a queue moves while the resource stays.
-    etag = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
-    answer.headers["ETag"] = etag
-    if if_none_match is None or not _matches(if_none_match, etag):
-        return answer
-    kept = {k: v for k, v in answer.headers.items() if not k.startswith("content-")}
-    return Response(status_code=304, headers=kept)
+def fields(model: type[BaseModel], wanted: str | None) -> set[str] | None:
+    """Return which attributes of the model `id,phase` asks for; None for all of them.
+
+    Raises:
+        Invalid: It has no such field.
+    """
+    if wanted is None:
+        return None
+    known = _fields_of(model)
+    asked = [name.strip() for name in wanted.split(",")]
+    if unknown := [name for name in asked if name not in known]:
+        wrong = f"there is no field {unknown[0][:64]!r}; there are {', '.join(known)}"
+        raise errors.Invalid(errors=[errors.outside(models.Place.QUERY, "fields", wrong)])
+    return {known[name] for name in asked}
+
+
+@functools.cache
+def _fields_of(model: type[BaseModel]) -> dict[str, str]:
+    return {field.alias or name: name for name, field in model.model_fields.items()}
+
+
+def next_page(request: Request, cursor: str | None) -> dict[str, str]:
+    """Return the header that leads to the next page of this list, if there is one."""
+    if cursor is None:
+        return {}
+    asked = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
+    path = request.scope.get("root_path", "") + get_route_path(request.scope)
+    return {"Link": f'<{path}?{urlencode([*asked, ("cursor", cursor)])}>; rel="next"'}
+
+
+def versioned(answer: Response, version: str) -> Response:
+    """Give the answer an ETag that says which version of the resource was shown.
+
+    The rest is of what is shown: a place in a queue moves while the resource stays.
+    """
+    answer.headers["ETag"] = f'"{version}-{sum_of(bytes(answer.body))}"'
+    return answer
+
+
+def versions(if_match: str | None) -> frozenset[str] | None:
+    """Return which versions the client takes for the present one; None if it takes any."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tags = (tag.strip() for tag in if_match.split(","))
+    return frozenset(tag.strip('"').partition("-")[0] for tag in tags if tag.startswith('"'))
+
+
+def sum_of(body: bytes) -> str:
+    """Return what tells a body from others."""
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def is_known(if_none_match: str, etag: str) -> bool:
+    """Tell whether the client has what has this ETag."""
+    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
+    return "*" in known or etag in known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +135,7 @@ def of_bytes(
     conditions = conditions or Conditions()
     etag = f'"{sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes"}
-    if conditions.if_none_match is not None and _matches(conditions.if_none_match, etag):
+    if conditions.if_none_match is not None and is_known(conditions.if_none_match, etag):
         return Response(status_code=304, headers=headers)
     wanted = None
     if conditions.range is not None and conditions.if_range in (None, etag):
@@ -117,8 +179,3 @@ def wait_of(prefer: str | None) -> int | None:
     """Return how many seconds the client would like to wait: `wait=N` of `Prefer` (RFC 7240)."""
     match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})", prefer or "", re.IGNORECASE)
     return min(int(match[1]), _LONGEST_WAIT) if match else None
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
-    return "*" in known or etag in known

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette._utils import get_route_path
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longtask_api import errors, versions
-from longtask_api.http import problems
+from longtask_api.http import answers, problems
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +35,24 @@ def harden(app: FastAPI, *, limits: Mapping[str, int] | None = None) -> None:
     problems.install(app)
     app.add_middleware(LastResort)
     app.add_middleware(BodyLimit, limits=limits or {})
+    app.add_middleware(Validators)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(SecurityHeaders)
+
+
+class Published:
+    """Tells the application under which path it is, whether a proxy takes that off or not.
+
+    uvicorn's own setting would put it before a path that has it already.
+    """
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        await self._app({**scope, "root_path": self._prefix}, receive, send)
 
 
 class BodyLimit:
@@ -50,7 +68,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        limit = self._limits.get(path, BODY_LIMIT)
+        limit = self._limits.get(get_route_path(scope), BODY_LIMIT)
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
@@ -91,6 +109,83 @@ async def _let_go_by(receive: Receive, *, most: int) -> None:
 
 def _too_large(limit: int) -> errors.TooLarge:
     return errors.TooLarge(f"The body may have {limit} bytes.")
+
+
+class Validators:
+    """Gives each JSON that is read an ETag, and leaves out what the client has already."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and look at its answer."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        known = Headers(scope=scope).get("If-None-Match")
+        start: Message | None = None
+
+        async def looked_at(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and _is_json(message):
+                start = message  # its headers follow from the body
+                return
+            if start is not None:
+                message, first = _with_etag(start, message, known), message
+                start = None
+                await send(message)
+                if message["status"] == 304:
+                    first = {"type": "http.response.body"}
+                await send(first)
+                return
+            await send(message)
+
+        await self._app(scope, receive, looked_at)
+
+
+def _is_json(start: Message) -> bool:
+    media_type = Headers(raw=start["headers"]).get("Content-Type", "")
+    return start["status"] == 200 and media_type.partition(";")[0] == "application/json"
+
+
+def _with_etag(start: Message, body: Message, known: str | None) -> Message:
+    """Return the beginning of an answer whose body is that, or of the one that says it is known."""
+    headers = MutableHeaders(raw=start["headers"])
+    if "ETag" not in headers:
+        if body.get("more_body", False):
+            return start
+        headers["ETag"] = f'"{answers.sum_of(body.get("body", b""))}"'
+    if known is None or not answers.is_known(known, headers["ETag"]):
+        return start
+    kept = [(key, value) for key, value in headers.raw if not key.startswith(b"content-")]
+    return {**start, "status": 304, "headers": kept}
+
+
+class HeadAsGet:
+    """Answers HEAD as GET is answered, wherever that is, and leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on as a GET."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        begun = asyncio.Event()
+
+        async def gone() -> Message:
+            # A log that is followed would go on for as long as somebody is there.
+            await begun.wait()
+            return {"type": "http.disconnect"}
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})
+                begun.set()
+
+        await self._app({**scope, "method": "GET"}, gone, without_body)
 
 
 class SecurityHeaders:

@@ -1,15 +1,36 @@
 """What the OpenAPI description says beyond the endpoints' own signatures."""
 
 import http
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Header, Query
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from longtask_api.http import problems as problem_details
 from longtask_client import models
 from longtask_crds import events, v1alpha1
+
+#: Where the next page begins. Any text is taken, and refused as no cursor of ours.
+Cursor = Annotated[
+    str | None,
+    Query(
+        description="`nextCursor` of the page before.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{1,1024}$"},
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(description="The ETag of the task as it was seen: refused with 412 if it has changed."),
+]
+Fields = Annotated[
+    str | None,
+    Query(
+        description="Only these fields of each task: `id,phase`.",
+        json_schema_extra={"pattern": "^[a-zA-Z]+(,[a-zA-Z]+)*$"},
+        examples=["id,phase,percent"],
+    ),
+]
 
 _REF = "#/components/schemas/{model}"
 
@@ -53,6 +74,32 @@ ORDER_BODY: dict[str, Any] = {
     }
 }
 
+
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["items"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "items": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": models.BATCH_MAX_ITEMS,
+                            "items": {"$ref": _REF.format(model="TaskOrder")},
+                        }
+                    },
+                },
+                "example": {
+                    "items": [{"type": "fibonacci", "input": {"n": n}} for n in (100, 200)]
+                },
+            }
+        },
+    }
+}
 
 _CHANGE = {"schema": {"$ref": _REF.format(model="TaskChange")}, "example": {"priority": 90}}
 CHANGE_BODY: dict[str, Any] = {
@@ -174,6 +221,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 for model in (
                     models.TaskOrder,
                     models.TaskChange,
+                    models.CancelOrder,
                     models.RedeliveryOrder,
                     models.CallbackTrialOrder,
                     models.Registration,
@@ -198,8 +246,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in document["paths"].values():
+            if "get" in path:
+                _tell_validators(path["get"])
             for operation in path.values():
                 _tell_problems(operation["responses"])
+                _tell_requests_too_often(operation)
                 for callback in operation.get("callbacks", {}).values():
                     for called in callback.values():
                         called["post"]["responses"].pop("422", None)
@@ -212,6 +263,35 @@ def _tell_problems(responses: dict[str, Any]) -> None:
     for code, response in responses.items():
         if code >= "400":
             response["content"] = {problem_details.MEDIA_TYPE: {"schema": schema}}
+
+
+def _tell_validators(operation: dict[str, Any]) -> None:
+    """Say what `middleware.Validators` does to all JSON that is read."""
+    answer = operation["responses"].get("200", {})
+    if "application/json" not in answer.get("content", {}):
+        return
+    tag = {"schema": {"type": "string"}, "description": "Tells this answer from others."}
+    answer.setdefault("headers", {})["ETag"] = tag
+    known = {"description": "It is as it was.", "headers": {"ETag": tag}}
+    operation["responses"].setdefault("304", known)
+    parameters = operation.setdefault("parameters", [])
+    if not any(one["name"].lower() == "if-none-match" for one in parameters):
+        parameters.append(
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string"},
+                "description": "The ETag that is known: 304 if there is nothing else.",
+            }
+        )
+
+
+def _tell_requests_too_often(operation: dict[str, Any]) -> None:
+    refused = operation["responses"].get("429")
+    if refused is not None:
+        seconds = {"schema": {"type": "integer"}, "description": "When to come again."}
+        refused["headers"] = {"Retry-After": seconds}
 
 
 class Described(FastAPI):

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from longtask_adapters.kube import errors as kube
 from longtask_api import errors
@@ -20,12 +23,17 @@ _logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:longtask:problem:"
-_PARAMETER_PLACES = {"query", "path", "header", "cookie"}
+_PLACES = frozenset(models.Place)
 
 
-def response(error: errors.ApiError, path: str) -> Response:
-    """Return what the client reads of the error."""
-    problem = models.Problem(
+def of(error: Exception, path: str | None = None) -> models.Problem:
+    """Return what the client reads of an error, foreseen or not."""
+    if isinstance(error, kube.ClusterError):
+        error = of_cluster(error)
+    if not isinstance(error, errors.ApiError):
+        _logger.error("Failed to answer", exc_info=error)
+        error = errors.ApiError()
+    return models.Problem(
         type=_TYPE + error.kind,
         title=error.title(),
         status=error.status,
@@ -33,7 +41,11 @@ def response(error: errors.ApiError, path: str) -> Response:
         instance=path,
         errors=list(error.errors),
     )
-    return _response(problem, error.status, error.headers)
+
+
+def response(error: errors.ApiError, path: str) -> Response:
+    """Return the answer that tells the error."""
+    return _response(of(error, path), error.status, error.headers)
 
 
 def of_cluster(error: kube.ClusterError) -> errors.ApiError:
@@ -95,13 +107,30 @@ async def _frameworks(request: Request, error: Exception) -> Response:
     """Translate what the router says: no such route, or not with this method."""
     assert isinstance(error, HTTPException)
     status = http.HTTPStatus(error.status_code)
+    headers = error.headers
+    if status is http.HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_allowed(request))}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
     problem = models.Problem(
         type=_TYPE + status.phrase.lower().replace(" ", "-"),
         title=status.phrase,
         status=status,
         instance=request.url.path,
     )
-    return _response(problem, status, error.headers)
+    return _response(problem, status, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return all methods of the path: the router names those of one route."""
+    path = get_route_path(request.scope)
+    found: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        # To the router `a:cancel` is also the name of a task.
+        template = route.path_format or ""
+        if (":" in path) == (":" in template) and compile_path(template)[0].match(path):
+            found |= set(route.methods or ())
+    return sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _parameters(request: Request, error: Exception) -> Response:
@@ -110,8 +139,10 @@ async def _parameters(request: Request, error: Exception) -> Response:
     found = []
     for one in error.errors():
         place, *parts = one["loc"]
-        where = str(parts[0]) if place in _PARAMETER_PLACES and parts else pointer(*parts)
-        found.append(errors.finding(where, one["msg"]))
+        if place in _PLACES:
+            found.append(errors.outside(models.Place(place), str(parts[0]), one["msg"]))
+        else:
+            found.append(errors.finding(pointer(*parts), one["msg"]))
     return response(errors.Invalid(errors=found), request.url.path)
 
 

@@ -18,13 +18,14 @@ from longtask_api.dependencies import (
     ReportingProgramDep,
     ResultsDep,
     RunnerTokenDep,
+    limit_place,
     require_operator,
 )
 from longtask_api.http import answers
 from longtask_api.services.results import Content, ResultService
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(limit_place)])
 
 #: How long nothing may come of a body that is on its way.
 _PIECE_SECONDS = 60.0

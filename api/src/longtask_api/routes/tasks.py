@@ -2,13 +2,16 @@
 
 import contextlib
 import functools
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
+from longtask_api.auth import callers
 from longtask_api.cluster import LogPart
 from longtask_api.dependencies import (
+    BatchBodyDep,
     CallerDep,
     CheckDep,
     JsonBodyDep,
@@ -19,15 +22,27 @@ from longtask_api.dependencies import (
     StreamsDep,
     TasksDep,
 )
-from longtask_api.http import answers, event_streams, openapi
+from longtask_api.http import answers, event_streams, openapi, problems
 from longtask_api.routes import streams
 from longtask_api.services import listing, task_logs, views
-from longtask_api.services.tasks import Written
+from longtask_api.services.tasks import TaskService, Written
 from longtask_api.stores.filters import Filter
 from longtask_client import models
 from longtask_crds import v1alpha1
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
+#: Where orders come in batches, and bodies may be larger than elsewhere.
+BATCH_PATH: Final = "/api/v1/tasks:batch"
+BATCH_LIMIT: Final = 4 * 1024 * 1024
+
+_Prefer = Annotated[
+    str | None,
+    Header(description="`wait=30`: answer when it is finished, or after 30 seconds."),
+]
+_Label = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": f"^{listing.SELECTOR}(,{listing.SELECTOR})*$"}),
+]
 
 
 @router.post(
@@ -50,15 +65,71 @@ async def create_task(
     idempotency_key: Annotated[
         str | None, Header(description="The same key and order again: the same task.")
     ] = None,
+    prefer: _Prefer = None,
 ) -> Response:
     """Hand over a task. It runs as soon as its queue lets it."""
-    return _made(await tasks.submit(caller, document, header_key=idempotency_key))
+    written = await tasks.submit(caller, document, header_key=idempotency_key)
+    return await _made(caller, tasks, written, prefer)
 
 
-def _made(written: Written) -> Response:
-    """Answer with a task that was just made, or that the same request made before."""
-    headers = {"Location": written.view.links["self"]} | answers.RETRY_SOON
-    return answers.json(written.view, status=202 if written.changed else 200, headers=headers)
+async def _made(
+    caller: callers.Caller, tasks: TaskService, written: Written, prefer: str | None = None
+) -> Response:
+    """Answer with a task that was just made, or that the same request made before.
+
+    It is stored by now: whoever would like to wait for its end waits here.
+    """
+    view, headers = written.view, {"Location": written.view.links["self"]}
+    if (seconds := answers.wait_of(prefer)) is not None:
+        headers["Preference-Applied"] = f"wait={seconds}"
+        view = tasks.view(await tasks.wait(caller, view.id, within=seconds))
+    if not view.phase.is_terminal:
+        headers |= answers.RETRY_SOON
+    return answers.json(view, status=202 if written.changed else 200, headers=headers)
+
+
+@router.post(
+    ":batch",
+    response_model=models.BatchAnswer,
+    operation_id="createTasks",
+    responses=openapi.problems(400, 403, 408, 413, 415, 422, 429),
+    openapi_extra=openapi.BATCH_BODY,
+)
+async def create_tasks(
+    caller: CallerDep,
+    tasks: TasksDep,
+    document: BatchBodyDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="The same key and orders again: the same tasks, each at its place."),
+    ] = None,
+) -> Response:
+    """Hand over up to 500 tasks. Each is answered for itself: one that is wrong stops no other."""
+    made = await tasks.submit_all(caller, document, header_key=idempotency_key)
+    items = [_item(one) for one in made]
+    accepted = sum(item.task is not None for item in items)
+    return answers.json(models.BatchAnswer(items=items, accepted=accepted))
+
+
+def _item(made: Written | Exception) -> models.BatchItem:
+    if isinstance(made, Exception):
+        problem = problems.of(made)
+        return models.BatchItem(status=problem.status, problem=problem)
+    return models.BatchItem(status=202 if made.changed else 200, task=made.view)
+
+
+@router.post(
+    ":cancel",
+    response_model=models.Cancellation,
+    operation_id="cancelTasks",
+    responses=openapi.problems(400, 403, 408, 409, 413, 415, 422, 429),
+    openapi_extra=openapi.json_body(
+        models.CancelOrder, {"phases": ["Queued"], "labels": {"project": "alpha"}}
+    ),
+)
+async def cancel_tasks(caller: CallerDep, tasks: TasksDep, document: JsonBodyDep) -> Response:
+    """Ask all tasks to end that fit a filter, 200 at a time: page by page, until no cursor."""
+    return answers.json(await tasks.cancel_all(caller, document))
 
 
 @router.get(
@@ -68,13 +139,14 @@ def _made(written: Written) -> Response:
     responses=openapi.problems(400, 422),
 )
 async def list_tasks(
+    request: Request,
     caller: CallerDep,
     tasks: TasksDep,
-    phase: Annotated[list[v1alpha1.Phase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
+    phase: Annotated[list[models.GivenPhase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
     queue: Annotated[str | None, Query(description="In this queue.")] = None,
     type: Annotated[str | None, Query(description="Of this type.")] = None,  # noqa: A002 - the parameter's public name
     owner: Annotated[str | None, Query(description="Of this owner.")] = None,
-    label: Annotated[list[str], Query(description="With these labels: `a=b,c=d`.")] = [],  # noqa: B006 - FastAPI copies it
+    label: Annotated[list[_Label], Query(description="With these labels: `a=b,c=d`.")] = [],  # noqa: B006 - FastAPI copies it
     search: Annotated[
         str | None,
         Query(
@@ -103,7 +175,8 @@ async def list_tasks(
         models.SortOrder.NEWEST
     ),
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
-    cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
+    cursor: openapi.Cursor = None,
+    fields: openapi.Fields = None,
 ) -> Response:
     """List tasks, live and archived, page by page, until there is no `nextCursor`."""
     wanted = Filter(
@@ -117,15 +190,20 @@ async def list_tasks(
         until=until,
         archived=archived,
     )
+    only = answers.fields(models.TaskView, fields)
     found = await tasks.page(caller, wanted, sort=sort, limit=limit, cursor=cursor)
-    return answers.json(found)
+    return answers.json(
+        found,
+        headers=answers.next_page(request, found.next_cursor),
+        only=only and {"items": {"__all__": only}, "next_cursor": True, "incomplete": True},
+    )
 
 
 @router.get(
     "/{task_id}",
     response_model=models.TaskView,
     operation_id="getTask",
-    responses={304: {"description": "It is as it was."}, **openapi.problems(404)},
+    responses=openapi.problems(404),
 )
 async def get_task(
     caller: CallerDep,
@@ -135,15 +213,13 @@ async def get_task(
     request: Request,
     task_id: str,
     last_event_id: streams.LastEventId = None,
-    prefer: Annotated[
-        str | None,
-        Header(description="`wait=30`: answer when it is finished, or after 30 seconds."),
-    ] = None,
-    if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
+    prefer: _Prefer = None,
+    fields: openapi.Fields = None,
 ) -> Response:
     """Look at a task; with `Accept: text/event-stream` follow it, as at `/events`."""
     if event_streams.MEDIA_TYPE in request.headers.get("Accept", ""):
         return await streams.stream_of_task(opener, caller, check, task_id, last_event_id)
+    only = answers.fields(models.TaskView, fields)
     seconds = answers.wait_of(prefer)
     headers = {}
     if seconds is None:
@@ -153,7 +229,8 @@ async def get_task(
         task = await tasks.wait(caller, task_id, within=seconds)
     if not task.is_finished:
         headers |= answers.RETRY_SOON
-    return answers.unless_known(answers.json(tasks.view(task), headers=headers), if_none_match)
+    shown = answers.json(tasks.view(task), headers=headers, only=only)
+    return answers.versioned(shown, task.metadata.resource_version)
 
 
 @router.get(
@@ -268,14 +345,19 @@ async def get_task_logs(
     "/{task_id}",
     response_model=models.TaskView,
     operation_id="changeTask",
-    responses=openapi.problems(400, 403, 404, 408, 409, 413, 415, 422, 429),
+    responses=openapi.problems(400, 403, 404, 408, 409, 412, 413, 415, 422, 429),
     openapi_extra=openapi.CHANGE_BODY,
 )
 async def change_task(
-    caller: CallerDep, tasks: TasksDep, task_id: str, document: MergePatchDep
+    caller: CallerDep,
+    tasks: TasksDep,
+    task_id: str,
+    document: MergePatchDep,
+    if_match: openapi.IfMatch = None,
 ) -> Response:
     """Change the priority of a task that waits: it gets another place in its queue."""
-    return answers.json(await tasks.change(caller, task_id, document))
+    known = answers.versions(if_match)
+    return answers.json(await tasks.change(caller, task_id, document, known=known))
 
 
 @router.post(
@@ -285,12 +367,14 @@ async def change_task(
     operation_id="cancelTask",
     responses={
         200: {"model": models.TaskView, "description": "It was finished already."},
-        **openapi.problems(404, 429),
+        **openapi.problems(403, 404, 409, 412, 429),
     },
 )
-async def cancel_task(caller: CallerDep, tasks: TasksDep, task_id: str) -> Response:
+async def cancel_task(
+    caller: CallerDep, tasks: TasksDep, task_id: str, if_match: openapi.IfMatch = None
+) -> Response:
     """Ask a task to end: SIGTERM, thirty seconds, then the end. Its record stays."""
-    written = await tasks.cancel(caller, task_id)
+    written = await tasks.cancel(caller, task_id, known=answers.versions(if_match))
     return answers.json(written.view, status=202 if written.changed else 200)
 
 
@@ -330,15 +414,17 @@ async def retry_task(
     written = await tasks.retry(
         caller, task_id, document, header_key=idempotency_key, from_failed=from_failed
     )
-    return _made(written)
+    return await _made(caller, tasks, written)
 
 
 @router.delete(
     "/{task_id}",
     status_code=204,
     operation_id="deleteTask",
-    responses=openapi.problems(404, 429),
+    responses=openapi.problems(403, 404, 409, 412, 429),
 )
-async def delete_task(caller: CallerDep, tasks: TasksDep, task_id: str) -> None:
+async def delete_task(
+    caller: CallerDep, tasks: TasksDep, task_id: str, if_match: openapi.IfMatch = None
+) -> None:
     """Delete a task and its record. If it runs, it is ended."""
-    await tasks.delete(caller, task_id)
+    await tasks.delete(caller, task_id, known=answers.versions(if_match))

@@ -32,7 +32,7 @@ Limit = Callable[[str], None]
 #: Names that the owners of other tasks have, or may have.
 _TAKEN: Final = frozenset({signing_keys.DEFAULT_OWNER, callers.INSTALLATION.name})
 _TAKEN_BEGINNINGS: Final = ("k8s-", "oidc-")
-_MOST_SESSIONS: Final = 50
+_MOST_SESSIONS: Final = 200
 _MOST_TOKENS: Final = 100
 _MOST_INVITES: Final = 1000
 _INVITE_PREFIX: Final = "lti_"

@@ -69,7 +69,7 @@ class DeliveryService:
         if order.to <= order.from_:
             raise errors.Invalid(errors=[errors.finding("/to", "not later than from")])
         mark = cursors.mark_of("callbacks", order.from_, order.to, order.state)
-        last = cursors.decode(order.cursor, mark, _is_age) if order.cursor else None
+        last = cursors.decode(order.cursor, mark, _is_age) if order.cursor is not None else None
         found: list[Record] = []
         more = None
         for looks, record in enumerate(self._made_before(caller, order.to, last)):

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from longtask_api import errors
 from longtask_api.auth import callers
@@ -17,6 +18,8 @@ from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 
+#: One requirement of a selector, `a=b`.
+SELECTOR: Final = "[-A-Za-z0-9_./]+==?[-A-Za-z0-9_.]*"
 _REQUIREMENT = re.compile(r"(?P<key>[-A-Za-z0-9_./]+)==?(?P<value>[-A-Za-z0-9_.]*)")
 
 
@@ -30,7 +33,7 @@ def parse_selectors(selectors: Iterable[str]) -> tuple[tuple[str, str], ...]:
     for part in (part.strip() for selector in selectors for part in selector.split(",")):
         match = _REQUIREMENT.fullmatch(part)
         if match is None:
-            wrong = errors.finding("label", "write key=value,key2=value2")
+            wrong = errors.outside(models.Place.QUERY, "label", "write key=value,key2=value2")
             raise errors.Invalid(errors=[wrong])
         found.append((match["key"], match["value"]))
     return tuple(found)
@@ -56,7 +59,7 @@ async def page(
     """
     mark = cursors.mark_of("tasks", dataclasses.astuple(wanted), sort)
     is_key = functools.partial(pages.is_key, sort=sort)
-    after = tuple(cursors.decode(cursor, mark, is_key)) if cursor else None
+    after = tuple(cursors.decode(cursor, mark, is_key)) if cursor is not None else None
     found = await pages.page(
         resources, caller, wanted, sort=sort, after=after, limit=limit, most_looks=most_looks
     )

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import bodies
@@ -20,7 +18,10 @@ from longtask_crds.pipeline import reuse
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SPEC_STRANGERS = ("name", "labels", "idempotencyKey")
+_KINDS_OF_WORK = frozenset({"type", "container", "steps"})
 _NOT_AGAIN = ("cancel", "notBefore")
+#: What says which tasks are meant: all that are cancelled are live.
+_FILTERS = models.TaskFilter.model_fields.keys() - {"archived"}
 #: What a pipeline that goes on where another failed has in common with that one.
 _OF_STEPS = frozenset({"type", "container", "steps", "input", "output"})
 
@@ -32,18 +33,69 @@ def parse(document: Any) -> models.TaskOrder:
         Invalid: It is none; each wrong field is named.
         TooLarge: Its input is too large.
     """
-    try:
-        order = models.TaskOrder.model_validate(
-            document, extra="forbid", by_alias=True, by_name=False
-        )
-    except ValidationError as error:
-        raise errors.Invalid(errors=errors.findings(error)) from error
+    order = bodies.read(models.TaskOrder, document)
     size = effective.size_of_inputs(order)
     if size > names.INPUT_MAX_BYTES:
         what = "The inputs of all steps together have" if order.steps else "The input has"
         raise errors.TooLarge(
             f"{what} {size} bytes of compact JSON; {names.INPUT_MAX_BYTES} are taken."
         )
+    return order
+
+
+def rest(document: Any, wrong: errors.Invalid) -> models.TaskOrder | None:
+    """Return the order without its fields that are wrong; None if that says nothing.
+
+    So all that is wrong with an order can be told at once, whichever rule finds it.
+    """
+    fields = {(one.pointer or "").split("/")[1] for one in wrong.errors if one.pointer}
+    if not isinstance(document, dict) or fields & _KINDS_OF_WORK or not fields:
+        return None
+    try:
+        return parse({key: value for key, value in document.items() if key not in fields})
+    except (errors.Invalid, errors.TooLarge):
+        return None
+
+
+def batch(document: Any) -> list[Any]:
+    """Return the orders of a batch, none of them looked at yet.
+
+    Raises:
+        Invalid: It is no batch.
+    """
+    items = document.get("items") if isinstance(document, dict) else None
+    if not isinstance(items, list) or document.keys() != {"items"}:
+        wrong = errors.finding("", 'write {"items": [an order, …]}')
+    elif not 1 <= len(items) <= models.BATCH_MAX_ITEMS:
+        wrong = errors.finding("/items", f"1 to {models.BATCH_MAX_ITEMS} orders are taken")
+    else:
+        return items
+    raise errors.Invalid(errors=[wrong])
+
+
+def key_of_item(order: Any, header: str | None, index: int) -> str | None:
+    """Return the key of one order of a batch: its own, or that of the batch with its place.
+
+    Raises:
+        Invalid: The batch's is empty or too long.
+    """
+    if header is None or (isinstance(order, dict) and "idempotencyKey" in order):
+        return None
+    _check_key(header)
+    return hashlib.sha256(json.dumps([header, index]).encode()).hexdigest()
+
+
+def cancellation(document: Any) -> models.CancelOrder:
+    """Return which tasks the JSON document wants to be cancelled.
+
+    Raises:
+        Invalid: It is no such order, or a body that was forgotten.
+    """
+    order = bodies.read(models.CancelOrder, document)
+    is_about_some = any(getattr(order, field) not in (None, (), {}) for field in _FILTERS)
+    if is_about_some == order.all:
+        wrong = errors.finding("", "say which tasks, or `all: true`, and not both")
+        raise errors.Invalid(errors=[wrong])
     return order
 
 
@@ -67,11 +119,15 @@ def idempotency_key(order: models.TaskOrder, header: str | None) -> str | None:
     if order.idempotency_key not in (None, header):
         detail = "the header Idempotency-Key says something else"
         raise errors.Invalid(errors=[errors.finding(pointer("idempotencyKey"), detail)])
-    if not 1 <= len(header) <= 255:
-        raise errors.Invalid(
-            errors=[errors.finding("Idempotency-Key", "1 to 255 characters are taken")]
-        )
+    _check_key(header)
     return header
+
+
+def _check_key(header: str) -> None:
+    if not 1 <= len(header) <= 255:
+        detail = "1 to 255 characters are taken"
+        wrong = errors.outside(models.Place.HEADER, "Idempotency-Key", detail)
+        raise errors.Invalid(errors=[wrong])
 
 
 def check(

@@ -53,7 +53,7 @@ class QueueService:
         """
         queue = await self._find(name)
         mark = cursors.mark_of("queue", name)
-        last = _rank(cursors.decode(cursor, mark, _is_rank)) if cursor else None
+        last = _rank(cursors.decode(cursor, mark, _is_rank)) if cursor is not None else None
         content: list[models.QueuedTask] = []
         more = None
         for looks, task in enumerate(self._resources.waiting(name, after=last)):

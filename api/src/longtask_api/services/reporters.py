@@ -1,30 +1,36 @@
 """Who may report for which program: the pod of its running attempt, and nobody else."""
 
-import collections
 import dataclasses
 import hashlib
-import math
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.cluster import Cluster
+from longtask_api.http import limits
+from longtask_api.remembered import Answers, Remembered
 from longtask_api.stores.resources import Resources
 from longtask_crds import names, runner_contract, v1alpha1
 from longtask_crds.pipeline import runs
 
-K = TypeVar("K")
 V = TypeVar("V")
 
+#: Of a token, good or not.
 _REVIEW_SECONDS = 10.0
+#: So many tokens are looked at at once, and so many may wait for that.
+_REVIEWS_AT_ONCE = 16
+_MOST_WAITING = 1_000
 #: The runner tries a refusal again for ten seconds: what mends itself must be seen in that time.
 _REFUSAL_SECONDS = 2.0
-_MOST_KEPT = 10_000
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
+
+
+#: A program reports once a second, and may fetch the results of many steps at its start.
+_OF_POD = limits.Bucket("pod", 200, 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,7 @@ class Reporters:
         cluster: Cluster,
         *,
         namespace: str,
+        limiter: limits.Limiter,
         operator_account: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,17 +88,28 @@ class Reporters:
             resources: Where tasks are.
             cluster: Where tokens and pods are looked at.
             namespace: Where the tasks' pods are.
+            limiter: Counts what each pod asks for.
             operator_account: The user name of the operator.
             clock: Says seconds.
         """
         self._resources = resources
         self._cluster = cluster
         self._namespace = namespace
+        self._limiter = limiter
         self._operator_account = operator_account
-        self._reviews: _Remembered[bytes, _Reporter] = _Remembered(clock, _REVIEW_SECONDS)
-        self._operators: _Remembered[bytes, str] = _Remembered(clock, _REVIEW_SECONDS)
-        self._refusals: _Remembered[str, str] = _Remembered(clock, _REFUSAL_SECONDS)
-        self._work: _Remembered[str, _Work] = _Remembered(clock)
+        self._reviews: Answers[bytes, _Reporter | str] = _answers(clock)
+        self._operators: Answers[bytes, bool] = _answers(clock)
+        self._refusals: Remembered[str, str] = Remembered(clock, _REFUSAL_SECONDS)
+        self._work: Remembered[str, _Work] = Remembered(clock)
+
+    async def admit(self, token: str) -> None:
+        """Count a request of a pod, before anything is done for it.
+
+        Raises:
+            Unauthenticated: The token is no report token of a pod of the tasks' namespace.
+            TooManyRequests: The pod asks too often.
+        """
+        self._limiter.take(_OF_POD, (await self._pod_behind(token)).uid)
 
     async def program_of(self, token: str) -> Program:
         """Return what the token's pod works on.
@@ -126,17 +144,17 @@ class Reporters:
             Unauthenticated: The token is not the operator's for this.
         """
         digest = hashlib.sha256(token.encode()).digest()
-        if self._operators.get(digest) is None:
-            audience = runner_contract.OPERATOR_AUDIENCE
-            identity = await self._cluster.review_token(token, audience)
-            is_operator = (
-                identity is not None
-                and audience in identity.audiences
-                and identity.username == self._operator_account
-            )
-            if not is_operator:
-                raise errors.Unauthenticated("The token is not the operator's.")
-            self._operators.keep(digest, self._operator_account)
+        if not await self._operators.get(digest, lambda: self._is_operators(token)):
+            raise errors.Unauthenticated("The token is not the operator's.")
+
+    async def _is_operators(self, token: str) -> bool:
+        audience = runner_contract.OPERATOR_AUDIENCE
+        identity = await self._cluster.review_token(token, audience)
+        return (
+            identity is not None
+            and audience in identity.audiences
+            and identity.username == self._operator_account
+        )
 
     async def _program_of(self, pod: _Reporter) -> Program:
         work = self._work.get(pod.uid)
@@ -150,19 +168,22 @@ class Reporters:
 
     async def _pod_behind(self, token: str) -> _Reporter:
         digest = hashlib.sha256(token.encode()).digest()
-        if (known := self._reviews.get(digest)) is not None:
-            return known
+        found = await self._reviews.get(digest, lambda: self._reviewed(token))
+        if isinstance(found, str):
+            raise errors.Unauthenticated(found)
+        return found
+
+    async def _reviewed(self, token: str) -> _Reporter | str:
+        """Return the pod behind a token, or why there is none."""
         identity = await self._cluster.review_token(token, runner_contract.REPORT_AUDIENCE)
         # Without our audience in the answer it may be a token for the API server itself.
         if identity is None or runner_contract.REPORT_AUDIENCE not in identity.audiences:
-            raise errors.Unauthenticated("The token is not for reports.")
+            return "The token is not for reports."
         name, uid = _only(identity.extra.get(_POD_NAME)), _only(identity.extra.get(_POD_UID))
         of_namespace = identity.username.startswith(f"system:serviceaccount:{self._namespace}:")
         if not (of_namespace and name and uid):
-            raise errors.Unauthenticated("The token is not bound to a pod of a task.")
-        pod = _Reporter(names.ObjectKey(self._namespace, name), uid)
-        self._reviews.keep(digest, pod)
-        return pod
+            return "The token is not bound to a pod of a task."
+        return _Reporter(names.ObjectKey(self._namespace, name), uid)
 
     def _recorded(self, pod: _Reporter) -> _Work | None:
         """Return the work of a pod that the operator has recorded, or None."""
@@ -225,20 +246,5 @@ def _only(values: tuple[str, ...] | None) -> str:
     return values[0] if values and len(values) == 1 else ""
 
 
-class _Remembered(Generic[K, V]):
-    """The last facts that were learnt, each for a while."""
-
-    def __init__(self, clock: Callable[[], float], seconds: float = math.inf) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._kept: collections.OrderedDict[K, tuple[float, V]] = collections.OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        at, value = self._kept.get(key, (-math.inf, None))
-        return value if self._clock() - at < self._seconds else None
-
-    def keep(self, key: K, value: V) -> None:
-        self._kept[key] = (self._clock(), value)
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
+def _answers(clock: Callable[[], float]) -> Answers[bytes, V]:
+    return Answers(clock, _REVIEW_SECONDS, at_once=_REVIEWS_AT_ONCE, most_waiting=_MOST_WAITING)

@@ -41,6 +41,8 @@ class Pace:
 
 
 USUAL: Final = Pace()
+#: Of more streams than this each is written to less often.
+_STREAMS_OF_A_PACE = 500
 #: So many tasks are told of at once.
 _BATCH = 100
 #: How long a client waits before it comes back.
@@ -48,6 +50,8 @@ _RETRY = b"retry: 2000\n"
 _PING = b": ping\n"
 #: So many tasks are kept as text: each is written once, however many listen.
 _MOST_WRITTEN = 1000
+#: … and for so long: its place in a queue, which is part of it, moves without a change of it.
+_SAME_PLACE_SECONDS = 1.0
 
 #: Raises Unauthenticated or Forbidden when they may not listen any more.
 Check = Callable[[], Awaitable[None]]
@@ -99,7 +103,8 @@ class StreamService:
         self._tasks = tasks
         self._pace = pace
         self._clock = clock
-        self._written: collections.OrderedDict[ObjectKey, _Written] = collections.OrderedDict()
+        self._written: collections.OrderedDict[tuple[ObjectKey, bool], _Written]
+        self._written = collections.OrderedDict()
 
     @contextlib.asynccontextmanager
     async def of_task(
@@ -155,6 +160,11 @@ class StreamService:
         ):
             yield self._follow_all(listener, check)
 
+    @property
+    def _pause(self) -> float:
+        """Return for how long what comes is gathered: the more streams, the longer."""
+        return self._pace.batch * max(1.0, len(self._hub) / _STREAMS_OF_A_PACE)
+
     # --- one task
 
     async def _follow(
@@ -182,7 +192,7 @@ class StreamService:
                 return
             now = self._place_of(task)
             if now != place and not chunk and not is_first:
-                chunk = self._status(task, within=0.0) + _id(known)
+                chunk = _part("status", self._tasks.view(task)) + _id(known)
             place = now
             if is_first:
                 chunk = _RETRY + chunk
@@ -192,7 +202,7 @@ class StreamService:
             if chunk:
                 beat.sent()
                 yield chunk
-                await asyncio.sleep(self._pace.batch)
+                await asyncio.sleep(self._pause)
             await listener.wait(beat.until_next(place is not None))
             if self._hub.is_closing or not await beat.may_go_on(check):
                 return
@@ -222,7 +232,7 @@ class StreamService:
                 known = known._replace(sequence=event.sequence)
                 parts.append(_frame("event", event, known))
         known = known._replace(version=version)
-        parts.append((_progress(task) if only_progress else self._status(task)) + _id(known))
+        parts.append(self._text(key_of(task), version, only_progress, task) + _id(known))
         return b"".join(parts), known
 
     def _place_of(self, task: v1alpha1.LongTask) -> int | None:
@@ -245,7 +255,7 @@ class StreamService:
             if chunk:
                 beat.sent()
                 yield chunk
-                await asyncio.sleep(self._pace.batch)
+                await asyncio.sleep(self._pause)
                 chunk = b""
             if listener.is_done:
                 await listener.wait(beat.until_next(False))
@@ -256,27 +266,38 @@ class StreamService:
         if news.gone is not None:
             gone = models.TaskGone(id=news.key.name, namespace=news.key.namespace)
             return _frame("deleted", gone, news.version)
-        task = self._resources.cached_task(news.key)
-        if task is None:
-            return b""  # that it is gone is told later
-        return (_progress(task) if news.only_progress else self._status(task)) + _id(news.version)
+        text = self._text(news.key, news.version, news.only_progress)
+        return text + _id(news.version) if text else b""
 
     # --- as text
 
-    def _status(self, task: v1alpha1.LongTask, *, within: float = 1.0) -> bytes:
+    def _text(
+        self,
+        key: ObjectKey,
+        version: int,
+        only_progress: bool,
+        task: v1alpha1.LongTask | None = None,
+    ) -> bytes:
         """Return the task as everybody is shown it, written once for all who listen.
 
         Args:
-            task: The task.
-            within: A place in a queue may be as old as this, in seconds.
+            key: Which one.
+            version: As it is at this version.
+            only_progress: Nothing else has changed.
+            task: The same; looked up when absent.
+
+        Returns:
+            Nothing if it is gone: that is told later.
         """
-        key, version, now = key_of(task), version_of(task), self._clock()
-        known = self._written.get(key)
-        if known is not None and known.version == version and now - known.at < within:
+        now, known = self._clock(), self._written.get((key, only_progress))
+        if known is not None and known.version == version and now - known.at < _SAME_PLACE_SECONDS:
             return known.text
-        text = _part("status", self._tasks.view(task))
-        self._written[key] = _Written(version, now, text)
-        self._written.move_to_end(key)
+        task = task or self._resources.cached_task(key)
+        if task is None:
+            return b""
+        text = _progress(task) if only_progress else _part("status", self._tasks.view(task))
+        self._written[key, only_progress] = _Written(version_of(task), now, text)
+        self._written.move_to_end((key, only_progress))
         if len(self._written) > _MOST_WRITTEN:
             self._written.popitem(last=False)
         return text

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import listing, orders, views
+from longtask_api.services.allowances import Allowances
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
@@ -25,6 +26,9 @@ T = TypeVar("T")
 #: So long an order waits for the archive, which may know its key; then it is taken all the same.
 _ARCHIVE_SECONDS = 2.0
 _WITHOUT_ARCHIVE = "The archive does not answer: the tasks in it are missing."
+#: How many of one request's tasks are written at once, and how many it cancels.
+_AT_ONCE = 8
+_MOST_CANCELLED = 200
 #: How often a name is looked up that goes from one task to the next.
 _LOOKS = 3
 
@@ -60,6 +64,7 @@ class TaskService:
         resources: Resources,
         *,
         rules: Rules,
+        allowances: Allowances,
         clock: Callable[[], datetime],
         path_prefix: str = "",
     ) -> None:
@@ -68,11 +73,13 @@ class TaskService:
         Args:
             resources: Where tasks are.
             rules: What every order must keep to.
+            allowances: How many tasks somebody may have.
             clock: Returns the time.
             path_prefix: The path under which the API is published: links begin with it.
         """
         self._resources = resources
         self._rules = rules
+        self._allowances = allowances
         self._clock = clock
         self._path_prefix = path_prefix
 
@@ -84,8 +91,13 @@ class TaskService:
         Raises:
             Invalid: The order is wrong; nothing is stored.
             Clash: The name or the key stands for another task.
+            TooManyRequests: The caller has as many tasks as they may.
         """
-        order = orders.parse(document)
+        try:
+            order = orders.parse(document)
+        except errors.Invalid as error:
+            rest = orders.rest(document, error)
+            raise error if rest is None else await self._with_all_wrong(error, rest) from None
 
         async def ordered() -> _Ordered:
             return _Ordered(order)
@@ -134,6 +146,71 @@ class TaskService:
             from_failed=from_failed,
         )
 
+    async def submit_all(
+        self, caller: callers.Caller, document: Any, *, header_key: str | None
+    ) -> list[Written | Exception]:
+        """Store many new tasks, each for itself: what one has is a task, or what went wrong.
+
+        Raises:
+            Invalid: The document is no batch; nothing is stored.
+        """
+        batch = orders.batch(document)
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def submit(index: int, order: Any) -> Written | Exception:
+            async with places:
+                try:
+                    key = orders.key_of_item(order, header_key, index)
+                    return await self.submit(caller, order, header_key=key)
+                except Exception as error:
+                    return error  # the others have their tasks
+
+        return await asyncio.gather(*(submit(*one) for one in enumerate(batch)))
+
+    async def cancel_all(self, caller: callers.Caller, document: Any) -> models.Cancellation:
+        """Ask for the end of all tasks that fit; a part of them, and the cursor of the rest.
+
+        Raises:
+            Invalid: The document is no such order, or says nothing of the tasks.
+            Malformed: The cursor is none of ours, or of another order.
+        """
+        order = orders.cancellation(document)
+        wanted = Filter(
+            phases=tuple(p for p in order.phases or v1alpha1.Phase if not p.is_terminal),
+            queue=order.queue,
+            type=order.type,
+            owner=order.owner,
+            labels=tuple(sorted(order.labels.items())),
+            text=order.search,
+            since=order.since,
+            until=order.until,
+            archived=False,
+        )
+        if not wanted.phases or order.archived:
+            return models.Cancellation(count=0, items=[], more=False, next_cursor=None)
+        found, more = await listing.page(
+            self._resources,
+            caller,
+            wanted,
+            sort=models.SortOrder.NEWEST,
+            limit=_MOST_CANCELLED,
+            cursor=order.cursor,
+        )
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def cancel(name: str) -> str | None:
+            async with places:
+                try:
+                    return name if (await self.cancel(caller, name)).changed else None
+                except errors.Missing:
+                    return None  # it went meanwhile
+
+        names_of_all = [task.metadata.name for task in found.tasks if not task.spec.cancel]
+        done = [name for name in await asyncio.gather(*map(cancel, names_of_all)) if name]
+        return models.Cancellation(
+            count=len(done), items=done, more=more is not None, next_cursor=more
+        )
+
     async def _make(
         self,
         caller: callers.Caller,
@@ -174,15 +251,23 @@ class TaskService:
                 origin=origin,
                 taken_over=taken_over,
             )
-            task = await self._resources.create_task(body)
+            with self._allowances.one_more(caller, self._resources.key(name)):
+                task = await self._resources.create_task(body)
         except kube.AlreadyExists as error:
             original = await self._resources.look(self._resources.key(name))
             if original is None:
                 raise errors.Unavailable("A task of that name is going away.") from error
             return self._same(caller, original, digest)
-        except (errors.Invalid, errors.Missing, errors.Clash, kube.Rejected, kube.Forbidden):
-            # Rules, types, quotas and origins change; what the same request made is its answer
-            # still.
+        except (
+            errors.Invalid,
+            errors.Missing,
+            errors.Clash,
+            errors.TooManyRequests,
+            kube.Rejected,
+            kube.Forbidden,
+        ):
+            # Rules, types, quotas, allowances and origins change; what the same request made is its
+            # answer still.
             if digest is None:
                 raise
             original = await self._resources.find_task(self._resources.key(name))
@@ -225,6 +310,17 @@ class TaskService:
             raise errors.Clash("The name or idempotency key stands for another order.")
         return Written(self.view(original), changed=False)
 
+    async def _with_all_wrong(
+        self, found: errors.Invalid, rest: models.TaskOrder
+    ) -> errors.Invalid:
+        """Return what was found of an order, and what is wrong with the rest of it."""
+        try:
+            await self._check(rest)
+        except errors.Invalid as error:
+            both = [*found.errors, *error.errors]
+            return errors.Invalid(errors=both[: acceptance.MAX_FINDINGS])
+        return found
+
     async def _check(self, order: models.TaskOrder) -> None:
         types = {}
         for name in sorted(acceptance.types_of(order)):
@@ -266,30 +362,54 @@ class TaskService:
         )
         return await self.get(caller, name)
 
-    async def cancel(self, caller: callers.Caller, name: str) -> Written:
+    async def cancel(
+        self, caller: callers.Caller, name: str, *, known: Collection[str] | None = None
+    ) -> Written:
         """Ask for the task's end; a finished one stays as it is.
+
+        Args:
+            caller: Who asks.
+            name: The task's name.
+            known: The versions of it that the caller has seen; None for any.
 
         Raises:
             Missing: There is none of that name.
+            Stale: It has another version by now.
         """
 
         async def cancel(task: v1alpha1.LongTask) -> Written:
             if task.is_finished:
                 return Written(self.view(task), changed=False)
             if not task.spec.cancel:
-                task = await self._resources.patch_task(task, {"spec": {"cancel": True}})
+                task = await self._resources.patch_task(
+                    task, {"spec": {"cancel": True}}, unchanged=known is not None
+                )
                 _logger.info("Cancelled task", extra=_by(caller, task))
             return Written(self.view(task), changed=True)
 
-        return await self._on_what_is_there(caller, name, cancel)
+        return await self._on_what_is_there(caller, name, cancel, known)
 
-    async def change(self, caller: callers.Caller, name: str, document: Any) -> models.TaskView:
+    async def change(
+        self,
+        caller: callers.Caller,
+        name: str,
+        document: Any,
+        *,
+        known: Collection[str] | None = None,
+    ) -> models.TaskView:
         """Give a task that waits another place in its queue: another priority.
+
+        Args:
+            caller: Who asks.
+            name: The task's name.
+            document: The change.
+            known: The versions of it that the caller has seen; None for any.
 
         Raises:
             Invalid: The document is no such change.
             Missing: There is none of that name.
             Clash: It waits no longer.
+            Stale: It has another version by now.
         """
         wanted = orders.change(document)
 
@@ -299,11 +419,13 @@ class TaskService:
                     f"The task is {task.phase} and waits no longer: only the order of those who"
                     " wait can be changed."
                 )
-            task = await self._resources.patch_task(task, {"spec": wanted.to_json()})
+            task = await self._resources.patch_task(
+                task, {"spec": wanted.to_json()}, unchanged=known is not None
+            )
             _logger.info("Changed priority", extra=_by(caller, task))
             return self.view(task)
 
-        return await self._on_what_is_there(caller, name, change)
+        return await self._on_what_is_there(caller, name, change, known)
 
     async def redeliver(self, caller: callers.Caller, name: str) -> v1alpha1.LongTask:
         """Ask for another delivery of the task's last callback: the operator opens it again.
@@ -320,28 +442,43 @@ class TaskService:
 
         return await self._on_what_is_there(caller, name, redeliver)
 
-    async def delete(self, caller: callers.Caller, name: str) -> None:
+    async def delete(
+        self, caller: callers.Caller, name: str, *, known: Collection[str] | None = None
+    ) -> None:
         """Delete the task, and whatever of it still runs.
+
+        Args:
+            caller: Who asks.
+            name: The task's name.
+            known: The versions of it that the caller has seen; None for any.
 
         Raises:
             Missing: There is none of that name.
+            Stale: It has another version by now.
         """
 
         async def delete(task: v1alpha1.LongTask) -> None:
-            await self._resources.delete_task(task)
+            await self._resources.delete_task(task, unchanged=known is not None)
             _logger.info("Deleted task", extra=_by(caller, task))
 
-        await self._on_what_is_there(caller, name, delete)
+        await self._on_what_is_there(caller, name, delete, known)
 
     async def _on_what_is_there(
         self,
         caller: callers.Caller,
         name: str,
         act: Callable[[v1alpha1.LongTask], Awaitable[T]],
+        known: Collection[str] | None = None,
     ) -> T:
-        """Act on the task that the caller sees; look again if another has its name by then."""
+        """Act on the task that the caller sees; look again if another has its name by then.
+
+        Raises:
+            Stale: It has none of the known versions.
+        """
         for _ in range(_LOOKS):
             task = await self.get(caller, name)
+            if known is not None and task.metadata.resource_version not in known:
+                raise errors.Stale("The task has changed since: look at it again.")
             try:
                 return await act(task)
             except kube.NotFound as error:

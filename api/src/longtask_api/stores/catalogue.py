@@ -1,5 +1,6 @@
 """What lists ask of every task, kept apart in order: a task that is passed over is never read."""
 
+import collections
 import dataclasses
 import heapq
 from collections.abc import Collection, Iterable, Iterator
@@ -91,6 +92,10 @@ class Catalogue:
     def __init__(self) -> None:
         self._records: dict[ObjectKey, Record] = {}
         self._by_age: dict[_Trait, SortedList[Age]] = {}
+        self._active: collections.Counter[str | None] = collections.Counter()
+
+    def __contains__(self, key: ObjectKey) -> bool:
+        return key in self._records
 
     def __getitem__(self, key: ObjectKey) -> Record:
         return self._records[key]
@@ -101,6 +106,8 @@ class Catalogue:
         if before is not None and before.age != record.age:
             self.remove(record.key)
             before = None
+        self._count(before, -1)
+        self._count(record, 1)
         self._records[record.key] = record
         now, then = _traits(record), _traits(before) if before else set()
         for trait in now - then:
@@ -110,7 +117,13 @@ class Catalogue:
     def remove(self, key: ObjectKey) -> None:
         """Forget a task."""
         record = self._records.pop(key)
+        self._count(record, -1)
         self._drop(record.age, _traits(record))
+
+    def count_of(self, owner: str | None) -> tuple[int, int]:
+        """Return how many tasks of the owner have not ended, and how many there are."""
+        shelf = self._by_age.get(("owner", owner), ())
+        return self._active[owner], len(shelf)
 
     def by_age(
         self,
@@ -142,6 +155,13 @@ class Catalogue:
             for shelf in shelves
         )
         return (self._records[key] for _, key, _ in heapq.merge(*parts, reverse=newest_first))
+
+    def _count(self, record: Record | None, by: int) -> None:
+        if record is None or record.phase.is_terminal:
+            return
+        self._active[record.owner] += by
+        if not self._active[record.owner]:
+            del self._active[record.owner]
 
     def _shelves(self, traits: Iterable[_Trait]) -> Iterator[SortedList[Age]]:
         return (self._by_age[trait] for trait in traits if trait in self._by_age)

@@ -175,14 +175,21 @@ class Resources:
         return self._keep(task)
 
     async def patch_task(
-        self, task: v1alpha1.LongTask, patch: Mapping[str, Any]
+        self, task: v1alpha1.LongTask, patch: Mapping[str, Any], *, unchanged: bool = False
     ) -> v1alpha1.LongTask:
         """Apply a merge patch to the task that was looked at.
 
+        Args:
+            task: The task.
+            patch: The patch.
+            unchanged: Only if it is still as it was.
+
         Raises:
             NotFound: It is gone.
-            Conflict: Another has its name; the next look finds that one.
+            Conflict: Another has its name, or it has changed; the next look finds what is there.
         """
+        if unchanged:
+            patch = {**patch, "metadata": {"resourceVersion": task.metadata.resource_version}}
         return await self._patch(kinds.TASKS, self._tasks, task, patch)
 
     async def redeliver(self, task: v1alpha1.LongTask, *, at: datetime) -> v1alpha1.LongTask:
@@ -239,8 +246,12 @@ class Resources:
         """
         return self._keep(await self._cluster.write_result(task, result, run=run))
 
-    async def delete_task(self, task: v1alpha1.LongTask) -> None:
+    async def delete_task(self, task: v1alpha1.LongTask, *, unchanged: bool = False) -> None:
         """Delete the task that was looked at, live or archived or on its way from one to the other.
+
+        Args:
+            task: The task.
+            unchanged: Only if it is still as it was.
 
         Raises:
             NotFound: It is gone.
@@ -248,8 +259,11 @@ class Resources:
             DatabaseAway: It is not live any more, but may be archived.
         """
         try:
-            await self.retire_task(task)
-        except (kube.NotFound, kube.Conflict):
+            version = task.metadata.resource_version if unchanged else None
+            await self.retire_task(task, version=version)
+        except (kube.NotFound, kube.Conflict) as error:
+            if unchanged and isinstance(error, kube.Conflict):
+                raise
             if not (task.is_finished and await self.archive.remove(task.metadata.uid)):
                 raise
         else:

@@ -1,7 +1,7 @@
 """Tasks: handing over, looking, waiting, ending."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from longtask_client import errors, exchange, models
@@ -46,6 +46,23 @@ def submit(
         body=order.to_json(),
         headers={"Idempotency-Key": key},
     )
+
+
+def submit_many(
+    orders: Iterable[models.TaskOrder], *, idempotency_key: str | None = None
+) -> exchange.Call[list[models.BatchItem]]:
+    """Hand over up to 500 tasks in one request; return what became of each.
+
+    One that is wrong stops no other: look at each `problem`. The key covers them all, and is
+    made up when absent, as in `submit`.
+    """
+    request = exchange.Request(
+        "POST",
+        words.path("tasks", then=":batch"),
+        body={"items": [order.to_json() for order in orders]},
+        headers={"Idempotency-Key": idempotency_key or secrets.token_hex(16)},
+    )
+    return exchange.Call(request, lambda answer: exchange.parsed(answer, models.BatchAnswer).items)
 
 
 def get(task_id: str, *, patience: float = PATIENCE) -> exchange.Call[models.TaskView]:
@@ -213,6 +230,27 @@ def changes(
 def cancel(task_id: str) -> exchange.Call[models.TaskView]:
     """Ask a task to end; its record stays. A finished one stays as it is."""
     return exchange.call("POST", words.task(task_id, ":cancel"), models.TaskView)
+
+
+def cancel_many(wanted: models.TaskFilter, *, everything: bool = False) -> exchange.Stream[str]:
+    """Ask all tasks to end that fit; yield their ids, page by page.
+
+    Args:
+        wanted: What they must be like.
+        everything: All that go on, if nothing else is said of them.
+
+    Raises:
+        InvalidRequest: Nothing is said of them, or both.
+    """
+    order = wanted.to_json() | ({"all": True} if everything else {})
+    path = words.path("tasks", then=":cancel")
+    while True:
+        done = yield from exchange.call("POST", path, models.Cancellation, body=dict(order)).flow()
+        for task_id in done.items:
+            yield exchange.Give(task_id)
+        if done.next_cursor is None:
+            return
+        order["cursor"] = done.next_cursor
 
 
 def retry(

@@ -98,7 +98,10 @@ class Commands(TyperGroup):
                 raise
             lines = [f"Error: {error}", *hints.of(error, session.of(ctx))]
             if isinstance(error, errors.ApiError):
-                lines += [f"- {wrong.pointer or '/'}: {wrong.detail}" for wrong in error.errors]
+                lines += [
+                    f"- {wrong.name or wrong.pointer or '/'}: {wrong.detail}"
+                    for wrong in error.errors
+                ]
             _end("\n".join(lines), outcomes.of_error(error))
 
 

@@ -1,5 +1,6 @@
 """The building blocks of all kinds: the base of the models, and the types of single fields."""
 
+import contextlib
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -68,7 +69,9 @@ def _with_its_zone(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value
     if isinstance(value, str) and re.fullmatch(_TIME_PATTERN, value):
-        return value
+        # Where types are strict, pydantic would take a text behind a function for no time.
+        with contextlib.suppress(ValueError):  # there is no such day
+            return datetime.fromisoformat(value)
     message = "a time is written as in RFC 3339, for example 2026-01-02T03:04:05Z"
     raise PydanticCustomError("rfc_3339", message)
 
