@@ -12,7 +12,7 @@ from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
-from longtask_api.stores.users import Users
+from longtask_api.stores.users import Invite, Users
 from longtask_api.workers import sweeper
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_task, with_meta, with_status
