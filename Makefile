@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status demo test unit integration e2e verify generate generate-check lock \
-	postgresql proxies faketime faults fuzz mutants images context format lint typecheck imports bench \
+.PHONY: help up down status dev collection demo test unit integration e2e verify generate generate-check lock \
+	postgresql promtool proxies faketime faults fuzz mutants images context format lint typecheck imports bench \
 	bench-waiting bench-archive bench-pipeline pods-check
 
 VENV := .venv
@@ -41,6 +41,12 @@ down: $(READY) ## Take the cluster down and leave nothing behind
 status: $(READY) ## Tell what runs
 	@$(LOCAL) status
 
+dev: $(READY) ## Run API and operator on this machine, again after each change; WITHOUT=api for a debugger
+	@. .localcluster/env; $(BIN)/python -m longtask_localcluster.dev $(if $(WITHOUT),--without $(WITHOUT))
+
+collection: $(READY) ## Make the requests of examples/bruno of the API's description
+	@$(BIN)/python examples/bruno/generate.py
+
 demo: up ## Set everything up, then watch one task go through to its callback
 	@. .localcluster/env; $(BIN)/python examples/demo/demo.py
 
@@ -52,7 +58,7 @@ verify: generate-check lint typecheck imports unit ## Run all that needs no clus
 unit: $(READY) ## Run the unit tests
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/repo
 
-integration: $(READY) postgresql proxies ## Run the integration tests against the real API server of `make up`
+integration: $(READY) postgresql promtool proxies ## Run the integration tests against the real API server of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/integration
 
 postgresql: # The server that the integration tests run; no server of the machine's own is started
@@ -66,6 +72,13 @@ postgresql: # The server that the integration tests run; no server of the machin
 proxies: # That the streams of the API are tested through; none of the machine's own is started
 	@test -x /usr/sbin/nginx || { apt-get update -qq; \
 		RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light; }
+
+promtool: $(BIN)/promtool # Prometheus' own judge of metrics and alerts; no server is installed
+
+$(BIN)/promtool: | $(READY)
+	@apt-get update -qq && cd $(BIN) && apt-get download -qq prometheus 2>/dev/null \
+		&& dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool.new \
+		&& chmod 755 promtool.new && mv promtool.new promtool && rm prometheus_*.deb
 
 faketime: # Of which one of the faults has a clock of its own
 	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 \
@@ -89,7 +102,7 @@ generate-check: $(READY)
 lock: $(BIN)/uv ## Make requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --python-version 3.11 $(MEMBERS:%=--no-emit-package longtask-%) \
-		--group dev --group localcluster pyproject.toml $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
+		--extra otel --extra dev --group dev --group localcluster pyproject.toml $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
 
 images: $(READY) ## Build the two images and load them into the cluster
 	@$(LOCAL) images

@@ -1,10 +1,59 @@
-"""Logs as JSON lines: message, level, logger, timestamp, what `extra` gives, exception."""
+"""Logs as JSON lines: message, level, logger, timestamp, what `extra` gives, exception.
 
+What all lines of a request or of a pass have in common is said once, by `about`. A line about a
+task has `task` and `uid`, and `trace_id` where the task belongs to a trace: by its uid its whole
+life is found, in both processes.
+"""
+
+import contextlib
+import contextvars
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any
 
 import structlog
+
+from longtask_adapters.kube.cache import key_of
+from longtask_crds import traces, v1alpha1
+
+_words: contextvars.ContextVar[dict[str, object] | None] = contextvars.ContextVar(
+    "log_words", default=None
+)
+
+
+@contextlib.contextmanager
+def about(**words: object) -> Iterator[dict[str, object]]:
+    """Have each line from here on say these words too; yields all that are said by the end."""
+    said = {**(_words.get() or {}), **words}
+    token = _words.set(said)
+    try:
+        yield said
+    finally:
+        _words.reset(token)
+
+
+def add(**words: object) -> None:
+    """Have each further line of what is going on say these words too; outside of all, do nothing.
+
+    Whoever is around, a middleware say, says them as well.
+    """
+    said = _words.get()
+    if said is not None:
+        said.update(words)
+
+
+def of_task(task: v1alpha1.LongTask) -> dict[str, object]:
+    """Return what a line says of the task that it is about."""
+    told: dict[str, object] = {"task": str(key_of(task)), "uid": task.metadata.uid}
+    trace = traces.of(task)
+    return told if trace is None else told | {"trace_id": traces.trace_id(trace)}
+
+
+def _add_words(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in (_words.get() or {}).items():
+        event.setdefault(name, value)
+    return event
 
 
 def configure(level: str, *more: structlog.typing.Processor, quiet: Iterable[str] = ()) -> None:
@@ -21,6 +70,7 @@ def configure(level: str, *more: structlog.typing.Processor, quiet: Iterable[str
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_words,
             *more,
         ],
         processors=[

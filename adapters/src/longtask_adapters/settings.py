@@ -67,6 +67,9 @@ class CommonSettings(BaseSettings):
     log_level: str = "INFO"
     """The least severe record that is logged: DEBUG, INFO, WARNING or ERROR."""
 
+    otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where traces go, as OpenTelemetry's variables say; nowhere when empty."""
+
     @model_validator(mode="after")
     def _readable(self) -> "CommonSettings":
         address_guard.Guard.from_lists(allow=self.callback_allow, deny=self.callback_deny)

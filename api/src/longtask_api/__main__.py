@@ -17,7 +17,7 @@ def main() -> None:
     """Read the configuration, once, and serve."""
     configured = settings.Settings()
     # Uvicorn's lines tell of sockets; what is served is told by `server`.
-    logs.configure(configured.log_level, _add_request_id, quiet=["uvicorn"])
+    logs.configure(configured.log_level, add_request_id, quiet=["uvicorn", "aiosqlite"])
     sys.setrecursionlimit(names.RECURSION_LIMIT)
     try:
         uvloop.run(server.serve(configured))
@@ -25,7 +25,8 @@ def main() -> None:
         sys.exit(str(error))
 
 
-def _add_request_id(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def add_request_id(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which request a line belongs to."""
     if (request_id := correlation_id.get()) is not None:
         event["request_id"] = request_id
     return event

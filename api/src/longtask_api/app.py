@@ -1,16 +1,17 @@
 """The two applications: the one that users talk to, and the one that running tasks report to."""
 
+import logging
 from collections.abc import Sequence
 from importlib import metadata
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from prometheus_fastapi_instrumentator import Instrumentator
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from longtask_adapters import tracing
 from longtask_api import dependencies, wiring
-from longtask_api.http import middleware, openapi
+from longtask_api.http import middleware, openapi, telling
 from longtask_api.routes import (
     accounts,
     callbacks,
@@ -103,7 +104,7 @@ def for_users(
     app.include_router(docs.router)
     middleware.harden(app, limits={tasks.BATCH_PATH: tasks.BATCH_LIMIT})
     app.add_middleware(middleware.Versions)
-    Instrumentator(registry=services.metrics.registry).instrument(app)
+    services.metrics.instrument(app)
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -112,6 +113,7 @@ def for_users(
             allow_headers=_HEADERS_OF_PAGES,
             expose_headers=_HEADERS_FOR_PAGES,
         )
+    app.add_middleware(telling.Telling, tracer=services.tracer)
     app.add_middleware(CorrelationIdMiddleware)
     app.add_middleware(middleware.Published, prefix=path_prefix)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies])
@@ -124,4 +126,7 @@ def for_tasks(services: wiring.Services) -> FastAPI:
     app.state.services = services
     app.include_router(reports.router)
     middleware.harden(app, limits={runner_contract.RESULT_PATH: services.results.limit})
+    # A program reports as often as it likes.
+    quiet = logging.DEBUG
+    app.add_middleware(telling.Telling, tracer=tracing.NoTracer(), level_of_changes=quiet)
     return app

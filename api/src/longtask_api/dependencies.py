@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from longtask_adapters import logs
 from longtask_api import errors, json_text, versions, wiring
 from longtask_api.auth import callers
 from longtask_api.auth.callers import Act
@@ -104,6 +105,7 @@ async def get_caller(request: Request, caller: KnownCallerDep) -> callers.Caller
     act = Act.READ if request.method in _READING else Act.WRITE
     if not caller.may(act):
         raise errors.Forbidden(f"You may not {act.value} here.")
+    logs.add(caller=caller.subject or caller.name)
     return caller
 
 
@@ -179,7 +181,9 @@ async def get_reporting_program(services: _Services, token: _Token) -> reporters
         Unauthenticated, TooManyRequests: As for `get_runner_token`.
         Clash: It is not that of a running attempt.
     """
-    return await services.reporters.program_of(await get_runner_token(services, token))
+    program = await services.reporters.program_of(await get_runner_token(services, token))
+    logs.add(**logs.of_task(program.task), attempt=program.attempt)
+    return program
 
 
 async def get_runner_token(services: _Services, token: _Token) -> str:

@@ -1,10 +1,12 @@
-"""What is counted. No task's name ever is a label."""
+"""What is counted. No task's name ever is a label. Each one stands in docs/metrics.md too."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import prometheus_client
-from prometheus_client import Counter, Gauge, platform_collector, process_collector
+from fastapi import FastAPI
+from prometheus_client import Counter, Gauge, Histogram, platform_collector, process_collector
+from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,11 +14,16 @@ from starlette.routing import Route
 
 from longtask_adapters.kube.informer import Informer
 
+#: Buckets, in seconds.
+_TRANSACTIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10, 30)
+
 
 class Metrics:
     """The process's numbers, in a registry of their own."""
 
     def __init__(self) -> None:
+        # When each number began is of use to nobody here, and would be a series for each.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = prometheus_client.CollectorRegistry()
         process_collector.ProcessCollector(registry=self.registry)
         platform_collector.PlatformCollector(registry=self.registry)
@@ -75,6 +82,51 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+
+        self._transactions = Histogram(
+            "longtask_api_database_transaction_seconds",
+            "How long transactions took, from the wait for a connection to their end.",
+            ["kind"],
+            buckets=_TRANSACTIONS,
+            registry=self.registry,
+        )
+        self._database_errors = Counter(
+            "longtask_api_database_errors",
+            "Transactions that failed because the database did not answer.",
+            ["kind"],
+            registry=self.registry,
+        )
+        for kind in ("read", "write"):
+            # Of a number that begins with one, Prometheus sees no increase.
+            self._transactions.labels(kind)
+            self._database_errors.labels(kind)
+        self._connections = Gauge(
+            "longtask_api_database_connections",
+            "Connections of the pool: in use, or idle.",
+            ["state"],
+            registry=self.registry,
+        )
+
+    def note_transaction(self, kind: str, seconds: float, is_away: bool) -> None:
+        """Count a transaction of the database.
+
+        Args:
+            kind: What it does: `read` or `write`.
+            seconds: How long it took.
+            is_away: It failed because the database does not answer.
+        """
+        self._transactions.labels(kind).observe(seconds)
+        if is_away:
+            self._database_errors.labels(kind).inc()
+
+    def watch_connections(self, *, in_use: Callable[[], int], idle: Callable[[], int]) -> None:
+        """Show how the pool of the database's connections is doing whenever somebody asks."""
+        self._connections.labels("in_use").set_function(in_use)
+        self._connections.labels("idle").set_function(idle)
+
+    def instrument(self, app: FastAPI) -> None:
+        """Count what an application answers, by method, route and status."""
+        Instrumentator(registry=self.registry).instrument(app)
 
     def watch_cache(self, informer: Informer[Any]) -> None:
         """Show how a cache is doing whenever somebody asks."""

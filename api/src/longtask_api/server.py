@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from longtask_adapters import tracing
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, wiring
 from longtask_api.http.connections import Bounds, bounded
@@ -48,7 +49,8 @@ async def serve(settings: Settings) -> None:
         KubernetesTransport.connect(
             kubeconfig=settings.kubeconfig, pool_size=_CONNECTIONS_TO_KUBERNETES
         ) as transport,
-        wiring.running(transport, settings) as services,
+        _tracer(settings) as tracer,
+        wiring.running(transport, settings, tracer=tracer) as services,
     ):
         users = app.for_users(
             services,
@@ -66,6 +68,15 @@ async def serve(settings: Settings) -> None:
             loop.add_signal_handler(signum, _stop, servers, services.hub)
         _logger.info("Serving", extra={"ports": [server.config.port for server in servers]})
         await asyncio.gather(*(server.serve() for server in servers))
+
+
+@contextlib.asynccontextmanager
+async def _tracer(settings: Settings) -> AsyncIterator[tracing.Tracer]:
+    tracer = tracing.tracer_of("longtask-api", settings.otlp_endpoint)
+    try:
+        yield tracer
+    finally:
+        await asyncio.to_thread(tracer.close)
 
 
 def _server(application: ASGIApp, host: str, port: int, bounds: Bounds) -> _Server:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
-from longtask_adapters import webhooks
+from longtask_adapters import tracing, webhooks
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.informer import Informer
@@ -82,12 +82,16 @@ class Services:
     resources: Resources
     database: Database
     metrics: Metrics
+    tracer: tracing.Tracer
 
 
 @contextlib.asynccontextmanager
-async def _database(url: str) -> AsyncIterator[Database]:
+async def _database(url: str, metrics: Metrics) -> AsyncIterator[Database]:
     """Open the database, and bring its tables to this version if it is there."""
-    async with contextlib.aclosing(Database.at(url)) as database:
+    async with contextlib.aclosing(Database.at(url, note=metrics.note_transaction)) as database:
+        metrics.watch_connections(
+            in_use=lambda: database.connections()[0], idle=lambda: database.connections()[1]
+        )
         try:
             async with asyncio.timeout(_PREPARATION_SECONDS):
                 await database.prepare()
@@ -129,6 +133,7 @@ async def running(
     start_patience: float = task_logs.START_PATIENCE,
     stream_pace: streams.Pace = streams.USUAL,
     sender: webhooks.Sender | None = None,
+    tracer: tracing.Tracer | None = None,
 ) -> AsyncIterator[Services]:
     """Make the services and keep their caches fresh; at the end write what is still to be written.
 
@@ -138,6 +143,7 @@ async def running(
         clock: Returns the time.
         sender: Sends to the receivers that are tried; over HTTP when absent.
         stream_pace: How often streams do what nobody asks for.
+        tracer: Takes spans of requests; when absent nothing does.
         start_patience: For how many seconds a follower of a log waits for the program's start.
     """
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
@@ -149,7 +155,7 @@ async def running(
     queue_informer = Informer(connection, kinds.QUEUES, settings.namespace)
     informers = (task_informer, type_informer, queue_informer)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(_database(settings.database()))
+        database = await stack.enter_async_context(_database(settings.database(), metrics))
         blobs = Blobs(database, clock=clock)
         users = Users(database)
         tokens = local_tokens.LocalTokens(users, clock=clock)
@@ -244,6 +250,7 @@ async def running(
             resources=resources,
             database=database,
             metrics=metrics,
+            tracer=tracer or tracing.NoTracer(),
         )
 
 

@@ -41,6 +41,9 @@ RETRY_OF_ANNOTATION: Final = f"{GROUP}/retry-of"
 #: What a pipeline takes over from the one that it does again from where that failed.
 REUSE_ANNOTATION: Final = f"{GROUP}/reuse"
 
+#: The trace that the task belongs to: what came as the header `traceparent`.
+TRACEPARENT_ANNOTATION: Final = f"{GROUP}/traceparent"
+
 #: The runner's container in a task's pod. Only its end is the attempt's end.
 RUNNER_CONTAINER: Final = "runner"
 

@@ -79,6 +79,11 @@ class Env:
     TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
 
 
+#: The variable with the trace that the task belongs to, by the name that tracing libraries know. It
+#: is absent where there is none, and a task may set it itself.
+TRACEPARENT = "TRACEPARENT"
+
+
 class ProgressField:
     """The JSON members of a progress report, each optional, and of its answer."""
 

@@ -102,7 +102,8 @@ def _requirements(image: Image, settings: Settings, python: str) -> str:
     wanted = uv.run(
         settings,
         *("pip", "compile", "--no-header", "--no-annotate", "--python-version", python),
-        *("--constraints", "requirements.lock", *projects),
+        # What sends traces comes along, some megabytes; it is loaded only where it is asked for.
+        *("--extra", "otel", "--constraints", "requirements.lock", *projects),
     )
     lock = (settings.repository / "requirements.lock").read_text()
     return locked(lock, names_in(wanted))

@@ -23,9 +23,14 @@ class Health:
     """How the operator is doing. Times are monotonic seconds."""
 
     resynced_at: float | None = None  #: the last complete resync
+    began_at: float = dataclasses.field(default_factory=time.monotonic)
     deaf_since: float | None = None  #: since when the watches miss what the lists show
     beat_at: float = 0.0  #: the event loop's last heartbeat
     longest_lag: float = 0.0  #: for how long the event loop stood still at most, in seconds
+
+    def resync_age(self, now: float) -> float:
+        """Return how long ago everything was listed; since the start if it never was."""
+        return now - (self.began_at if self.resynced_at is None else self.resynced_at)
 
     def why_not_ready(self) -> str | None:
         """Return why no task would be worked on, or None."""
@@ -85,6 +90,8 @@ class HealthServer:
     async def _numbers(self, _: web.Request) -> web.Response:
         self._metrics.working.set(self._depth())
         self._metrics.lag.set(self._health.longest_lag)
+        self._metrics.resync_age.set(self._health.resync_age(time.monotonic()))
+        self._metrics.is_deaf.set(self._health.deaf_since is not None)
         return web.Response(
             body=prometheus_client.generate_latest(self._metrics.registry),
             headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},

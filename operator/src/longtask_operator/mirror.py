@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from longtask_adapters import logs
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.cache import Cache, key_of
 from longtask_crds import effective, queueing, v1alpha1
@@ -60,6 +61,11 @@ class Mirror:
         if queue is None or not (self.index.waits(key) or self.index.is_deferred(key)):
             return None
         return ("start" if self.index.may_start(key) else "record", queue)
+
+    def told(self, key: ObjectKey) -> dict[str, object]:
+        """Return what lines of the log say of the task that they are about."""
+        task = self.tasks.get(key)
+        return {"task": str(key)} if task is None else logs.of_task(task)
 
     def to_look_at(self) -> set[ObjectKey]:
         """Return the tasks for which there may be something to do though nothing changed."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from longtask_adapters import tracing
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
@@ -167,6 +168,7 @@ class Operator:
         kubernetes: MemoryKubernetes | None = None,
         sender: MemorySender | None = None,
         launch: courier.Launch = at_once,
+        tracer: tracing.Tracer | None = None,
     ) -> None:
         if kubernetes is None:
             kubernetes = MemoryKubernetes()
@@ -178,6 +180,7 @@ class Operator:
         self.results = MemoryResults()
         self.woken: list[str] = []
         self._launch = launch
+        self._tracer = tracer or tracing.NoTracer()
         self.restart()
 
     def restart(self) -> None:
@@ -202,6 +205,7 @@ class Operator:
             counted=self.metrics,
             clock=lambda: self.kubernetes.now,
             launch=self._launch,
+            tracer=self._tracer,
         )
         self.mirror, self.applier = parts.mirror, parts.applier
         self.callbacks = parts.callbacks

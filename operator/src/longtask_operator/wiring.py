@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from longtask_adapters import webhooks
+from longtask_adapters import tracing, webhooks
 from longtask_adapters.kube import informer, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import KubernetesTransport
@@ -28,7 +28,16 @@ from longtask_operator import (
 )
 from longtask_operator.rules import pod_spec
 from longtask_operator.settings import Settings
-from longtask_operator.tasks import announce, apply, bodies, courier, fetch, observe, reconcile
+from longtask_operator.tasks import (
+    announce,
+    apply,
+    bodies,
+    courier,
+    fetch,
+    measure,
+    observe,
+    reconcile,
+)
 
 
 @dataclasses.dataclass
@@ -58,6 +67,7 @@ def assemble(
     counted: metrics.Metrics,
     clock: Callable[[], datetime],
     launch: courier.Launch = courier.beside,
+    tracer: tracing.Tracer,
 ) -> Parts:
     """Put the parts together that work on tasks.
 
@@ -76,6 +86,7 @@ def assemble(
         counted: The numbers.
         clock: Tells the time, in UTC.
         launch: Has the try of a callback run.
+        tracer: Takes spans.
     """
     kubernetes = cluster.Cluster(connection)
     seen = mirror.Mirror(wake)
@@ -97,7 +108,7 @@ def assemble(
         kubernetes,
         observe.Observer(seen, kubernetes, installation, guard, may_admit, callbacks, fetched),
         applier,
-        announce.Announcer(kubernetes, counted),
+        announce.Announcer(kubernetes, counted, seen, tracer),
         counted,
         clock,
     )
@@ -149,6 +160,8 @@ class Operator:
         """Work meanwhile, from when everything was listed; kopf's watches feed the mirror, too."""
         settings, counted = self._settings, metrics.Metrics()
         async with contextlib.AsyncExitStack() as stack:
+            tracer = tracing.tracer_of("longtask-operator", settings.otlp_endpoint)
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
             transport = await stack.enter_async_context(KubernetesTransport.connect())
             connection = Connection(transport, user_agent=cluster.USER_AGENT)
             sender = webhooks.HttpSender(
@@ -181,9 +194,13 @@ class Operator:
                 may_admit=admission.may_admit,
                 counted=counted,
                 clock=_now,
+                tracer=tracer,
             )
             counted.callbacks_under_way.set_function(parts.callbacks.under_way)
-            self._queue = work_queue.WorkQueue(parts.reconciler.reconcile, parts.mirror.lane_of)
+            counted.watch_queues(lambda: measure.lines(parts.mirror, _now()))
+            self._queue = work_queue.WorkQueue(
+                parts.reconciler.reconcile, parts.mirror.lane_of, parts.mirror.told
+            )
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)
             # In this order at the end: nothing is claimed, what is on its way comes to its end and
@@ -199,6 +216,7 @@ class Operator:
                 hearing=self.hearing,
                 add=self.add,
             )
+            counted.watch_silence.set_function(tasks.silent_for)
             lister = resync.Resync(
                 parts.mirror,
                 connection,

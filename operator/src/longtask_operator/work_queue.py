@@ -4,8 +4,10 @@ import asyncio
 import collections
 import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Generic, TypeVar
+
+from longtask_adapters import logs
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -30,14 +32,17 @@ class WorkQueue(Generic[Key]):
         work: Does what there is to do for a key; returns after how many seconds to look at it
             again, or None. It may raise anything.
         lane_of: Returns the lane that a key takes now; None is free.
+        told: Returns what each line of the log says during a pass of a key.
     """
 
     def __init__(
         self,
         work: Callable[[Key], Awaitable[float | None]],
         lane_of: Callable[[Key], Hashable | None] = lambda _: None,
+        told: Callable[[Key], Mapping[str, object]] = lambda key: {"key": str(key)},
     ) -> None:
         self._work = work
+        self._told = told
         self._lane_of = lane_of
         self._due: dict[Hashable | None, dict[Key, None]] = {}  #: by lane, in order
         self._where: dict[Key, Hashable | None] = {}  #: the lane of each key that is due
@@ -129,6 +134,11 @@ class WorkQueue(Generic[Key]):
             del self._due[lane]
 
     async def _run(self, key: Key, lane: Hashable | None) -> None:
+        # Until its asyncio task ends, which is made for this pass: whatever it starts says so too.
+        with logs.about(**self._told(key)):
+            await self._pass(key, lane)
+
+    async def _pass(self, key: Key, lane: Hashable | None) -> None:
         again: float | None = None
         try:
             again = await self._work(key)
@@ -139,7 +149,7 @@ class WorkQueue(Generic[Key]):
             # The exponent is bounded, or after some hours of failures no float could hold it.
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 30))
             again = pause * random.uniform(0.8, 1.2)
-            _logger.exception("Failed", extra={"key": str(key), "again_in": round(again, 2)})
+            _logger.exception("Failed", extra={"again_in": round(again, 2)})
         finally:
             del self._running[key]
             if lane is not None:

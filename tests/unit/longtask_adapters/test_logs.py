@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 from collections.abc import Iterator, MutableMapping
@@ -77,3 +78,40 @@ def test_what_is_logged(
     logs.configure("INFO", quiet=["chatty"])
     logging.getLogger(logger).log(level, "x")
     assert bool(lines(capsys)) is told
+
+
+def test_lines_say_what_all_of_them_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    logger = logging.getLogger("a")
+    logs.add(lost="x")  # nothing is going on
+    with logs.about(task="t", uid="u"):
+        logger.info("First")
+        with logs.about(uid="v"):
+            logs.add(step="s")
+            logger.info("Second", extra={"uid": "own"})
+        logger.info("Third")
+    logger.info("Fourth")
+    said = [{k: line.get(k) for k in ("task", "uid", "step", "lost")} for line in lines(capsys)]
+    assert said == [
+        {"task": "t", "uid": "u", "step": None, "lost": None},
+        {"task": "t", "uid": "own", "step": "s", "lost": None},
+        {"task": "t", "uid": "u", "step": None, "lost": None},
+        {"task": None, "uid": None, "step": None, "lost": None},
+    ]
+
+
+async def test_what_is_started_meanwhile_says_so_to_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("INFO")
+    go = asyncio.Event()
+
+    async def errand() -> None:
+        await go.wait()
+        logging.getLogger("a").info("Late")
+
+    with logs.about(uid="u"):
+        started = asyncio.create_task(errand())
+    go.set()
+    await started
+    assert lines(capsys)[0]["uid"] == "u"

@@ -74,6 +74,10 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
             async def end() -> None:
                 served.should_exit = served.force_exit = True
                 await running
+                left = served.server_state.tasks
+                for task in left:
+                    task.cancel()
+                await asyncio.gather(*left, return_exceptions=True)
 
             stack.push_async_callback(end)
             while not served.started:  # noqa: ASYNC110 - uvicorn tells nobody

@@ -181,16 +181,16 @@ async def test_what_is_not_taken(
 @pytest.mark.parametrize(
     "claims",
     [
-        pytest.param({"exp": NOW() - 20}, id="just-expired"),
-        pytest.param({"nbf": NOW() + 20}, id="about-to-begin"),
-        pytest.param({"aud": ["another", AUDIENCE]}, id="for-others-as-well"),
+        pytest.param(lambda: {"exp": NOW() - 20}, id="just-expired"),
+        pytest.param(lambda: {"nbf": NOW() + 20}, id="about-to-begin"),
+        pytest.param(lambda: {"aud": ["another", AUDIENCE]}, id="for-others-as-well"),
     ],
 )
 async def test_what_is_taken(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, claims: dict[str, Any]
+    tokens: oidc.OidcTokens, provider: RunningIssuer, claims: Callable[[], dict[str, Any]]
 ) -> None:
-    assert await tokens.caller(KEY.sign(provider.claims(**claims)))
-    assert await tokens.caller(KEY.sign(provider.claims(**claims), typ="at+jwt"))
+    assert await tokens.caller(KEY.sign(provider.claims(**claims())))
+    assert await tokens.caller(KEY.sign(provider.claims(**claims()), typ="at+jwt"))
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "RS256"])

@@ -4,9 +4,11 @@ A new route is asked by itself; it gets a line in `BODIES` if it wants a body. A
 is a line in `KINDS`.
 """
 
+import asyncio
 import copy
 import dataclasses
 import enum
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -51,7 +53,8 @@ class May(enum.IntEnum):
     KNOWN = 1  #: and nothing but to hear of themselves
     LOOK = 2  #: at what is theirs
     WORK = 3
-    ALL = 4  #: and sees everybody's
+    QUEUES = 4  #: and sees everybody's
+    ALL = 5  #: and accounts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Kind:
 
     @property
     def sees_all(self) -> bool:
-        return self.is_seeing or self.may is May.ALL
+        return self.is_seeing or self.may >= May.QUEUES
 
 
 async def _none(_: Stage) -> None:
@@ -170,7 +173,7 @@ KINDS = {
     "of-kubernetes-to-see": Kind(May.LOOK, _of_kubernetes(*VIEWER), is_seeing=True),
     "of-kubernetes-to-submit": Kind(May.WORK, _of_kubernetes(*SUBMITTER)),
     "of-kubernetes-to-edit": Kind(May.WORK, _of_kubernetes(*EDITOR), is_seeing=True),
-    "of-kubernetes-to-administer": Kind(May.ALL, _of_kubernetes(*ADMIN)),
+    "of-kubernetes-to-administer": Kind(May.QUEUES, _of_kubernetes(*ADMIN)),
     "of-a-provider": Kind(May.WORK, _of_provider(preferred_username="eve")),
     "of-a-provider-for-an-admin": Kind(May.ALL, _of_provider(groups=["boss"])),
     "of-a-provider-and-expired": Kind(May.NOTHING, _of_provider(exp=1)),
@@ -216,6 +219,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/invites"): {},
     ("POST", "/api/v1/tokens"): {"name": "a"},
 }
+BODIES |= {
+    ("POST", "/api/v1/tasks:batch"): {"items": [{"type": "fibonacci", "input": {"n": 1}}]},
+    ("POST", "/api/v1/tasks:cancel"): {"all": True},
+}
+#: They go on; of these the beginning is looked at.
+STREAMS = {("GET", "/api/v1/events"), ("GET", "/api/v1/tasks/{task_id}/events")}
 #: Other ways to ask for the same.
 VARIANTS = {
     ("GET", "/api/v1/tasks"): (
@@ -247,8 +256,11 @@ def guarded(application: FastAPI) -> list[tuple[str, str]]:
     return [route for route in routes(application) if route not in PUBLIC]
 
 
-def is_for_admins(path: str) -> bool:
-    return path.startswith(FOR_ADMINS) or path in QUEUES_FOR_ADMINS
+def needed(path: str) -> May:
+    """Return what one must be able to do to have it done."""
+    if path.startswith(FOR_ADMINS):
+        return May.ALL
+    return May.QUEUES if path in QUEUES_FOR_ADMINS else May.KNOWN
 
 
 def places(method: str, path: str) -> list[str]:
@@ -270,7 +282,7 @@ def expected(kind: Kind, method: str, path: str) -> int | None:
         return 403
     if kind.may is May.LOOK and (method != "GET" or (method, path) in SECRET):
         return 403
-    if is_for_admins(path) and kind.may is not May.ALL:
+    if kind.may < needed(path):
         return 403
     if "{task_id}" in path and not (kind.is_owner or kind.sees_all):
         return 404
@@ -304,11 +316,13 @@ async def application(
     kubernetes.add_secret(signing_keys.KEYS_SECRET, {}, namespace="longtask")
     labels = {names.OWNER_LABEL: OWNER}
     put_ended_task(kubernetes, ARCHIVED, labels=labels)
+    _with_a_uid(kubernetes, ARCHIVED)
     stored = kubernetes.stored(names.LONGTASKS, ARCHIVED)
     await archive.put(v1alpha1.LongTask.model_validate(stored), queue="default", at=NOW)
     kubernetes.remove(names.LONGTASKS, ARCHIVED)
     told = {"id": "msg_a", "event": "succeeded", "state": "Exhausted"}
     put_ended_task(kubernetes, ENDED, labels=labels, result={"value": 1}, callback=told)
+    _with_a_uid(kubernetes, ENDED)
     put_task(kubernetes, RUNNING, metadata={"labels": labels}, status={"phase": "Queued"})
     client = a_client(app.for_users(services), TOKEN)
     async with client:
@@ -322,6 +336,11 @@ async def application(
     return app.for_users(services)
 
 
+def _with_a_uid(kubernetes: MemoryKubernetes, name: str) -> None:
+    """Let a task have a uid as Kubernetes gives them: the ids of events are made of it."""
+    put_task(kubernetes, name, metadata={"uid": str(uuid.uuid4())})
+
+
 def a_client(application: FastAPI, token: str | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(application),
@@ -330,9 +349,56 @@ def a_client(application: FastAPI, token: str | None) -> httpx.AsyncClient:
     )
 
 
+async def beginning(application: FastAPI, path: str, token: str | None) -> httpx.Response:
+    """Return an answer up to the first of its body that comes."""
+    messages: list[Any] = []
+    begun = asyncio.Event()
+    headers = [(k.lower().encode(), v.encode()) for k, v in bearing(token).items()]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("api.test", 80),
+    }
+
+    coming = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Any:
+        if not coming:
+            await asyncio.Event().wait()  # nobody leaves
+        return coming.pop()
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+        if message["type"] == "http.response.body" and message.get("body"):
+            begun.set()
+            await asyncio.Event().wait()
+
+    answering = asyncio.create_task(application(scope, receive, send))
+    async with asyncio.timeout(10):
+        await begun.wait()
+    answering.cancel()
+    await asyncio.gather(answering, return_exceptions=True)
+    start, *bodies = messages
+    return httpx.Response(
+        start["status"],
+        headers=start["headers"],
+        content=b"".join(body["body"] for body in bodies),
+        request=httpx.Request("GET", f"http://api.test{path}"),
+    )
+
+
 def test_the_table_knows_its_routes(services: wiring.Services) -> None:
     there = set(routes(app.for_users(services)))
-    assert PUBLIC | OWN | SECRET | set(BODIES) <= there
+    assert PUBLIC | OWN | SECRET | STREAMS | set(BODIES) <= there
     assert len(there) >= 40
 
 
@@ -352,7 +418,10 @@ async def test_who_may_what(
             if path == "/api/v1/logout" and kind.may is not May.NOTHING:
                 continue  # there would be no token for the rest
             for where in places(method, path):
-                answer = await client.request(method, where, json=BODIES.get((method, path)))
+                if (method, path) in STREAMS:
+                    answer = await beginning(application, where, token)
+                else:
+                    answer = await client.request(method, where, json=BODIES.get((method, path)))
                 status = expected(kind, method, path)
                 if status is not None:
                     is_right = answer.status_code == status

@@ -17,6 +17,7 @@ from longtask_operator.tasks import courier
 from longtask_operator.testing import REPORT, URL, Operator
 
 ALL = [*TaskEvent]
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def a_task_that_tells(*events: str, **spec: Any) -> v1alpha1.LongTask:
@@ -373,3 +374,24 @@ async def test_at_the_end_nothing_more_begins_and_what_waits_in_line_is_dropped(
     assert await operator.look() is None
     await begun(operator)
     assert (sender.sent, operator.callbacks.under_way()) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        pytest.param({}, PARENT, id="the-tasks"),
+        pytest.param({"Traceparent": "own"}, None, id="or-the-receivers-own"),
+    ],
+)
+async def test_a_callback_belongs_to_the_tasks_trace(
+    headers: dict[str, str], sent: str | None
+) -> None:
+    task = a_task(container={"image": "x"}, callback={"url": URL, "headers": headers})
+    annotations = {names.TRACEPARENT_ANNOTATION: PARENT}
+    meta = task.metadata.model_copy(update={"annotations": annotations})
+    operator = Operator()
+    await operator.submit(task.model_copy(update={"metadata": meta}))
+    await operator.run_to_the_end()
+    (callback,) = operator.sender.sent
+    assert callback.headers.get("traceparent") == sent
+    assert callback.headers.items() >= headers.items()

@@ -140,6 +140,30 @@ def test_the_program_is_told_how_long_it_may_be_silent(timeouts: Any, told: str)
     assert environment(job)["LONGTASK_HEARTBEAT_SECONDS"] == told
 
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "own", "told"),
+    [
+        pytest.param(TRACE, [], TRACE, id="its-trace"),
+        pytest.param("$(LONGTASK_TOKEN_FILE)", [], None, id="nothing-that-is-none"),
+        pytest.param(
+            TRACE, [{"name": "TRACEPARENT", "value": "own"}], "own", id="what-it-says-itself"
+        ),
+    ],
+)
+def test_the_program_is_told_its_trace(
+    annotation: str, own: list[dict[str, str]], told: str | None
+) -> None:
+    task = a_task(container={"image": "x", "env": own})
+    meta = task.metadata.model_copy(
+        update={"annotations": {names.TRACEPARENT_ANNOTATION: annotation}}
+    )
+    env = environment(build(task.model_copy(update={"metadata": meta})))
+    assert env.get("TRACEPARENT") == told
+
+
 def test_a_secret_is_named_and_never_copied() -> None:
     secret = {"name": "db", "key": "password"}
     task = a_task(container={"image": "x", "env": [{"name": "PW", "secretRef": secret}]})

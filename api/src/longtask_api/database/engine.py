@@ -9,7 +9,8 @@ import contextlib
 import functools
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 import asyncpg
@@ -31,13 +32,20 @@ _BUSY_SECONDS: Final = 10.0
 _TRANSACTION_SECONDS: Final = 30.0
 #: Errors of SQL that the database's state is not to blame for.
 _OURS: Final = (exc.ProgrammingError, exc.IntegrityError, exc.DataError, exc.NotSupportedError)
+#: Is told of each transaction: its kind, how many seconds it took, whether the database was away.
+Note = Callable[[str, float, bool], None]
+
+
+def _nobody(kind: str, seconds: float, is_away: bool) -> None:
+    """Tell nobody."""
 
 
 class Database:
     """The door to the database. What comes through it is SQLAlchemy's."""
 
-    def __init__(self, engine: AsyncEngine, transaction_seconds: float) -> None:
+    def __init__(self, engine: AsyncEngine, transaction_seconds: float, note: Note) -> None:
         self._engine = engine
+        self._note = note
         self._transaction_seconds = transaction_seconds
         # SQLite has one writer at a time and lets others try again and again: in here they queue.
         self._writers = asyncio.Semaphore(_CONNECTIONS if self.is_shared else 1)
@@ -45,20 +53,30 @@ class Database:
         self._preparation: asyncio.Task[None] | None = None
 
     @classmethod
-    def at(cls, url: str, *, transaction_seconds: float = _TRANSACTION_SECONDS) -> "Database":
+    def at(
+        cls, url: str, *, transaction_seconds: float = _TRANSACTION_SECONDS, note: Note = _nobody
+    ) -> "Database":
         """Return the database at a URL; nothing is asked of it yet.
 
         Args:
             url: `sqlite:///path`, or `postgresql://…` with what libpq would take.
             transaction_seconds: How long a transaction may take from its begin to its end.
+            note: Is told of each transaction.
         """
         make = _sqlite if url.startswith("sqlite:") else _postgresql
-        return cls(make(url), transaction_seconds)
+        return cls(make(url), transaction_seconds, note)
 
     @property
     def is_shared(self) -> bool:
         """Tell whether other replicas may use it too."""
         return self._engine.dialect.name != "sqlite"
+
+    def connections(self) -> tuple[int, int]:
+        """Return how many connections are in use, and how many are kept beside those."""
+        pool = self._engine.pool
+        if not isinstance(pool, sa.QueuePool):
+            return 0, 0
+        return pool.checkedout(), pool.checkedin()
 
     async def prepare(self) -> None:
         """Bring the tables to this version, unless they are; whoever asks meanwhile waits too.
@@ -81,7 +99,7 @@ class Database:
             DatabaseAway: The database does not answer.
         """
         await self._prepared()
-        with _told_apart():
+        with self._noted("read"), _told_apart():
             async with (
                 asyncio.timeout(self._transaction_seconds),
                 self._engine.connect() as connection,
@@ -104,7 +122,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def transaction(self, *, within: float | None) -> AsyncIterator[AsyncConnection]:
         """Open a transaction on the tables as they are, whatever their version."""
-        with _told_apart():
+        with self._noted("write"), _told_apart():
             async with (
                 asyncio.timeout(within),
                 self._writers,
@@ -120,6 +138,17 @@ class Database:
             self._preparation.cancel()
             await asyncio.gather(self._preparation, return_exceptions=True)
         await self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _noted(self, kind: str) -> Iterator[None]:
+        began, is_away = time.monotonic(), False
+        try:
+            yield
+        except errors.DatabaseAway:
+            is_away = True
+            raise
+        finally:
+            self._note(kind, time.monotonic() - began, is_away)
 
     async def _prepared(self) -> None:
         """Wait until it is prepared, but not for ever: to change large tables takes its time."""

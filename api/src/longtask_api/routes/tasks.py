@@ -44,6 +44,15 @@ _Label = Annotated[
     Field(json_schema_extra={"pattern": f"^{listing.SELECTOR}(,{listing.SELECTOR})*$"}),
 ]
 
+Traceparent = Annotated[
+    str | None,
+    Header(
+        description="The trace that the task belongs to (W3C Trace Context): its program and its"
+        " callbacks get it too. One that cannot be read is ignored.",
+        examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+    ),
+]
+
 
 @router.post(
     "",
@@ -66,9 +75,12 @@ async def create_task(
         str | None, Header(description="The same key and order again: the same task.")
     ] = None,
     prefer: _Prefer = None,
+    traceparent: Traceparent = None,
 ) -> Response:
     """Hand over a task. It runs as soon as its queue lets it."""
-    written = await tasks.submit(caller, document, header_key=idempotency_key)
+    written = await tasks.submit(
+        caller, document, header_key=idempotency_key, traceparent=traceparent
+    )
     return await _made(caller, tasks, written, prefer)
 
 
@@ -406,13 +418,19 @@ async def retry_task(
     idempotency_key: Annotated[
         str | None, Header(description="The same key and changes again: the same task.")
     ] = None,
+    traceparent: Traceparent = None,
 ) -> Response:
     """Make a new task of one that has ended: its whole order, but for what the body changes.
 
     Each field of the body stands in place of the original's, whole; null takes it away.
     """
     written = await tasks.retry(
-        caller, task_id, document, header_key=idempotency_key, from_failed=from_failed
+        caller,
+        task_id,
+        document,
+        header_key=idempotency_key,
+        from_failed=from_failed,
+        traceparent=traceparent,
     )
     return await _made(caller, tasks, written)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
 from longtask_api import errors
 from longtask_api.auth import callers
@@ -52,7 +53,7 @@ class DeliveryService:
             Clash: There was nothing to deliver yet.
         """
         task = await self._tasks.redeliver(caller, name)
-        _logger.info("Asked for another delivery", extra={"task": name, "by": caller.name})
+        _logger.info("Asked for another delivery", extra=logs.of_task(task) | {"by": caller.name})
         return views.callback_log(task)
 
     async def redeliver_all(self, caller: callers.Caller, document: Any) -> models.Redelivery:

@@ -264,6 +264,7 @@ def resource(
     request_hash: str | None,
     origin: str = "",
     taken_over: str = "",
+    traceparent: str | None = None,
 ) -> dict[str, Any]:
     """Return the LongTask to store.
 
@@ -274,6 +275,7 @@ def resource(
         request_hash: What tells the same request from another; None without a key.
         origin: The name of the task that it does again; empty for a new one.
         taken_over: The annotation of what it takes over from that; empty for nothing.
+        traceparent: The trace that it belongs to, if it belongs to one.
     """
     spec = {k: v for k, v in order.to_json().items() if k not in _SPEC_STRANGERS}
     metadata: dict[str, Any] = {"name": name}
@@ -286,6 +288,7 @@ def resource(
         names.REQUEST_HASH_ANNOTATION: request_hash,
         names.RETRY_OF_ANNOTATION: origin,
         names.REUSE_ANNOTATION: taken_over,
+        names.TRACEPARENT_ANNOTATION: traceparent,
     }
     if said := {key: value for key, value in annotations.items() if value}:
         metadata["annotations"] = said

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors, metrics
@@ -158,7 +159,9 @@ class ProgressWriter:
         except kube.ClusterError as error:
             # Deleted, finished, or another attempt by now: what it said no longer matters.
             self._metrics.patches.labels("dropped").inc()
-            _logger.info("Dropped progress", extra={"task": str(shelf.task), "cause": str(error)})
+            task = self._resources.cached_task(shelf.task)
+            told = {"task": str(shelf.task)} if task is None else logs.of_task(task)
+            _logger.info("Dropped progress", extra=told | {"cause": str(error)})
         else:
             self._metrics.patches.labels("written").inc()
         for book in shelf.books.values():

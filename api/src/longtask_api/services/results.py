@@ -10,8 +10,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
-from longtask_adapters.kube.cache import key_of
 from longtask_api import errors, json_parts
 from longtask_api.json_stream import Watcher
 from longtask_api.services.reporters import Program, Reporters
@@ -77,7 +77,7 @@ class ResultService:
         await self._record(token, blob, ref)
         await self._blobs.keep_only(blob)
         told = {
-            "task": str(key_of(sender.task)),
+            **logs.of_task(sender.task),
             "step": blob.run,
             "attempt": blob.attempt,
             "bytes": blob.size,

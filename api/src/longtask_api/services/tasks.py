@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
-from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import listing, orders, views
@@ -17,7 +17,7 @@ from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.resources import Resources
 from longtask_client import models
-from longtask_crds import acceptance, address_guard, effective, names, queueing, v1alpha1
+from longtask_crds import acceptance, address_guard, effective, names, queueing, traces, v1alpha1
 
 _logger = logging.getLogger(__name__)
 
@@ -84,9 +84,20 @@ class TaskService:
         self._path_prefix = path_prefix
 
     async def submit(
-        self, caller: callers.Caller, document: Any, *, header_key: str | None
+        self,
+        caller: callers.Caller,
+        document: Any,
+        *,
+        header_key: str | None,
+        traceparent: str | None = None,
     ) -> Written:
         """Store a new task; or find the one that the same request made before.
+
+        Args:
+            caller: Who asks.
+            document: The order.
+            header_key: The idempotency key of the request's header.
+            traceparent: The trace that the request belongs to.
 
         Raises:
             Invalid: The order is wrong; nothing is stored.
@@ -102,7 +113,9 @@ class TaskService:
         async def ordered() -> _Ordered:
             return _Ordered(order)
 
-        return await self._make(caller, order, ordered, header_key=header_key)
+        return await self._make(
+            caller, order, ordered, header_key=header_key, traceparent=traceparent
+        )
 
     async def retry(
         self,
@@ -112,6 +125,7 @@ class TaskService:
         *,
         header_key: str | None,
         from_failed: bool = False,
+        traceparent: str | None = None,
     ) -> Written:
         """Store a new task that does an ended one again; or find the one that this request made.
 
@@ -121,6 +135,7 @@ class TaskService:
             document: What is changed of its order.
             header_key: The idempotency key of the request's header.
             from_failed: Take over what its steps brought, and go on where it failed.
+            traceparent: The trace that the request belongs to.
 
         Raises:
             Invalid: A change is wrong, or the task may not be ordered today; nothing is stored.
@@ -144,6 +159,7 @@ class TaskService:
             header_key=header_key,
             origin=name,
             from_failed=from_failed,
+            traceparent=traceparent,
         )
 
     async def submit_all(
@@ -220,6 +236,7 @@ class TaskService:
         header_key: str | None,
         origin: str = "",
         from_failed: bool = False,
+        traceparent: str | None = None,
     ) -> Written:
         """Store what was ordered; or find the task that the same request made before.
 
@@ -230,6 +247,7 @@ class TaskService:
             header_key: The idempotency key of the request's header.
             origin: The name of the task that is done again; empty for a new one.
             from_failed: It is to go on where that one failed.
+            traceparent: The trace that the request belongs to.
         """
         key = orders.idempotency_key(asked, header_key)
         name = orders.name_of(asked, key, caller=caller.subject, origin=origin)
@@ -250,6 +268,7 @@ class TaskService:
                 request_hash=digest,
                 origin=origin,
                 taken_over=taken_over,
+                traceparent=traces.parse(traceparent),
             )
             with self._allowances.one_more(caller, self._resources.key(name)):
                 task = await self._resources.create_task(body)
@@ -274,6 +293,7 @@ class TaskService:
             if original is None:
                 raise
             return self._same(caller, original, digest)
+        logs.add(**logs.of_task(task))
         _logger.info("Created task", extra=_by(caller, task))
         return Written(self.view(task), changed=True)
 
@@ -289,7 +309,9 @@ class TaskService:
                 )
         except (errors.DatabaseAway, TimeoutError):
             # Work is taken without the archive: that a key is older than its task is rare.
-            _logger.warning("Looked for no archived task", extra={"task": name})
+            # The uid is not known yet: it is the very question.
+            told = {"task": str(self._resources.key(name))}
+            _logger.warning("Looked for no archived task", extra=told)
             return None
         if original is None:
             return None
@@ -308,6 +330,7 @@ class TaskService:
             raise errors.Clash(f"A task named {original.metadata.name} exists.")
         if original.metadata.annotations.get(names.REQUEST_HASH_ANNOTATION) != digest:
             raise errors.Clash("The name or idempotency key stands for another order.")
+        logs.add(**logs.of_task(original))
         return Written(self.view(original), changed=False)
 
     async def _with_all_wrong(
@@ -348,7 +371,9 @@ class TaskService:
         Raises:
             Missing: There is none of that name.
         """
-        return await self._resources.seen_task(caller, name)
+        task = await self._resources.seen_task(caller, name)
+        logs.add(**logs.of_task(task))
+        return task
 
     async def wait(self, caller: callers.Caller, name: str, *, within: float) -> v1alpha1.LongTask:
         """Return the task as soon as it is finished, or as it is after `within` seconds.
@@ -537,6 +562,6 @@ class TaskService:
         return models.EstimatedStart(earliest=earliest, latest=latest)
 
 
-def _by(caller: callers.Caller, task: v1alpha1.LongTask) -> dict[str, str]:
+def _by(caller: callers.Caller, task: v1alpha1.LongTask) -> dict[str, object]:
     """Return what a line of the log says of a change: of what, and by whom."""
-    return {"task": str(key_of(task)), "by": caller.name}
+    return logs.of_task(task) | {"by": caller.name}

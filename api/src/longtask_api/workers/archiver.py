@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of
 from longtask_api import errors
@@ -183,11 +184,11 @@ class Archiver:
             self._plan(key, self._clock())
         except (NotReleased, kube.ClusterError) as error:
             # Or it has changed meanwhile, and is archived as it is now.
-            told = {"task": str(key), "cause": str(error)}
+            told = self._told(key) | {"cause": str(error)}
             _logger.info("Put off the end of a task", extra=told)
             self._look_again(key)
         except Exception:
-            _logger.exception("Could not archive a task", extra={"task": str(key)})
+            _logger.exception("Could not archive a task", extra=self._told(key))
             self._look_again(key)
         finally:
             self._places.release()
@@ -212,7 +213,11 @@ class Archiver:
             await self._resources.retire_task(task, version=task.metadata.resource_version)
         self._pauses.pop(key, None)
         self._metrics.archived.inc()
-        _logger.info("Archived task", extra={"task": str(key)})
+        _logger.info("Archived task", extra=logs.of_task(task))
+
+    def _told(self, key: ObjectKey) -> dict[str, object]:
+        task = self._resources.cached_task(key)
+        return {"task": str(key)} if task is None else logs.of_task(task)
 
     def _look_again(self, key: ObjectKey) -> None:
         """Look at one task again, later each time."""

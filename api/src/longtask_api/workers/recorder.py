@@ -44,6 +44,7 @@ class Ended(NamedTuple):
     """An attempt that has ended, and whose pod is on record."""
 
     pod: names.ObjectKey
+    task: str  #: its name
     task_uid: str
     run: str
     number: int
@@ -77,7 +78,7 @@ def _ended(
     task: v1alpha1.LongTask, run: str, pod: str | None, number: int | None
 ) -> Iterator[Ended]:
     if pod and number:
-        yield Ended(key_of(task).sibling(pod), task.metadata.uid, run, number)
+        yield Ended(key_of(task).sibling(pod), task.metadata.name, task.metadata.uid, run, number)
 
 
 class Recorder:
@@ -163,7 +164,12 @@ class Recorder:
 
     async def _record_in_time(self, attempt: Ended) -> None:
         """Record a log; try again for as long as it may be there."""
-        told = {"pod": str(attempt.pod), "attempt": attempt.number}
+        told = {
+            "task": str(attempt.pod.sibling(attempt.task)),
+            "uid": attempt.task_uid,
+            "pod": str(attempt.pod),
+            "attempt": attempt.number,
+        }
         for pause in _PAUSES:
             try:
                 await self.record(attempt)

@@ -7,7 +7,7 @@ values for fields that stand here, and none of them takes a pod out of Pod Secur
 import dataclasses
 from typing import Any
 
-from longtask_crds import effective, names, runner_contract, v1alpha1
+from longtask_crds import effective, names, runner_contract, traces, v1alpha1
 
 _TMP_SIZE = "256Mi"
 _FILES_SIZE = "2Gi"  #: more than all results together that are kept of one pipeline
@@ -159,6 +159,9 @@ def _our_variables(
         env.API_URL: surroundings.runner_api_url,
         env.TOKEN_FILE: runner_contract.TOKEN_FILE,
     }
+    trace, own = traces.of(task), {variable.name for variable in spec.env}
+    if trace is not None and runner_contract.TRACEPARENT not in own:
+        ours[runner_contract.TRACEPARENT] = trace
     return [{"name": str(name), "value": value} for name, value in ours.items()]
 
 

@@ -1,14 +1,16 @@
 """Tell those who are concerned of what was just recorded: the log, the metrics, people in need."""
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime
 
+from longtask_adapters import logs, tracing
 from longtask_adapters.kube import errors
-from longtask_adapters.kube.cache import key_of
 from longtask_crds import events, v1alpha1
 from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
-from longtask_operator import cluster, metrics
+from longtask_operator import cluster, metrics, mirror
+from longtask_operator.tasks import measure, news, spans
 
 _logger = logging.getLogger(__name__)
 
@@ -26,18 +28,28 @@ _NEEDS = (
 class Announcer:
     """Tells of what a write changed. Nothing depends on whether it was heard."""
 
-    def __init__(self, kubernetes: cluster.Cluster, counted: metrics.Metrics) -> None:
+    def __init__(
+        self,
+        kubernetes: cluster.Cluster,
+        counted: metrics.Metrics,
+        seen: mirror.Mirror,
+        tracer: tracing.Tracer,
+    ) -> None:
         self._cluster = kubernetes
         self._metrics = counted
+        self._tracer = tracer
+        self._meter = measure.Meter(counted, seen)
 
     async def announce(
         self, before: v1alpha1.LongTask, after: v1alpha1.LongTask, *, now: datetime
     ) -> None:
         """Tell what is news between the two."""
-        if after.is_finished and not before.is_finished:
-            phase = after.status.phase
-            self._metrics.finished.labels(str(phase)).inc()
-            _logger.info("Finished", extra={"task": str(key_of(after)), "phase": phase})
+        found = news.of(before, after)
+        self._meter.measure(found, now=now)
+        for span in spans.of(found):
+            self._tracer.record(span)
+        for message, data in _steps(found):
+            _logger.info(message, extra=logs.of_task(after) | data)
         for again in _retried(before, after):
             name = again.step
             known = runs.status_of(after.status, name) if name else after.status
@@ -61,8 +73,33 @@ class Announcer:
         try:
             await self._cluster.warn(task, reason, message, now=now)
         except errors.ClusterError as error:
-            told = {"task": str(key_of(task)), "cause": str(error)}
+            told = logs.of_task(task) | {"cause": str(error)}
             _logger.warning("Could not post an Event", extra=told)
+
+
+def _steps(found: news.News) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the steps of a task's life that a write records, each as a message and its data."""
+    before, after = found.before.status, found.after.status
+    if after.queued_at and not before.queued_at:
+        yield "Queued", {"queue": after.queue}
+    for one in found.attempts:
+        attempt = one.attempt
+        about: dict[str, object] = {"attempt": attempt.number}
+        if one.run:
+            about["step"] = one.run
+        if one.is_claimed:
+            yield "Claimed", about | {"job": attempt.job_name}
+        if one.is_started:
+            yield "Started", about | {"pod": attempt.pod_name, "node": attempt.node}
+        if one.is_ended:
+            ended = {"reason": attempt.reason, "exit_code": attempt.exit_code}
+            yield "Ended attempt", about | ended
+    if found.is_end:
+        yield "Finished", {"phase": after.phase}
+    if (entry := found.tried) is not None:
+        about = {"reported": entry.event, "webhook_id": entry.id, "tries": entry.tries}
+        answer = {"code": entry.last_code, "error": entry.last_error, "state": entry.state}
+        yield "Called back", about | answer
 
 
 def _retried(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> list[events.Event]:

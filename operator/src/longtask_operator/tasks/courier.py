@@ -10,7 +10,7 @@ from typing import Any
 from longtask_adapters import webhooks
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import Cache, key_of
-from longtask_crds import delivery, signing_keys, v1alpha1
+from longtask_crds import delivery, signing_keys, traces, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import keys
 from longtask_operator.rules import status
@@ -37,6 +37,7 @@ class _Errand:
     key: ObjectKey  #: the task's
     uid: str
     entry: v1alpha1.CallbackStatus
+    trace: dict[str, str]  #: the header that says which trace the task belongs to
     cancel: Callable[[], object] | None = None  #: there once the pass has gone on
     is_written: bool = False  #: it waits for nothing any more but its answer
 
@@ -104,7 +105,7 @@ class Courier:
         if outcome is None and not self.is_sending(task):
             uid = task.metadata.uid
             self._give_up(uid)
-            errand = self._under_way[uid] = _Errand(key_of(task), uid, entry)
+            errand = self._under_way[uid] = _Errand(key_of(task), uid, entry, _trace_of(task))
             errand.cancel = self._launch(self._run(errand, _callback_of(task), _owner_of(task)))
             outcome = self._outcome(task, entry)  # it may have come to its end at once
         return outcome
@@ -163,7 +164,7 @@ class Courier:
                 to.url,
                 owner=owner,
                 webhook_id=entry.id,
-                headers=to.headers or {},
+                headers=errand.trace | (to.headers or {}),
                 write=write,
             )
         except keys.KeyUnavailable as unusable:
@@ -220,6 +221,13 @@ def _callback_of(task: v1alpha1.LongTask) -> v1alpha1.Callback:
     if task.spec.callback is None:
         raise ValueError("an outbox entry without a callback")
     return task.spec.callback
+
+
+def _trace_of(task: v1alpha1.LongTask) -> dict[str, str]:
+    """Return the header with the task's trace, unless the task says it as a header of its own."""
+    trace = traces.of(task)
+    given = {name.lower() for name in _callback_of(task).headers or {}}
+    return {} if trace is None or traces.HEADER in given else {traces.HEADER: trace}
 
 
 def _owner_of(task: v1alpha1.LongTask) -> str:

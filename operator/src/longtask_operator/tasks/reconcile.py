@@ -51,12 +51,13 @@ class Reconciler:
         await self._clear_up(key)
         self._mirror.index.release(key)
         try:
-            return await self._look(key)
-        except _NOBODYS_FAULT:
-            raise
-        except Exception:
-            # While the work queue lets it rest, the next one in line has its turn.
-            self._mirror.hold_back(key)
+            with self._metrics.pass_time.time():
+                return await self._look(key)
+        except Exception as error:
+            self._metrics.pass_errors.labels(_kind(error)).inc()
+            if not isinstance(error, _NOBODYS_FAULT):
+                # While the work queue lets it rest, the next one in line has its turn.
+                self._mirror.hold_back(key)
             raise
 
     async def _clear_up(self, key: ObjectKey) -> None:
@@ -198,3 +199,8 @@ class Reconciler:
             self._mirror.tasks.put(await self._cluster.get_task(key))
         except errors.NotFound:
             self._mirror.tasks.remove(key, task.metadata.uid)
+
+
+def _kind(error: Exception) -> str:
+    """Return what names an error in the metrics."""
+    return type(error).__name__ if isinstance(error, errors.ClusterError) else "Unforeseen"

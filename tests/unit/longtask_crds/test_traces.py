@@ -1,0 +1,49 @@
+import pytest
+
+from longtask_crds import names, traces
+from longtask_crds.testing import a_task
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+GOOD = f"00-{TRACE}-{SPAN}-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        pytest.param(GOOD, GOOD, id="as-the-standard-shows-it"),
+        pytest.param(f"00-{TRACE}-{SPAN}-00", f"00-{TRACE}-{SPAN}-00", id="not-sampled"),
+        pytest.param(f"01-{TRACE}-{SPAN}-01", GOOD, id="of-a-later-version"),
+        pytest.param(f"cc-{TRACE}-{SPAN}-01-more", GOOD, id="of-one-that-says-more"),
+        pytest.param(f"{GOOD}-more", None, id="this-version-says-no-more"),
+        pytest.param(f"ff-{TRACE}-{SPAN}-01", None, id="a-version-that-never-comes"),
+        pytest.param(f"00-{'0' * 32}-{SPAN}-01", None, id="no-trace"),
+        pytest.param(f"00-{TRACE}-{'0' * 16}-01", None, id="no-span"),
+        pytest.param(GOOD.upper(), None, id="capitals"),
+        pytest.param(f" {GOOD}", None, id="a-space"),
+        pytest.param(f"{GOOD}\n", None, id="a-line-break"),
+        pytest.param(f"00-{TRACE}-{SPAN}", None, id="no-flags"),
+        pytest.param("$(LONGTASK_TOKEN_FILE)", None, id="something-else"),
+        pytest.param(f"cc-{TRACE}-{SPAN}-01-{'x' * 600}", None, id="a-very-long-one"),
+        pytest.param("", None, id="nothing"),
+        pytest.param(None, None, id="none"),
+    ],
+)
+def test_parse(text: str | None, parsed: str | None) -> None:
+    assert traces.parse(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("annotation", "trace"), [(GOOD, GOOD), ("anything", None), ("", None)], ids=str
+)
+def test_whatever_somebody_annotates_a_task_has_a_trace_or_none(
+    annotation: str, trace: str | None
+) -> None:
+    task = a_task()
+    meta = task.metadata.model_copy(
+        update={"annotations": {names.TRACEPARENT_ANNOTATION: annotation}}
+    )
+    assert traces.of(task.model_copy(update={"metadata": meta})) == trace
+
+
+def test_the_id_of_a_trace() -> None:
+    assert traces.trace_id(GOOD) == TRACE
