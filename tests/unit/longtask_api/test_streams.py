@@ -282,7 +282,7 @@ async def test_who_does_not_read_costs_no_more_than_their_bound(
     # Much more than what the sockets hold.
     large = {"value": "x" * 4000}
     tasks = [f"t{number}" for number in range(hubs.MOST_PENDING + 100)]
-    narrow = httpx.AsyncHTTPTransport(socket_options=[(SOL_SOCKET, SO_RCVBUF, 4096)])
+    narrow = httpx.AsyncHTTPTransport(socket_options=[(SOL_SOCKET, SO_RCVBUF, 65536)])
     async with talking(str(api.http.base_url), transport=narrow) as http:
         slow = Listener(http, streaming.of_tasks(models.TaskFilter()))
         async with slow.http.stream(

@@ -26,6 +26,7 @@ def a_task(**status: Any) -> v1alpha1.LongTask:
 
 
 def test_the_id_is_the_same_for_the_same_facts() -> None:
+    assert events.webhook_id("odd", TaskEvent.FAILED, 1) != events.webhook_id("", "failed", 1)
     made = events.webhook_id(TASK_UID, TaskEvent.SUCCEEDED, 1)
     assert made == events.webhook_id(TASK_UID, TaskEvent.SUCCEEDED, 1)
     assert made.startswith("msg_")

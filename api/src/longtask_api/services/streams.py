@@ -57,7 +57,7 @@ _SAME_PLACE_SECONDS = 1.0
 Check = Callable[[], Awaitable[None]]
 
 
-_KNOWN = re.compile(r"([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,19})(\.end)?")
+_KNOWN = re.compile(r"([^.\s]{1,8})\.([0-9]{1,19})\.([0-9]{1,19})(\.end)?")
 
 
 class Known(NamedTuple):

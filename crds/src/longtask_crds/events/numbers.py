@@ -45,7 +45,15 @@ def webhook_id(
     """Return the event's id: the same for the same facts, whoever computes it, whenever."""
     facts = f"{event}/{attempt}" if step is None else f"{event}/{step}/{attempt}"
     facts = facts if percent is None else f"{facts}/{percent}"
-    return f"msg_{uuid.uuid5(uuid.UUID(task_uid), facts)}"
+    return f"msg_{uuid.uuid5(_space(task_uid), facts)}"
+
+
+def _space(task_uid: str) -> uuid.UUID:
+    """Return what the ids of a task's events are made in: Kubernetes promises no UUID."""
+    try:
+        return uuid.UUID(task_uid)
+    except ValueError:
+        return uuid.uuid5(uuid.NAMESPACE_OID, task_uid)
 
 
 def sequence(event: TaskEvent, attempt: int, percent: int | None = None) -> int:
