@@ -20,9 +20,11 @@ TASKS = "/api/v1/tasks"
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LONGTASK_URL", "LONGTASK_TOKEN"):
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_CONTEXT", "KUBECONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LONGTASK_CONFIG", str(tmp_path / "config.yaml"))
 
 
 @pytest.fixture
@@ -119,6 +121,101 @@ def test_wait_is_plain_lines_without_a_terminal(run: Any, api: Any, a_task: Any)
         "a: Succeeded 100%",
         "a succeeded",
     ]
+
+
+def test_wait_for_several_ends_as_the_worst_of_them(run: Any, api: Any, a_task: Any) -> None:
+    ends = {"a": "Succeeded", "b": "Cancelled", "c": "Failed"}
+    for name, phase in ends.items():
+        api.on("GET", f"{TASKS}/{name}", a_task(name, "Running"), a_task(name, phase))
+    both = run("wait", "a", "b", "a")
+    assert (both.exit_code, both.stdout) == (3, "a\nb\n")
+    every = run("wait", "c", "a", "b", "-o", "jsonpath={.items[*].id}")
+    assert (every.exit_code, every.stdout) == (1, "c a b\n")
+    assert "b cancelled" in every.stderr
+
+
+def test_wait_for_several_ends_in_time(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a", "Succeeded"))
+    api.on("GET", f"{TASKS}/b", a_task("b", "Running"))
+    late = run("wait", "a", "b", "--timeout", "5")
+    assert late.exit_code == 4
+    assert "b is not finished yet: it is Running" in late.stderr
+    assert len([request for request in api.requests if request.url.path.endswith("/a")]) == 1
+
+
+def test_get_watches_until_the_end(run: Any, api: Any, a_task: Any) -> None:
+    looks = [a_task("a", "Running", percent=percent) for percent in (5, 5, 9)]
+    api.on("GET", f"{TASKS}/a", *looks, a_task("a", "Failed"))
+    ended = run("get", "a", "-w")
+    assert ended.exit_code == 1
+    assert [line.split()[2:4] for line in ended.stdout.splitlines()] == [
+        ["PHASE", "PROGRESS"],
+        ["Running", "5%"],
+        ["Running", "9%"],
+        ["Failed", "-"],
+    ]
+    starts = [line.index(line.split()[2]) for line in ended.stdout.splitlines()]
+    assert len(set(starts)) == 1
+    assert run("get", "a", "-w", "-o", "name").stdout == "a\n"
+
+
+def test_list_watches_what_changes(run: Any, api: Any, a_task: Any, a_problem: Any) -> None:
+    pages = [
+        {"items": [a_task("b"), a_task("a")], "nextCursor": None},
+        {"items": [a_task("b"), a_task("a", "Running")], "nextCursor": None},
+    ]
+    api.on("GET", TASKS, *pages, a_problem(401))
+    ended = run("list", "-w", "--limit", "0", "--queue", "q")
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["ID", "a", "b", "a"]
+    assert ended.exit_code == 7
+    asked = api.requests[-1].url.params
+    assert (asked["queue"], asked["limit"]) == ("q", "500")
+
+
+def test_submit_several_of_a_file(run: Any, api: Any, a_task: Any, tmp_path: Path) -> None:
+    (tmp_path / "tasks.yaml").write_text("type: x\n---\ntype: y\n")
+    api.on("POST", TASKS, a_task("x-a"), a_task("y-b"), status=202)
+    file = str(tmp_path / "tasks.yaml")
+    assert run("submit", "-f", file).stdout == "x-a\ny-b\n"
+    api.on("GET", f"{TASKS}/y-b", a_task("y-b", "Succeeded"))
+    ended = run("submit", "-f", file, "--watch", "-o", "json")
+    assert [task["phase"] for task in json.loads(ended.stdout)["items"]] == ["Succeeded"] * 2
+    assert run("submit", "-f", file, "--idempotency-key", "k").exit_code == 2
+
+
+def test_submit_and_watch_prints_the_id_at_the_end(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task("a"), status=202)
+    finishes(api, a_task, "Cancelled")
+    ended = run("submit", "sleep", "--watch")
+    assert (ended.exit_code, ended.stdout) == (3, "a\n")
+    assert "a: Running 50%" in ended.stderr
+
+
+def test_describe_tells_all(run: Any, api: Any, a_task: Any) -> None:
+    attempt = {
+        "number": 1,
+        "jobName": "j",
+        "node": "n1",
+        "startedAt": "2026-01-01T00:00:01Z",
+        "finishedAt": "2026-01-01T00:00:02Z",
+        "exitCode": 3,
+        "reason": "ProgramFailed",
+    }
+    sent = {"id": "m", "event": "failed", "state": "Exhausted", "tries": 1}
+    log = sent | {"nextTryAt": None, "deliveredAt": None, "items": []}
+    ended = {"finishedAt": "2026-01-01T00:00:02Z", "reason": "ProgramFailed"}
+    api.on("GET", f"{TASKS}/a", a_task("a", "Failed", attempts=[attempt], callback=sent, **ended))
+    api.on("GET", f"{TASKS}/a/callbacks", log)
+    parts = run("describe", "a").stdout.split("\n\n")
+    assert [part.split()[0] for part in parts] == ["ID:", "ATTEMPT", "Webhook", "TIME", "a"]
+    assert "on n1" in parts[3]
+    assert "longtask logs a" in parts[4]
+
+
+def test_the_link_for_a_browser(run: Any, api: Any, a_task: Any) -> None:
+    assert run("open").stdout == "http://longtask.test/base/\n"
+    api.on("GET", f"{TASKS}/a", a_task("a", links={"self": "/api/v1/tasks/a"}))
+    assert run("open", "a").stdout == "http://longtask.test/base/api/v1/tasks/a\n"
 
 
 def a_step(name: str, phase: str, *, seconds: int | None = None, **changed: Any) -> dict[str, Any]:
@@ -273,7 +370,7 @@ def test_list(run: Any, api: Any, a_task: Any) -> None:
     assert rows == [
         ["ID", "TYPE", "PHASE", "PROGRESS", "QUEUE"],
         ["a", "sleep", "Queued", "-", "default"],
-        ["bb", "-", "Running", "7%", "default"],
+        ["bb", "(container)", "Running", "7%", "default"],
     ]
     assert api.requests[0].url.params.get_list("phase") == ["Queued", "Running"]
 
@@ -310,10 +407,44 @@ def test_an_empty_list_says_so_beside_the_data(run: Any, api: Any) -> None:
     assert json.loads(run("list", "-o", "json").stdout) == {"items": []}
 
 
-def test_logs(run: Any, api: Any) -> None:
+def test_logs(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a"))
     api.on("GET", f"{TASKS}/a/logs", "one\ntwo\n")
     assert run("logs", "-f", "a").stdout == "one\ntwo\n"
-    assert api.requests[0].url.params["follow"] == "true"
+    assert api.requests[-1].url.params["follow"] == "true"
+
+
+def test_logs_of_all_steps_of_a_pipeline(run: Any, api: Any, a_task: Any) -> None:
+    items = [a_step("x", "Running", index=0), {"name": "x", "index": 1, "phase": "Pending"}]
+    begun = [
+        a_step("b", "Succeeded", seconds=1),
+        a_step("c", "Running", items=2, children=items),
+        a_step("old", "Succeeded", seconds=1, reused=True),
+        {"name": "d", "phase": "Pending"},
+    ]
+    ended = [begun[0], begun[1], begun[2], a_step("d", "Failed", seconds=2)]
+    looks = [a_task("a", "Running", steps=begun), a_task("a", "Failed", steps=ended)]
+    api.on("GET", f"{TASKS}/a", looks[0], *looks)
+    api.on("GET", f"{TASKS}/a/logs", "one\ntwo")
+    shown = run("logs", "-f", "a").stdout.splitlines()
+    assert sorted(shown) == [
+        f"{name} | {line}" for name in ("b", "c.0", "d") for line in ("one", "two")
+    ]
+    api.on("GET", f"{TASKS}/p", a_task("p", "Running", steps=begun[:1]))
+    api.on("GET", f"{TASKS}/p/logs", "three\n")
+    assert run("logs", "p").stdout == "b | three\n"
+
+
+def test_a_log_that_is_gone_hinders_no_other(
+    run: Any, api: Any, a_task: Any, a_problem: Any
+) -> None:
+    steps = [a_step("b", "Succeeded", seconds=1), a_step("c", "Succeeded", seconds=1)]
+    api.on("GET", f"{TASKS}/a", a_task("a", "Succeeded", steps=steps))
+    api.on("GET", f"{TASKS}/a/logs", a_problem(404, detail="it is gone"), "two\n")
+    shown = run("logs", "a")
+    assert shown.exit_code == 0
+    assert len(shown.stdout.splitlines()) == 1
+    assert "it is gone" in shown.stderr
 
 
 @pytest.mark.usefixtures("_late")
@@ -572,7 +703,9 @@ def test_a_refused_field_is_named(run: Any, api: Any, a_problem: Any) -> None:
         ["submit", "sleep", "5"],
         ["submit", "sleep", "--priority", "101"],
         ["get"],
-        ["get", "a", "-o", "yaml"],
+        ["get", "a", "-o", "xml"],
+        ["get", "a", "-o", "jsonpath"],
+        ["get", "a", "-o", "jsonpath={.a"],
         ["list", "--phase", "done"],
         ["list", "--since", "yesterday"],
         ["list", "--until", "2026-01-01T00:00:00"],

@@ -1,6 +1,7 @@
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +9,22 @@ import httpx
 import pydantic
 import pytest
 
-from longtask_client import client, errors, models
+from client_support import AwaitedApi, FakeApi
+from longtask_client import aio, client, errors, models
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import NOW
 
 TASKS = "/api/v1/tasks"
+
+
+@pytest.fixture(params=[FakeApi, AwaitedApi], ids=["sync", "asyncio"])
+def api(request: pytest.FixtureRequest) -> Iterator[FakeApi]:
+    """Both clients are asked the same."""
+    made: FakeApi = request.param()
+    yield made
+    if isinstance(made, AwaitedApi):
+        made.loop.run_until_complete(made.loop.shutdown_asyncgens())
+        made.loop.close()
 
 
 def test_a_task_is_handed_over_with_token_name_and_key(api: Any, a_task: Any) -> None:
@@ -311,14 +323,25 @@ def test_a_result_is_what_its_type_says(
     assert api.connect().result("a") == value
 
 
-class Breaking(httpx.SyncByteStream):
-    """A body that ends before its end."""
+class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that comes in pieces."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
+class Breaking(Pieces):
+    """A body that ends before its end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from super().__iter__()
         raise httpx.ReadError("the connection broke")
 
 
@@ -361,12 +384,10 @@ def test_a_large_result_is_never_made_of_two(
 
 
 def test_a_log_comes_in_pieces(api: Any) -> None:
-    class Pieces(httpx.SyncByteStream):
-        def __iter__(self) -> Any:
-            yield from (b"one\n", "zw\u00f6lf\n".encode())
-
-    api.on("GET", f"{TASKS}/a/logs", httpx.Response(200, stream=Pieces()))
-    assert list(api.connect().logs("a", attempt=2)) == ["one\n", "zwölf\n"]
+    twelve = "zw\u00f6lf\n".encode()
+    body = Pieces(b"one\n", twelve[:3], twelve[3:])
+    api.on("GET", f"{TASKS}/a/logs", httpx.Response(200, stream=body))
+    assert list(api.connect().logs("a", attempt=2)) == ["one\n", "zw", "ölf\n"]
     assert dict(api.requests[0].url.params) == {"follow": "false", "attempt": "2"}
 
 
@@ -414,6 +435,19 @@ def test_a_key_of_ones_own_names_no_retry(api: Any, a_task: Any) -> None:
     api.connect().retry("a", from_failed=True, idempotency_key="k")
     assert dict(api.requests[0].url.params) == {"fromFailed": "true"}
     assert (api.body, api.requests[0].headers["Idempotency-Key"]) == ({}, "k")
+
+
+def test_a_task_that_was_handed_over_can_be_asked_on(api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task("a"), status=202)
+    api.on("GET", f"{TASKS}/a", waited(a_task("a", "Running")), waited(a_task("a", "Succeeded")))
+    api.on("GET", f"{TASKS}/a/result", '{"n": 1}')
+    api.on("POST", f"{TASKS}/a:cancel", a_task("a", "Succeeded"))
+    task = api.connect().submit(models.TaskOrder(type="sleep"))
+    ended = task.wait(timeout=40)
+    assert (task.phase, ended.phase) == (v1alpha1.Phase.QUEUED, v1alpha1.Phase.SUCCEEDED)
+    assert [str(seen.phase) for seen in task.follow()] == ["Succeeded"]
+    assert b"".join(ended.result_content()) == b'{"n": 1}'
+    assert ended.cancel().id == ended.refresh().id == "a"
 
 
 def test_small_calls(api: Any, a_task: Any) -> None:
@@ -542,3 +576,24 @@ def test_all_are_cancelled_only_if_one_says_so(api: Any) -> None:
     api.on("POST", f"{TASKS}:cancel", none)
     assert [*api.connect().cancel_many(models.TaskFilter(), everything=True)] == []
     assert api.body["all"] is True
+
+
+def methods(of: type) -> dict[str, inspect.Signature]:
+    return {
+        name: inspect.signature(method).replace(return_annotation=inspect.Signature.empty)
+        for name, method in vars(of).items()
+        if inspect.isfunction(method) and name[0] != "_" and name not in ("iterate", "run")
+    }
+
+
+def test_both_clients_can_do_the_same() -> None:
+    assert methods(client.Client) == methods(aio.AsyncClient)
+    of_tasks = [of.__mro__[1] for of in (client.TaskHandle, aio.AsyncTaskHandle)]
+    assert methods(of_tasks[0]) == methods(of_tasks[1])
+
+
+@pytest.mark.parametrize("of", [client.Client, aio.AsyncClient])
+def test_a_method_says_what_it_does_and_takes(of: type) -> None:
+    assert inspect.getdoc(vars(of)["wait"]).startswith("Wait until a task is finished")  # type: ignore[union-attr]
+    assert str(methods(of)["wait"]) == "(self, /, task_id: str, *, timeout: float | None = None)"
+    assert vars(of)["type"].__name__ == "type"

@@ -3,13 +3,13 @@ import subprocess
 import sys
 
 import longtask_client
-from longtask_client import client, errors, models
+from longtask_client import aio, client, errors, models
 
 
-def test_every_error_model_and_the_client_are_exported() -> None:
+def test_every_error_model_and_client_are_exported() -> None:
     public = {
         name
-        for module in (client, errors, models)
+        for module in (aio, client, errors, models)
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__ == module.__name__ and name[0] != "_"
     }

@@ -124,7 +124,8 @@ def test_no_input_at_all(source: str) -> None:
     ],
 )
 def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, Any]) -> None:
-    assert orders.order(words, **NOTHING | options).to_json() == order
+    (made,) = orders.orders(words, **NOTHING | options)
+    assert made.to_json() == order
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, An
 )
 def test_no_order(words: list[str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(inputs.BadWord, match=message):
-        orders.order(words, **NOTHING | options)
+        orders.orders(words, **NOTHING | options)
 
 
 STEPS = [{"name": "a", "type": "sleep", "finally": True}]
@@ -192,13 +193,15 @@ def test_an_order_from_a_file(
 ) -> None:
     (tmp_path / "task.yaml").write_text(text)
     file = str(tmp_path / "task.yaml")
-    assert orders.order(words, **NOTHING | {"file": file} | options).to_json() == order
+    (made,) = orders.orders(words, **NOTHING | {"file": file} | options)
+    assert made.to_json() == order
 
 
 def test_a_name_is_made_up_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"{WHOLE}metadata: {{generateName: night-}}\nspec: {{type: sleep}}"
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-    name = orders.order([], **NOTHING | {"file": "-"}).name
+    (made,) = orders.orders([], **NOTHING | {"file": "-"})
+    name = made.name
     assert re.fullmatch("night-[a-z2-7]{8}", name or "")
 
 
@@ -206,7 +209,9 @@ def test_a_name_is_made_up_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -
     ("text", "options", "message"),
     [
         pytest.param("a: [", {}, "is no YAML", id="no-yaml"),
-        pytest.param("type: x\n---\ntype: y", {}, "single document", id="two-of-them"),
+        pytest.param("type: x\n---\n- a", {}, "document 2: a task is an object", id="of-two"),
+        pytest.param("---\n---\n", {}, "there is no task in it", id="none"),
+        pytest.param("type: x\n---\ntype: y", {"name": "n"}, "for one task", id="two-of-a-name"),
         pytest.param("- a", {}, "a task is an object", id="a-list"),
         pytest.param("type: x\ninput: {no: 1}", {}, "input: False is no name", id="a-bare-no"),
         pytest.param("type: x\ninput: [.nan]", {}, "input.0: nan is no JSON", id="not-a-number"),
@@ -232,12 +237,20 @@ def test_no_order_from_a_file(
 ) -> None:
     (tmp_path / "task.yaml").write_text(text)
     with pytest.raises(inputs.BadWord, match=message):
-        orders.order([], **NOTHING | {"file": str(tmp_path / "task.yaml")} | options)
+        orders.orders([], **NOTHING | {"file": str(tmp_path / "task.yaml")} | options)
+
+
+def test_a_file_may_hold_several_tasks(tmp_path: Path) -> None:
+    (tmp_path / "tasks.yaml").write_text("type: x\n---\n---\ntype: y\npriority: 3\n")
+    options = {"file": str(tmp_path / "tasks.yaml"), "queue": "q"}
+    made = [order.to_json() for order in orders.orders(["n=1"], **NOTHING | options)]
+    common = {"queue": "q", "input": {"n": 1}}
+    assert made == [{"type": "x"} | common, {"type": "y", "priority": 3} | common]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(inputs.BadWord, match=r"none\.yaml: "):
-        orders.order([], **NOTHING | {"file": str(tmp_path / "none.yaml")})
+        orders.orders([], **NOTHING | {"file": str(tmp_path / "none.yaml")})
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_type_and_task_of_the_python_example_have_the_same_name() -> None:
 
 @pytest.fixture(scope="module")
 def receiver():
-    spec = importlib.util.spec_from_file_location("receiver", EXAMPLES / "receiver/receiver.py")
+    spec = importlib.util.spec_from_file_location("receiver", EXAMPLES / "receivers/receiver.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

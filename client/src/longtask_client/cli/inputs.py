@@ -6,7 +6,12 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:  # slow to import, and `--help` needs no model
+    from pydantic import BaseModel, ValidationError
+
+_M = TypeVar("_M", bound="BaseModel")
 
 _DELAY = re.compile(
     r"((?P<days>\d{1,4})d)?((?P<hours>\d{1,5})h)?((?P<minutes>\d{1,7})m)?((?P<seconds>\d{1,9})s)?",
@@ -111,6 +116,29 @@ def _span(text: str) -> timedelta | None:
     if parts is None:
         return None
     return timedelta(**{unit: int(n) for unit, n in parts.groupdict(default="0").items()})
+
+
+def checked(model: "type[_M]", **fields: object) -> "_M":
+    """Return what the API is given, of what it would not refuse at once.
+
+    Raises:
+        BadWord: It would: which field, and why.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise BadWord(flaws(error)) from error
+
+
+def flaws(error: "ValidationError") -> str:
+    """Return what is wrong with what was given, for people; nothing of what it is."""
+    return "; ".join(
+        f"{'.'.join(map(str, wrong['loc'])) or 'the task'}:"
+        f" {wrong['msg'].removeprefix('Value error, ')}"
+        for wrong in error.errors(include_url=False, include_input=False)
+    )
 
 
 def strict_json(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""A list on standard output: as a table, as JSON, or by names alone."""
+"""One item or a list of them on standard output, in the form that was asked for."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -6,19 +6,18 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from longtask_client.cli import options, output, terminal
+from longtask_client.cli import forms, output, terminal
 
 _M = TypeVar("_M", bound=BaseModel)
 
 
 def show(
     items: Sequence[_M],
-    form: options.Format,
+    form: forms.Form,
     *,
     what: str,
     name: Callable[[_M], str],
-    head: Sequence[str],
-    row: Callable[[_M, datetime], Sequence[str]],
+    table: output.Table[_M],
 ) -> None:
     """Show items of one kind, and say so if there are none.
 
@@ -27,15 +26,33 @@ def show(
         form: How they are shown.
         what: What they are called, in the plural.
         name: Returns what other commands know an item by.
-        head: The table's head.
-        row: Returns an item's cells, as of a moment.
+        table: How they look as a table.
     """
-    if form is options.Format.JSON:
-        terminal.show(output.as_json(*items, many=True))
-    elif form is options.Format.NAME:
+    if form.is_data:
+        terminal.show(form.written({"items": [output.data(item) for item in items]}))
+    elif form.kind is forms.Kind.NAME:
         for item in items:
             terminal.show(name(item))
     elif items:
-        terminal.show(output.columns(head, (row(item, output.now()) for item in items)))
+        terminal.show(table.text(items, output.now(), is_wide=form.is_wide))
     else:
         terminal.say(f"No {what}.")
+
+
+def show_one(
+    item: _M, form: forms.Form, *, name: str | None, text: Callable[[_M, datetime], str]
+) -> None:
+    """Show one item.
+
+    Args:
+        item: The item.
+        form: How it is shown.
+        name: What other commands know it by; None if nothing.
+        text: Returns it for people, as of a moment.
+    """
+    if form.is_data:
+        terminal.show(form.written(output.data(item)))
+    elif form.kind is not forms.Kind.NAME:
+        terminal.show(text(item, output.now()))
+    elif name is not None:
+        terminal.show(name)

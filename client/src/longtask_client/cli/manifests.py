@@ -1,4 +1,4 @@
-"""From a file to the fields of an order: a task's spec, or a whole LongTask, in YAML or JSON."""
+"""From a file to the fields of orders: tasks' specs, or whole LongTasks, in YAML or JSON."""
 
 import math
 import sys
@@ -24,25 +24,31 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def read(source: str) -> dict[str, Any]:
-    """Return the fields of an order that a file holds; `-` is standard input.
+def read(source: str) -> list[dict[str, Any]]:
+    """Return the fields of the orders that a file holds; `-` is standard input.
 
     Raises:
         BadWord: It cannot be read, or holds no task.
     """
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        # A subclass of the safe one.
-        document = yaml.load(text, _Loader)
+        # A subclass of the safe one. What is between two lines of dashes may be nothing.
+        documents = [one for one in yaml.load_all(text, _Loader) if one is not None]
     except (OSError, UnicodeDecodeError) as error:
         raise inputs.BadWord(f"--file {source}: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise inputs.BadWord(f"--file {source} is no YAML: {error}") from error
-    try:
-        _check(document, ())
-        return _fields(document)
-    except inputs.BadWord as error:
-        raise inputs.BadWord(f"--file {source}: {error}") from error
+    if not documents:
+        raise inputs.BadWord(f"--file {source}: there is no task in it")
+    found = []
+    for number, document in enumerate(documents, start=1):
+        try:
+            _check(document, ())
+            found.append(_fields(document))
+        except inputs.BadWord as error:
+            where = f", document {number}" if len(documents) > 1 else ""
+            raise inputs.BadWord(f"--file {source}{where}: {error}") from error
+    return found
 
 
 def _fields(document: Any) -> dict[str, Any]:

@@ -1,22 +1,31 @@
 """Options and arguments that several commands have."""
 
-import enum
 from typing import Annotated
 
 import typer
 
+from longtask_client.cli import completion, forms
 
-class Format(enum.StrEnum):
-    """What `-o` takes."""
-
-    TABLE = "table"
-    JSON = "json"
-    NAME = "name"
-
-
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
-Output = Annotated[Format, typer.Option("--output", "-o", help="What to print.")]
+TaskId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="The task's id.", show_default=False, autocompletion=completion.tasks
+    ),
+]
+Output = Annotated[
+    forms.Form,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=forms.read,
+        metavar="FORM",
+        help=f"What to print: {forms.EVERY}.",
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end; print the result.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", "-w", help="Go on, and print what changes; Ctrl-C ends it.")
+]
 Timeout = Annotated[
     float | None, typer.Option(min=0, metavar="SECONDS", help="Wait no longer; the task goes on.")
 ]

@@ -1,7 +1,8 @@
-"""From options to an order: pure, but for reading the files that `--file` and `--input` name."""
+"""From options to orders: pure, but for reading the files that `--file` and `--input` name."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -10,7 +11,7 @@ from longtask_client.cli import inputs, manifests
 from longtask_crds import v1alpha1
 
 
-def order(
+def orders(
     words: Sequence[str],
     *,
     file: str | None,
@@ -24,8 +25,8 @@ def order(
     callback: str | None,
     attempts: int | None,
     not_before: datetime | str | None,
-) -> models.TaskOrder:
-    """Return the order that the options of `submit` are; they go before what a file says.
+) -> list[models.TaskOrder]:
+    """Return the orders that the options of `submit` are; they go before what a file says.
 
     Raises:
         BadWord: They contradict each other, or one of them cannot be understood.
@@ -39,26 +40,31 @@ def order(
         "retry": {"maxAttempts": attempts} if attempts else None,
         "notBefore": not_before,
     }
-    arguments: Sequence[str] = ()
+    given = {key: value for key, value in fields.items() if value is not None}
     if file is not None:
         if image or env:
             raise inputs.BadWord("--file says what runs: there is nothing for --image and --env")
-        given = {key: value for key, value in fields.items() if value is not None}
-        fields, arguments = manifests.read(file) | given, words
-    elif image:
+        found = manifests.read(file)
+        if name is not None and len(found) > 1:
+            raise inputs.BadWord("--name is for one task, and the file holds several")
+        return [_order(document | given | _input(words, source)) for document in found]
+    if image:
         variables = inputs.pairs(env, what="--env")
-        fields["container"] = {
+        container = {
             "image": image,
-            "command": list(words) or None,
-            "env": [{"name": key, "value": value} for key, value in variables] or None,
+            "command": list(words),
+            "env": [{"name": key, "value": value} for key, value in variables],
         }
-    else:
-        if env:
-            raise inputs.BadWord("--env needs --image: a type has its own variables")
-        if not words:
-            raise inputs.BadWord("what shall run? Name a type, an --image or a --file")
-        fields["type"], arguments = words[0], words[1:]
-    fields |= _input(arguments, source)
+        given["container"] = {key: value for key, value in container.items() if value}
+        return [_order(given | _input((), source))]
+    if env:
+        raise inputs.BadWord("--env needs --image: a type has its own variables")
+    if not words:
+        raise inputs.BadWord("what shall run? Name a type, an --image or a --file")
+    return [_order({"type": words[0], **given, **_input(words[1:], source)})]
+
+
+def _order(fields: dict[str, Any]) -> models.TaskOrder:
     try:
         # As the API reads it: what it does not know it must not lose in silence here.
         return models.TaskOrder.model_validate(
@@ -68,11 +74,7 @@ def order(
             by_name=False,
         )
     except ValidationError as error:
-        told = (
-            f"{'.'.join(map(str, wrong['loc'])) or 'the task'}: {wrong['msg']}"
-            for wrong in error.errors(include_url=False)
-        )
-        raise inputs.BadWord("; ".join(told)) from error
+        raise inputs.BadWord(inputs.flaws(error)) from error
 
 
 def changes(

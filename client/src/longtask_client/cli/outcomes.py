@@ -1,5 +1,7 @@
 """Which exit code a task's end or an error has."""
 
+from collections.abc import Iterable
+
 from longtask_client import errors
 from longtask_client.cli import exit_codes
 from longtask_crds import v1alpha1
@@ -22,6 +24,13 @@ _OF_ERROR: tuple[tuple[type[errors.LongTaskError], exit_codes.ExitCode], ...] = 
 def of_phase(phase: v1alpha1.Phase) -> exit_codes.ExitCode:
     """Return how the command ends for a task that ended in this phase."""
     return _OF_PHASE.get(phase, exit_codes.ExitCode.FAILED)
+
+
+def of_phases(phases: Iterable[v1alpha1.Phase]) -> exit_codes.ExitCode:
+    """Return how the command ends for several: as one that failed, else as one cancelled."""
+    codes = {of_phase(phase) for phase in phases}
+    worst = (exit_codes.ExitCode.FAILED, exit_codes.ExitCode.CANCELLED)
+    return next((code for code in worst if code in codes), exit_codes.ExitCode.OK)
 
 
 def of_error(error: errors.LongTaskError) -> exit_codes.ExitCode:

@@ -13,27 +13,52 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from longtask_client.cli import exit_codes, inputs, session, terminal
+from longtask_client.cli import completion, exit_codes, inputs, session, terminal
 
 #: Each command's module and its line in the help, in the help's order. The line is the command's
 #: docstring said again, so that the help need not load the command.
 COMMANDS: Final = {
-    "submit": ("tasks", "Hand over a task; print its id."),
-    "wait": ("tasks", "Wait for the end of a task, in sight of its progress."),
+    "submit": ("submitting", "Hand over a task; print its id."),
+    "wait": ("watching", "Wait for the end of tasks, in sight of their progress."),
     "get": ("tasks", "Look at a task."),
+    "describe": (
+        "tasks",
+        "Tell all about a task, and why it stands so.",
+    ),
+    "why": (
+        "tasks",
+        "Tell why a task waits or failed, and what to do next.",
+    ),
+    "events": ("tasks", "Tell what happened to a task, in its order."),
     "list": ("tasks", "List tasks, live and archived, the newest first."),
-    "logs": ("tasks", "Print the log of a task, or the end of it when its pod is gone."),
-    "result": ("tasks", "Print what a finished task brought, as it is: JSON mostly."),
+    "top": ("watching", "Show what runs and what waits, again and again."),
+    "logs": ("contents", "Print the log of a task; the end of it, if its pod is gone."),
+    "result": ("contents", "Print what a finished task brought, as it is: JSON mostly."),
     "cancel": ("tasks", "Ask a task to end; its record stays."),
-    "retry": ("tasks", "Make a new task of one that has ended; print its id."),
+    "retry": ("submitting", "Make a new task of one that has ended; print its id."),
     "delete": ("tasks", "Remove a task and everything of it; one that runs is ended."),
     "priority": ("tasks", "Change the priority of a task that waits."),
     "callbacks": ("callbacks", "Show how a task's callback is delivered, and each try."),
     "redeliver": ("callbacks", "Have a callback delivered again, or all of a range of time."),
     "callback-test": ("callbacks", "Send a receiver a signed test; see what it answers."),
+    "callback-key": ("account", "Print the key that signs your callbacks."),
     "queue": ("queues", "See who runs and who waits; pause and resume a queue."),
     "types": ("types", "List the types of tasks, or show one of them."),
-    "callback-key": ("account", "Print the key that signs your callbacks."),
+    "open": ("tasks", "Print the link to LongTask, or to a task, for a browser."),
+    "login": (
+        "account",
+        "Log in, and use that context from now on.",
+    ),
+    "logout": ("account", "Log out of the context in use."),
+    "whoami": ("account", "Tell who you are to LongTask, and what you may."),
+    "register": ("account", "Make yourself an account, where the installation lets you."),
+    "password": ("account", "Change your password; all your other sessions end."),
+    "token": ("account", "Make, list and revoke tokens for programs."),
+    "admin": ("admin", "Make users, and manage them; for admins."),
+    "config": (
+        "contexts",
+        "See and change where LongTask is, and who you are.",
+    ),
 }
 
 
@@ -67,11 +92,11 @@ class Commands(TyperGroup):
             raise typer.Exit(exit_codes.ExitCode.OK) from None
         except Exception as error:
             from longtask_client import errors  # with the models, which are slow to import
-            from longtask_client.cli import outcomes
+            from longtask_client.cli import hints, outcomes
 
             if not isinstance(error, errors.LongTaskError):
                 raise
-            lines = [f"Error: {error}"]
+            lines = [f"Error: {error}", *hints.of(error, session.of(ctx))]
             if isinstance(error, errors.ApiError):
                 lines += [
                     f"- {wrong.name or wrong.pointer or '/'}: {wrong.detail}"
@@ -117,11 +142,27 @@ def longtask(
     context: typer.Context,
     url: Annotated[
         str,
-        typer.Option(envvar="LONGTASK_URL", help="Where LongTask's API is.", show_default=False),
+        typer.Option(help="Where LongTask is, in place of LONGTASK_URL.", show_default=False),
     ] = "",
     token_file: Annotated[
         Path | None, typer.Option(help="A file with the token, in place of LONGTASK_TOKEN.")
     ] = None,
+    context_name: Annotated[
+        str,
+        typer.Option(
+            "--context",
+            help="The context to use, in place of LONGTASK_CONTEXT.",
+            show_default=False,
+            autocompletion=completion.contexts,
+        ),
+    ] = "",
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="Ask Kubernetes itself, where there is no API; by this file."),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="With Kubernetes itself: where the tasks are.")
+    ] = "longtasks",
     version: Annotated[
         bool,
         typer.Option(
@@ -131,9 +172,16 @@ def longtask(
 ) -> None:
     """Hand long-running tasks over to LongTask, and see what becomes of them.
 
-    Data goes to standard output, everything else to standard error. The token comes from the
-    variable LONGTASK_TOKEN or from --token-file, never from the command line, where others see it.
+    Data goes to standard output, everything else to standard error. Where LongTask is and who you
+    are comes from the options, else from LONGTASK_URL and LONGTASK_TOKEN, else from the context in
+    use: see `longtask login` and `longtask config`. A token never stands on the command line, where
+    others see it.
     """
     context.obj = session.Session(
-        url=url, token_file=token_file, connect=context.obj or session.connect
+        connect=context.obj or session.connect,
+        url=url,
+        token_file=token_file,
+        context=context_name,
+        kubeconfig=kubeconfig,
+        namespace=namespace,
     )

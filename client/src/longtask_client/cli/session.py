@@ -1,4 +1,7 @@
-"""Whom the command talks to: URL and token, and the connection made of them."""
+"""Whom the command talks to: URL and token, and the connection made of them.
+
+What is said on the command line goes before the environment, and that before the context in use.
+"""
 
 import dataclasses
 import os
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtask_client.cli import inputs
+from longtask_client.cli import config, inputs
 
 if TYPE_CHECKING:
     import typer
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
 #: How a client is made of URL and token: where tests put their own.
 Connect = Callable[[str, str | None], "client.Client"]
+_WHERE = "set LONGTASK_URL or --url, as in https://host/path, or log in: longtask login https://host/path"
 
 
 def connect(url: str, token: str | None) -> "client.Client":
@@ -28,32 +32,90 @@ def connect(url: str, token: str | None) -> "client.Client":
 class Session:
     """What the options before the command say."""
 
-    url: str
-    token_file: Path | None
     connect: Connect
+    url: str = ""
+    token_file: Path | None = None
+    context: str = ""
+    kubeconfig: Path | None = None
+    namespace: str = "longtasks"
 
     def open(self) -> "client.Client":
-        """Return the client.
+        """Return the client: of the API, or of Kubernetes where there is a kubeconfig alone.
 
         Raises:
-            BadWord: The URL or the token cannot be used.
+            BadWord: There is no URL, or it or the token cannot be used.
         """
-        if not self.url.startswith(("http://", "https://")):
-            told = f"{self.url!r} is no URL" if self.url else "Where is LongTask?"
-            raise inputs.BadWord(f"{told}: set LONGTASK_URL or --url, as in https://host/path")
-        return self.connect(self.url, self._token())
+        if self.kubeconfig is not None or (not self._has_url() and _has_kubeconfig()):
+            return self._of_kubernetes()
+        return self.connect(self.address(), self._token())
+
+    def address(self) -> str:
+        """Return where LongTask is.
+
+        Raises:
+            BadWord: Nobody has said it, or it is no URL.
+        """
+        profile = None if self._said_url() else self.profile()
+        url = self._said_url() or (profile.url if profile else "")
+        if not url.startswith(("http://", "https://")):
+            told = f"{url!r} is no URL" if url else "nobody has said where LongTask is"
+            raise inputs.BadWord(f"{told}: {_WHERE}")
+        return url
+
+    def _has_url(self) -> bool:
+        return bool(self._said_url() or self.profile())
+
+    def _of_kubernetes(self) -> "client.Client":
+        try:
+            from longtask_client.cli import kubernetes
+        except ModuleNotFoundError as error:
+            raise inputs.BadWord(
+                f"{_WHERE}; or, to ask Kubernetes itself: pip install longtask-client[kubernetes]"
+            ) from error
+        return kubernetes.Cluster(namespace=self.namespace, kubeconfig=self.kubeconfig)
+
+    def context_in_use(self) -> tuple[str, config.Profile | None]:
+        """Return the context in use by its name; an empty name if there is none.
+
+        Raises:
+            BadWord: There is no context of that name.
+        """
+        known = config.load()
+        name = self.context or os.environ.get("LONGTASK_CONTEXT") or known.current or ""
+        return name, known.profile(name) if name else None
+
+    def profile(self) -> config.Profile | None:
+        """Return the context in use; None if there is none."""
+        return self.context_in_use()[1]
+
+    def has_token(self) -> bool:
+        """Tell whether the requests say who asks."""
+        return self._token() is not None
+
+    def _said_url(self) -> str:
+        """Return the URL that goes before a context's: but a named context before the variable."""
+        return self.url or ("" if self.context else os.environ.get("LONGTASK_URL", ""))
 
     def _token(self) -> str | None:
-        token = os.environ.get("LONGTASK_TOKEN", "")
+        token = "" if self.context else os.environ.get("LONGTASK_TOKEN", "")
         if self.token_file is not None:
             try:
                 token = self.token_file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise inputs.BadWord(f"--token-file: {error}") from error
+        elif not token and not self._said_url():
+            # A context's token is for its own URL alone.
+            profile = self.profile()
+            token = (profile.token if profile else None) or ""
         token = token.strip()
         if not token.isascii() or not token.isprintable():
             raise inputs.BadWord("the token is no line of plain ASCII")
         return token or None
+
+
+def _has_kubeconfig() -> bool:
+    """Tell whether kubectl would know where Kubernetes is."""
+    return bool(os.environ.get("KUBECONFIG")) or (Path.home() / ".kube/config").exists()
 
 
 def of(context: "typer.Context") -> Session:

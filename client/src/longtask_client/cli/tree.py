@@ -46,11 +46,13 @@ class Tree:
     Args:
         task: The task; another look at it may take its place while the tree is shown.
         is_live: No line is broken, and there are no more of them than the terminal has.
+        least: The first column is at least so wide, as that of others above and below.
     """
 
-    def __init__(self, task: models.TaskView, *, is_live: bool) -> None:
+    def __init__(self, task: models.TaskView, *, is_live: bool, least: int = 0) -> None:
         self.task = task
         self._is_live = is_live
+        self._least = least
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -65,7 +67,8 @@ class Tree:
             (before, _mark(row, plain, console.get_time()), row)
             for before, row in zip(_guides(found, plain), (_whole(self.task), *found), strict=True)
         ]
-        longest = max(cell_len(f"{before}{mark} {row.label}") for before, mark, row in lines)
+        labels = (cell_len(f"{before}{mark} {row.label}") for before, mark, row in lines)
+        longest = max(self._least, *labels)
         bar = _LONG_BAR if options.max_width >= _WIDE else _SHORT_BAR
         fixed = (min(longest, options.max_width * 2 // 5), bar, _FIGURES, _FIGURES)
         rest = options.max_width - sum(fixed) - _GAP * len(fixed)

@@ -4,30 +4,32 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import exit_codes, inputs, options, orders, output, session, terminal
+from longtask_client.cli import (
+    exit_codes,
+    forms,
+    inputs,
+    lists,
+    options,
+    orders,
+    output,
+    session,
+    terminal,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
 def callbacks(
-    context: typer.Context, task_id: options.TaskId, form: options.Output = options.Format.TABLE
+    context: typer.Context, task_id: options.TaskId, form: options.Output = forms.TABLE
 ) -> None:
     """Show how a task's callback is delivered, and each try."""
     with session.of(context).open() as connection:
         found = connection.callbacks(task_id)
-    if form is options.Format.JSON:
-        terminal.show(output.as_json(found))
-    elif form is options.Format.NAME:
-        if found.id is not None:
-            terminal.show(found.id)
-    elif found.id is None:
+    if found.id is None and not form.is_data:
         terminal.say("There was no callback of it yet.")
     else:
-        terminal.show(output.callback_details(found, output.now()))
-        if found.items:
-            rows = map(output.try_row, found.items)
-            terminal.show("\n" + output.columns(output.TRY_HEAD, rows))
+        lists.show_one(found, form, name=found.id, text=output.callback_details)
 
 
 @app.command(
@@ -78,16 +80,11 @@ def redeliver(
 def callback_test(
     context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where it is.", show_default=False)],
-    form: options.Output = options.Format.TABLE,
+    form: options.Output = forms.TABLE,
 ) -> None:
     """Send a receiver a signed test; see what it answers."""
     with session.of(context).open() as connection:
         made = connection.test_callback(url)
-    if form is options.Format.JSON:
-        terminal.show(output.as_json(made))
-    elif form is options.Format.NAME:
-        terminal.show(made.id)
-    else:
-        terminal.show(output.trial(made))
+    lists.show_one(made, form, name=made.id, text=output.trial)
     if not made.delivered:
         raise typer.Exit(exit_codes.ExitCode.FAILED)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import options, output, session, terminal
+from longtask_client.cli import completion, forms, lists, options, output, session
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -12,19 +12,16 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def types(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Only this one.", show_default=False)] = None,
-    form: options.Output = options.Format.TABLE,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Only this one.", show_default=False, autocompletion=completion.types),
+    ] = None,
+    form: options.Output = forms.TABLE,
 ) -> None:
     """List the types of tasks, or show one of them."""
     with session.of(context).open() as connection:
-        found = connection.types() if name is None else [connection.type(name)]
-    if form is options.Format.JSON:
-        terminal.show(output.as_json(*found, many=name is None))
-    elif form is options.Format.NAME:
-        for one in found:
-            terminal.show(one.name)
-    elif name is not None:
-        terminal.show(output.type_details(found[0]))
-    else:
-        rows = ((one.name, one.description or "-") for one in found)
-        terminal.show(output.columns(("NAME", "DESCRIPTION"), rows))
+        if name is None:
+            found = connection.types()
+            lists.show(found, form, what="types", name=lambda one: one.name, table=output.TYPES)
+        else:
+            lists.show_one(connection.type(name), form, name=name, text=output.type_details)
