@@ -241,7 +241,7 @@ class _HttpConversation:
                 response.close()
         except httpx.HTTPError as error:
             return sending.unreachable(error)
-        return sending.answer(response)
+        return sending.answer(self._http, response)
 
     def read(self) -> bytes | errors.ConnectionFailed | None:
         try:

@@ -19,6 +19,8 @@ _M = TypeVar("_M", bound=BaseModel)
 Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 
 PROBLEM: Final = "application/problem+json"
+#: Which state of things an answer is of, and a request is to be answered from.
+VERSION: Final = "LongTask-Version"
 #: How long a call tries again while nobody answers or the API, which asks for 5 s a time, is away.
 PATIENCE: Final = 30.0
 #: The same while it waits for a task, which may take longer than a restart of the API.

@@ -34,8 +34,16 @@ def built(http: httpx.Client | httpx.AsyncClient, request: exchange.Request) -> 
     )
 
 
-def answer(response: httpx.Response) -> exchange.Answer:
-    """Return what came back; the content of what is read piece by piece is still to come."""
+def answer(http: httpx.Client | httpx.AsyncClient, response: httpx.Response) -> exchange.Answer:
+    """Return what came back; the content of what is read piece by piece is still to come.
+
+    Which state of things has what was written is said with each request from then on: so that it is
+    seen whichever replica answers. One that cannot get there is asked for what it has.
+    """
+    if exchange.VERSION in response.headers:
+        http.headers[exchange.VERSION] = response.headers[exchange.VERSION]
+    elif response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        http.headers.pop(exchange.VERSION, None)
     return exchange.Answer(
         url=str(response.url.copy_with(query=None)),
         status=response.status_code,

@@ -69,6 +69,19 @@ def test_a_broken_connection_is_tried_again_with_the_same_key(api: Any, a_task: 
     assert api.slept[1] >= 2
 
 
+def test_what_was_written_is_asked_for_from_then_on(api: Any, a_task: Any, a_problem: Any) -> None:
+    written = httpx.Response(202, json=a_task(), headers={"LongTask-Version": "longtasks=7"})
+    api.on("POST", TASKS, written)
+    api.on("GET", f"{TASKS}/a", a_task("a"), a_problem(503), a_task("a"))
+    asking = api.connect()
+    asking.submit(models.TaskOrder(type="sleep"))
+    asking.get("a")
+    asking.get("a")
+    said = [request.headers.get("LongTask-Version") for request in api.requests]
+    # A replica that cannot get there gives what it has.
+    assert said == [None, "longtasks=7", "longtasks=7", None]
+
+
 def test_patience_ends(api: Any) -> None:
     api.on("GET", f"{TASKS}/a", httpx.ConnectError("refused"))
     with pytest.raises(errors.ConnectionFailed, match=r"longtask\.test: refused"):
