@@ -152,10 +152,14 @@ def test_a_session_that_has_ended_can_be_logged_out_of(
         ),
         pytest.param([], {"LONGTASK_TOKEN": "t"}, "t", id="a-variable-goes-before-the-context"),
         pytest.param(
-            [], {"LONGTASK_URL": "http://longtask.test/base"}, None, id="no-token-for-another-url"
+            [], {"LONGTASK_URL": "http://longtask.test/base/"}, "lt_one", id="its-url-said-again"
+        ),
+        # It leads to the same place, and is said in another way.
+        pytest.param(
+            [], {"LONGTASK_URL": "http://longtask.test:80/base"}, None, id="none-for-another-url"
         ),
         pytest.param(
-            ["--url", "http://longtask.test/base"], {}, None, id="nor-for-one-of-an-option"
+            ["--url", "http://longtask.test:80/base"], {}, None, id="nor-for-one-of-an-option"
         ),
     ],
 )

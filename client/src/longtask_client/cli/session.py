@@ -103,10 +103,10 @@ class Session:
                 token = self.token_file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise inputs.BadWord(f"--token-file: {error}") from error
-        elif not token and not self._said_url():
-            # A context's token is for its own URL alone.
-            profile = self.profile()
-            token = (profile.token if profile else None) or ""
+        elif not token and (profile := self.profile()) is not None:
+            # A context's token is for its own URL alone, whoever says that.
+            is_there = (self._said_url() or profile.url).rstrip("/") == profile.url.rstrip("/")
+            token = (profile.token if is_there else None) or ""
         token = token.strip()
         if not token.isascii() or not token.isprintable():
             raise inputs.BadWord("the token is no line of plain ASCII")
