@@ -139,17 +139,19 @@ class OfMany(Listener):
             if len(found) < most:
                 self._is_behind = False
                 self.since = max(self.since, until)
+                # The watch brings this replica's own writes as well, but they are no news then.
+                self._pending = {news.key: news for news in self._hub.ahead(self._fitted)}
         else:
             ready = (news for news in self._pending.values() if news.version <= until)
             found = heapq.nsmallest(most, ready, key=lambda news: news.version)
             for news in found:
                 del self._pending[news.key]
-            if not found and self._pending:
-                self._hub.hold(self)
         if found:
             self.since = max(self.since, found[-1].version)
         if not self._pending and not self._is_behind:
             self.since = max(self.since, until)
+        if self._pending and self.is_done:
+            self._hub.hold(self)
         return found
 
     @property
@@ -318,6 +320,13 @@ class Hub:
             if gone.version is not None and version < gone.version <= until and fits(gone.record)
         )
         return heapq.nsmallest(most, (*changed, *deleted), key=lambda news: news.version)
+
+    def ahead(self, fits: Callable[[Record], bool]) -> Iterator[News]:
+        """Yield what is in the cache and was not brought by the watch yet."""
+        catalogue = self._resources.catalogue
+        for version, key in self._resources.changed_since(self.position):
+            if fits(catalogue[key]):
+                yield News(version, key)
 
     # --- inside
 
