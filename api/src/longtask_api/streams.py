@@ -73,6 +73,7 @@ class News(NamedTuple):
 
     version: int
     key: ObjectKey
+    uid: str  #: another may have its name by now, and be another's
     only_progress: bool = False
     gone: Record | None = None  #: it was deleted
 
@@ -284,7 +285,8 @@ class Hub:
             one.only_progress = one.only_progress and only
             one.wake()
         if self._of_many:
-            self._offer(News(version_of(after), key, only), Record.of(after), before)
+            news = News(version_of(after), key, after.metadata.uid, only)
+            self._offer(news, Record.of(after), before)
 
     def listed(self, version: int) -> None:
         """Take note that all up to this version is in the cache."""
@@ -310,12 +312,12 @@ class Hub:
         """Return the news after a version, the oldest first, no more than so many."""
         catalogue, until = self._resources.catalogue, self.position
         changed = (
-            News(found, key)
+            News(found, key, catalogue[key].uid)
             for found, key in self._resources.changed_since(version)
             if found <= until and fits(catalogue[key])
         )
         deleted = (
-            News(gone.version, gone.record.key, gone=gone.record)
+            News(gone.version, gone.record.key, gone.record.uid, gone=gone.record)
             for gone in self._gone.values()
             if gone.version is not None and version < gone.version <= until and fits(gone.record)
         )
@@ -326,7 +328,7 @@ class Hub:
         catalogue = self._resources.catalogue
         for version, key in self._resources.changed_since(self.position):
             if fits(catalogue[key]):
-                yield News(version, key)
+                yield News(version, key, catalogue[key].uid)
 
     # --- inside
 
@@ -346,7 +348,8 @@ class Hub:
             return
         gone.version = version
         if self._of_many:
-            self._offer(News(version, gone.record.key, gone=gone.record), gone.record, None)
+            news = News(version, gone.record.key, uid, gone=gone.record)
+            self._offer(news, gone.record, None)
 
     def _offer(self, news: News, record: Record, before: v1alpha1.LongTask | None) -> None:
         queue = self._resources.queue_of(record)
