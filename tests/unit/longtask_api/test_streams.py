@@ -11,6 +11,7 @@ import pytest
 from httpx_sse import EventSource
 
 from api_support import CALLER, eventually, put_task
+from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube import kinds
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import errors, settings, wiring
@@ -391,9 +392,11 @@ async def test_a_replica_that_ends_ends_its_streams(kubernetes: MemoryKubernetes
         pytest.param(errors.Unauthenticated(), True, id="a-token-that-was-revoked"),
         pytest.param(errors.Forbidden(), True, id="rights-that-are-gone"),
         pytest.param(errors.Unavailable(), False, id="whoever-knows-is-away"),
+        pytest.param(errors.TooManyRequests(), False, id="too-many-are-asked-about"),
+        pytest.param(kube.Unavailable("x"), False, id="kubernetes-is-away"),
     ],
 )
-async def test_who_may_not_listen_any_more(api: Api, refusal: errors.ApiError, ends: bool) -> None:
+async def test_who_may_not_listen_any_more(api: Api, refusal: Exception, ends: bool) -> None:
     asked = 0
 
     async def check() -> None:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
+from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of, version_of
 from longtask_api import errors
 from longtask_api.auth import callers
@@ -336,7 +337,7 @@ class _Beat:
             await check()
         except (errors.Unauthenticated, errors.Forbidden):
             return False
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.TooManyRequests, kube.ClusterError):
             pass  # who knows the token is away: that ends nothing, and it is asked again
         return True
 
