@@ -130,7 +130,7 @@ def _numbered(
         last += 1
         start = last
     steps = []
-    for step in after.steps:
+    for step in after.steps or ():
         changed: dict[str, object] = {}
         values, last = _ordinals(step, known.get((step.name, None)), last)
         changed |= values
