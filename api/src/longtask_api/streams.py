@@ -73,6 +73,7 @@ class News(NamedTuple):
 
     version: int
     key: ObjectKey
+    uid: str  #: another may have its name by now, and be another's
     only_progress: bool = False
     gone: Record | None = None  #: it was deleted
 
@@ -139,17 +140,19 @@ class OfMany(Listener):
             if len(found) < most:
                 self._is_behind = False
                 self.since = max(self.since, until)
+                # The watch brings this replica's own writes as well, but they are no news then.
+                self._pending = {news.key: news for news in self._hub.ahead(self._fitted)}
         else:
             ready = (news for news in self._pending.values() if news.version <= until)
             found = heapq.nsmallest(most, ready, key=lambda news: news.version)
             for news in found:
                 del self._pending[news.key]
-            if not found and self._pending:
-                self._hub.hold(self)
         if found:
             self.since = max(self.since, found[-1].version)
         if not self._pending and not self._is_behind:
             self.since = max(self.since, until)
+        if self._pending and self.is_done:
+            self._hub.hold(self)
         return found
 
     @property
@@ -282,7 +285,8 @@ class Hub:
             one.only_progress = one.only_progress and only
             one.wake()
         if self._of_many:
-            self._offer(News(version_of(after), key, only), Record.of(after), before)
+            news = News(version_of(after), key, after.metadata.uid, only)
+            self._offer(news, Record.of(after), before)
 
     def listed(self, version: int) -> None:
         """Take note that all up to this version is in the cache."""
@@ -308,16 +312,23 @@ class Hub:
         """Return the news after a version, the oldest first, no more than so many."""
         catalogue, until = self._resources.catalogue, self.position
         changed = (
-            News(found, key)
+            News(found, key, catalogue[key].uid)
             for found, key in self._resources.changed_since(version)
             if found <= until and fits(catalogue[key])
         )
         deleted = (
-            News(gone.version, gone.record.key, gone=gone.record)
+            News(gone.version, gone.record.key, gone.record.uid, gone=gone.record)
             for gone in self._gone.values()
             if gone.version is not None and version < gone.version <= until and fits(gone.record)
         )
         return heapq.nsmallest(most, (*changed, *deleted), key=lambda news: news.version)
+
+    def ahead(self, fits: Callable[[Record], bool]) -> Iterator[News]:
+        """Yield what is in the cache and was not brought by the watch yet."""
+        catalogue = self._resources.catalogue
+        for version, key in self._resources.changed_since(self.position):
+            if fits(catalogue[key]):
+                yield News(version, key, catalogue[key].uid)
 
     # --- inside
 
@@ -337,7 +348,8 @@ class Hub:
             return
         gone.version = version
         if self._of_many:
-            self._offer(News(version, gone.record.key, gone=gone.record), gone.record, None)
+            news = News(version, gone.record.key, uid, gone=gone.record)
+            self._offer(news, gone.record, None)
 
     def _offer(self, news: News, record: Record, before: v1alpha1.LongTask | None) -> None:
         queue = self._resources.queue_of(record)

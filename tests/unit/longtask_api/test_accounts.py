@@ -11,6 +11,8 @@ import pytest
 from api_support import TOKEN, bearing, put_task
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import app, settings, wiring
+from longtask_api.auth import passwords
+from longtask_api.services import local_tokens
 from longtask_api.settings import Registration
 from longtask_crds import names, signing_keys
 from longtask_crds.testing import FINISHED, NOW
@@ -494,6 +496,37 @@ async def test_who_is_deleted_is_gone_with_all_tokens(client: httpx.AsyncClient)
         await client.get("/users/%00", headers=ROOT),
     ):
         assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/logout", "/users/ada:reset-password"])
+async def test_a_session_that_ended_elsewhere_leaves_no_token_behind(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """It is believed for some seconds yet at this replica, which has not heard of it."""
+    session = await registered(client)
+    assert await status(client, session) == 200
+    monkeypatch.setattr(local_tokens.LocalTokens, "forget", lambda _: None)
+    bearer = ROOT if path.startswith("/users") else session
+    assert (await client.post(path, headers=bearer)).is_success
+    assert await status(client, session, "/tokens") == 200
+    answer = await client.post("/tokens", json={"name": "for ever"}, headers=session)
+    assert answer.status_code == 401
+
+
+async def test_a_password_that_is_changed_while_it_is_looked_at_begins_no_session(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registered(client)
+    check = passwords.Passwords.check
+
+    async def slowly(self: passwords.Passwords, *known: Any) -> tuple[bool, str | None]:
+        found = await check(self, *known)
+        assert (await client.post("/users/ada:reset-password", headers=ROOT)).is_success
+        return found
+
+    monkeypatch.setattr(passwords.Passwords, "check", slowly)
+    right = {"username": "ada", "password": PASSWORD}
+    assert (await client.post("/login", json=right)).status_code == 401
 
 
 # --- whose tasks ---

@@ -138,3 +138,41 @@ async def test_who_comes_back_gets_the_oldest_first(
         while got := taken(listener, most):
             found += got
     assert [name for name, _ in found] == ["c", "a", "b"]
+
+
+async def test_a_write_that_the_watch_brings_later_is_told_to_who_was_behind(
+    kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    """Nothing else says it again: the watch brings what is in the cache already."""
+    put_task(kubernetes, "a")
+    await knows(services, kubernetes)
+    since = services.hub.position - 1
+    with services.hub.listening_to_all(CALLER, EVERYTHING, since=since) as listener:
+        task = await services.resources.find_task(services.resources.key("a"))
+        assert task is not None
+        put_task(kubernetes, "b")
+        await services.resources.patch_task(task, {"spec": {"priority": 7}})
+        assert taken(listener) == []
+        await knows(services, kubernetes)
+        assert taken(listener) == [("b", False), ("a", False)]
+
+
+async def test_who_was_told_of_something_older_is_woken_for_the_rest(
+    kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    put_task(kubernetes, "a")
+    put_task(kubernetes, "b")
+    await knows(services, kubernetes)
+    with services.hub.listening_to_all(CALLER, EVERYTHING, since=None) as listener:
+        put_task(kubernetes, "b", spec={"priority": 3})
+        await knows(services, kubernetes)
+        task = await services.resources.find_task(services.resources.key("a"))
+        assert task is not None
+        await services.resources.patch_task(task, {"spec": {"priority": 7}})
+        assert taken(listener) == [("b", False)]
+        assert listener.is_done
+        await listener.wait(0)
+        woken = [listener.is_woken]
+        await knows(services, kubernetes)
+        assert [*woken, listener.is_woken] == [False, True]
+        assert taken(listener) == [("a", False)]

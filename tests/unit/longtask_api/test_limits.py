@@ -96,6 +96,7 @@ async def test_nobody_else_is_believed(services: wiring.Services) -> None:
     [
         pytest.param(("192.0.2.1", 1), "192.0.2.1", id="as-it-is"),
         pytest.param(("2001:db8::1:2:3:4", 1), "2001:db8::/64", id="the-network-of-ipv6"),
+        pytest.param(("::ffff:192.0.2.1", 1), "192.0.2.1", id="of-ipv4-as-ipv6-writes-it"),
         pytest.param(("testclient", 1), "testclient", id="none-that-is-known"),
         pytest.param(None, "", id="of-a-socket"),
     ],

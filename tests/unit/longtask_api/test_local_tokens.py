@@ -10,7 +10,7 @@ from longtask_api.auth.callers import Act, Role, Via
 from longtask_api.database.engine import Database
 from longtask_api.services import local_tokens
 from longtask_api.services.local_tokens import LocalTokens
-from longtask_api.stores.users import Users
+from longtask_api.stores.users import Token, User, Users
 from longtask_crds.testing import NOW
 
 
@@ -73,6 +73,25 @@ async def test_a_revoked_one_is_refused_within_five_seconds(desk: Desk) -> None:
     desk.seconds += 4.9
     assert await desk.is_known(token)
     desk.seconds += 0.1
+    assert not await desk.is_known(token)
+
+
+async def test_what_is_changed_during_a_look_is_not_believed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await a_token(desk.users, "ada")
+    bearer = desk.users.bearer
+
+    async def slowly(digest: str) -> tuple[Token, User] | None:
+        found = await bearer(digest)
+        assert found is not None
+        await desk.users.remove_token("ada", found[0].id)
+        desk.tokens.forget()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.users, "bearer", slowly)
+        await desk.is_known(token)
     assert not await desk.is_known(token)
 
 

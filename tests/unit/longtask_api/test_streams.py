@@ -11,15 +11,26 @@ import pytest
 from httpx_sse import EventSource
 
 from api_support import CALLER, eventually, put_task
+from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube import kinds
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import errors, settings
+from longtask_api import errors, settings, wiring
 from longtask_api import streams as hubs
 from longtask_api.auth import callers
 from longtask_api.stores.filters import Filter
 from longtask_client import models, streaming
 from longtask_crds import events, names
-from stream_support import Api, Listener, an_api, listening, put_ended, put_started, talking, told
+from stream_support import (
+    Api,
+    Listener,
+    an_api,
+    knows,
+    listening,
+    put_ended,
+    put_started,
+    talking,
+    told,
+)
 
 BY_OWNER = {names.OWNER_LABEL: "ann"}
 
@@ -381,9 +392,11 @@ async def test_a_replica_that_ends_ends_its_streams(kubernetes: MemoryKubernetes
         pytest.param(errors.Unauthenticated(), True, id="a-token-that-was-revoked"),
         pytest.param(errors.Forbidden(), True, id="rights-that-are-gone"),
         pytest.param(errors.Unavailable(), False, id="whoever-knows-is-away"),
+        pytest.param(errors.TooManyRequests(), False, id="too-many-are-asked-about"),
+        pytest.param(kube.Unavailable("x"), False, id="kubernetes-is-away"),
     ],
 )
-async def test_who_may_not_listen_any_more(api: Api, refusal: errors.ApiError, ends: bool) -> None:
+async def test_who_may_not_listen_any_more(api: Api, refusal: Exception, ends: bool) -> None:
     asked = 0
 
     async def check() -> None:
@@ -397,3 +410,24 @@ async def test_who_may_not_listen_any_more(api: Api, refusal: errors.ApiError, e
         async for _ in chunks:
             pass
     assert asked == (1 if ends else 3)
+
+
+async def test_a_name_that_is_anothers_by_now_tells_nothing_of_them(
+    kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    """This replica knows of both writes before the watch tells that the first task went."""
+    ann = callers.Caller(subject="ann", name="ann")
+    with services.hub.listening_to_all(ann, Filter(), since=None) as listener:
+        put_task(kubernetes, metadata={"labels": BY_OWNER})
+        await knows(services, kubernetes)
+        task = await services.resources.find_task(services.resources.key("a"))
+        assert task is not None
+        await services.resources.retire_task(task)
+        labels = {names.OWNER_LABEL: "bob"}
+        body = {"metadata": {"name": "a", "labels": labels}, "spec": {"type": "secret"}}
+        await services.resources.create_task(body)
+        (news,) = listener.take(10)
+        assert news.gone is None
+        assert services.streams._told(news) == b""
+        await knows(services, kubernetes)
+        assert [each.gone is not None for each in listener.take(10)] == [True]

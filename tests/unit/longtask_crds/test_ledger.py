@@ -156,6 +156,28 @@ def test_a_further_attempt_of_a_step_begins_anew() -> None:
     assert told_of(events.numbered(known, again)) == [("queued", None, 1), ("started", None, 1002)]
 
 
+def test_what_happened_before_there_were_numbers_is_no_news() -> None:
+    """A status that the version before has written: its receivers were told of all that."""
+    older = a_pipeline(a_step("a", "Retrying"), a_step("b", attempt=2))
+    callback = v1alpha1.Callback(
+        url="https://a.example", events=[TaskEvent.STARTED, TaskEvent.RETRYING]
+    )
+    task = a_task(container={"image": "x"}, callback=callback.to_json()).model_copy(
+        update={"status": older}
+    )
+    newer = events.numbered(older, older)
+    assert newer.ordinal is not None
+    assert events.on_the_way(task, newer, now=LATER) is None
+    assert told_of(older) == told_of(newer)
+    # What comes now is told, and has a higher number.
+    again = a_pipeline(a_step("a", "Retrying"), a_step("b", "Retrying", attempt=2))
+    entry = events.on_the_way(task, events.numbered(older, again), now=LATER)
+    assert entry is not None
+    assert entry.facts is not None
+    assert (entry.event, entry.facts.step) == (TaskEvent.RETRYING, "b")
+    assert (entry.facts.sequence or 0) > max(sequence for _, _, sequence in told_of(older))
+
+
 def test_of_items_only_that_they_are_tried_again_is_told() -> None:
     children = [
         {"index": 0, **a_step("", "Succeeded")},

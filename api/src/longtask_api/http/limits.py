@@ -108,4 +108,7 @@ def address_of(request: Request) -> str:
         return host
     if address.version == 4:
         return host
+    if address.ipv4_mapped is not None:
+        # All of IPv4 is one network of these.
+        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, _PREFIX_OF_V6), strict=False))

@@ -133,7 +133,10 @@ class AccountService:
             scopes=models.Scope,
             good_for=self._rules.session,
         )
-        if not await self._users.add_token(made, most=_MOST_SESSIONS):
+        # The password may have been changed while it was looked at.
+        if not await self._users.add_token(
+            made, most=_MOST_SESSIONS, password_hash=user.password_hash
+        ):
             raise errors.Unauthenticated(_WRONG)
         _logger.info("Logged in", extra={"by": user.username})
         return models.LoggedIn(token=token, expires_at=made.expires_at)
@@ -205,6 +208,7 @@ class AccountService:
 
         Raises:
             Forbidden: They are not logged in.
+            Unauthenticated: They are not any more.
             Invalid: A field is wrong, or they may not what the token is for.
             Clash: They have as many as may be.
         """
@@ -223,7 +227,12 @@ class AccountService:
             scopes=[act for act in callers.Act if act in scopes],
             good_for=timedelta(days=order.expires_in_days or self._rules.token_days),
         )
-        if not await self._users.add_token(made, most=_MOST_TOKENS):
+        try:
+            is_made = await self._users.add_token(made, most=_MOST_TOKENS, session=caller.token_id)
+        except users.SessionOver as error:
+            # It is believed for some seconds more; what it made would last.
+            raise errors.Unauthenticated from error
+        if not is_made:
             raise errors.Clash(f"You have {_MOST_TOKENS} tokens: delete those of no use.")
         _logger.info("Made token", extra={"token": made.id, "by": caller.name})
         return models.NewToken(**dict(_token_view(made, caller)), token=token)

@@ -54,6 +54,7 @@ class LocalTokens:
         self._clock = clock
         self._monotonic = monotonic
         self._believed: OrderedDict[str, _Believed] = OrderedDict()
+        self._changes = 0  #: how often something was changed here
 
     async def caller(self, token: str) -> callers.Caller | None:
         """Return who bears the token; None if it is none of its kind.
@@ -76,16 +77,19 @@ class LocalTokens:
 
     def forget(self) -> None:
         """Look all tokens up anew: here, what was just changed is so at once."""
+        self._changes += 1
         self._believed.clear()
 
     async def _look_up(self, digest: str) -> _Believed | None:
         # Counted from before the look, which may take its time.
-        until = self._monotonic() + BELIEVED_SECONDS
+        until, changes = self._monotonic() + BELIEVED_SECONDS, self._changes
         self._believed.pop(digest, None)
         found = await self._users.bearer(digest)
         if found is None or found[1].is_disabled:
             return None
         believed = _Believed(_caller(*found), found[0].expires_at, until)
+        if changes != self._changes:
+            return believed  # what was found may be as it was before the change
         self._believed[digest] = believed
         if len(self._believed) > _MOST_BELIEVED:
             self._believed.popitem(last=False)

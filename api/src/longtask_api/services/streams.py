@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
+from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of, version_of
 from longtask_api import errors
 from longtask_api.auth import callers
@@ -266,8 +267,10 @@ class StreamService:
         if news.gone is not None:
             gone = models.TaskGone(id=news.key.name, namespace=news.key.namespace)
             return _frame("deleted", gone, news.version)
-        text = self._text(news.key, news.version, news.only_progress)
-        return text + _id(news.version) if text else b""
+        task = self._resources.cached_task(news.key)
+        if task is None or task.metadata.uid != news.uid:
+            return b""  # that it is gone is told later
+        return self._text(news.key, news.version, news.only_progress, task) + _id(news.version)
 
     # --- as text
 
@@ -276,7 +279,7 @@ class StreamService:
         key: ObjectKey,
         version: int,
         only_progress: bool,
-        task: v1alpha1.LongTask | None = None,
+        task: v1alpha1.LongTask,
     ) -> bytes:
         """Return the task as everybody is shown it, written once for all who listen.
 
@@ -284,17 +287,11 @@ class StreamService:
             key: Which one.
             version: As it is at this version.
             only_progress: Nothing else has changed.
-            task: The same; looked up when absent.
-
-        Returns:
-            Nothing if it is gone: that is told later.
+            task: The same.
         """
         now, known = self._clock(), self._written.get((key, only_progress))
         if known is not None and known.version == version and now - known.at < _SAME_PLACE_SECONDS:
             return known.text
-        task = task or self._resources.cached_task(key)
-        if task is None:
-            return b""
         text = _progress(task) if only_progress else _part("status", self._tasks.view(task))
         self._written[key, only_progress] = _Written(version_of(task), now, text)
         self._written.move_to_end((key, only_progress))
@@ -340,7 +337,7 @@ class _Beat:
             await check()
         except (errors.Unauthenticated, errors.Forbidden):
             return False
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.TooManyRequests, kube.ClusterError):
             pass  # who knows the token is away: that ends nothing, and it is asked again
         return True
 

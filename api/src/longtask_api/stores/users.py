@@ -63,6 +63,10 @@ class NameTaken(Exception):
     """Somebody has, or had, the username."""
 
 
+class SessionOver(Exception):
+    """The session is over, at another replica perhaps."""
+
+
 class InviteUnknown(Exception):
     """There is no such invitation, or none any more."""
 
@@ -194,11 +198,23 @@ class Users:
 
     # --- tokens
 
-    async def add_token(self, token: Token, *, most: int) -> bool:
+    async def add_token(
+        self, token: Token, *, most: int, password_hash: str | None = None, session: str = ""
+    ) -> bool:
         """Store a token, if its user has fewer of its kind; of too many sessions the oldest go.
 
+        Args:
+            token: The token.
+            most: How many of its kind a user may have.
+            password_hash: That of the password that was said for it, if one was.
+            session: The id of the session that makes it, if one does.
+
         Returns:
-            Whether it was stored: a user may have gone meanwhile, or have enough.
+            Whether it was stored: a user may have gone meanwhile, or have another password, or have
+            enough.
+
+        Raises:
+            SessionOver: The session has ended: it leaves nothing behind.
         """
         same = (TOKENS.c.username == token.username, TOKENS.c.kind == token.kind)
         held = (
@@ -213,9 +229,14 @@ class Users:
             .where(USERS.c.username == token.username, USERS.c.disabled_at.is_(None), _IS_THERE)
             .with_for_update()
         )
+        if password_hash is not None:
+            user = user.where(USERS.c.password_hash == password_hash)
+        maker = sa.select(TOKENS.c.id).where(TOKENS.c.id == session)
         async with self._database.writing() as connection:
             if (await connection.execute(user)).one_or_none() is None:
                 return False
+            if session and (await connection.execute(maker)).one_or_none() is None:
+                raise SessionOver
             surplus = list((await connection.execute(held)).scalars())[most - 1 :]
             if surplus and token.kind != models.TokenKind.SESSION:
                 return False

@@ -67,6 +67,8 @@ class Event(v1alpha1.Model):
 
 def of(task: v1alpha1.LongTask) -> tuple[Event, ...]:
     """Return what has happened to the task, the first of it first: each with a higher number."""
+    if not task.is_finished:
+        task = task.model_copy(update={"status": _with_numbers(task.status)})
     found = [*_queued(task), *(_of_steps(task) if task.status.steps else _of_attempts(task))]
     return (*sorted(found, key=lambda event: event.sequence), *_ended(task))
 
@@ -76,7 +78,7 @@ def progress(task: v1alpha1.LongTask) -> Event | None:
 
     It is none of them: a resource keeps what was said last, and not what was said before.
     """
-    status = task.status
+    status = _with_numbers(task.status)
     told = status.progress
     if told is None or told.percent is None or task.is_finished:
         return None
@@ -104,18 +106,31 @@ def numbered(
         before: The status as it was.
         after: The one that takes its place.
     """
-    if not after.steps:
-        return after
+    return _numbered(_with_numbers(before), after) if after.steps else after
+
+
+def _with_numbers(status: v1alpha1.LongTaskStatus) -> v1alpha1.LongTaskStatus:
+    """Return the status with numbers for all it tells, if it is older than they are.
+
+    So what happened before an upgrade is no news after it.
+    """
+    is_older = status.steps and status.ordinal is None
+    return _numbered(status, status) if is_older else status
+
+
+def _numbered(
+    before: v1alpha1.LongTaskStatus, after: v1alpha1.LongTaskStatus
+) -> v1alpha1.LongTaskStatus:
     known = {
         (step.name, index): run for step in before.steps or () for index, run in _with_items(step)
     }
     last = numbers.last_ordinal(before) if before.steps else 0
-    start = after.start_ordinal
+    start = before.start_ordinal if after.start_ordinal is None else after.start_ordinal
     if start is None and after.started_at is not None:
         last += 1
         start = last
     steps = []
-    for step in after.steps:
+    for step in after.steps or ():
         changed: dict[str, object] = {}
         values, last = _ordinals(step, known.get((step.name, None)), last)
         changed |= values
