@@ -1,5 +1,6 @@
 """The two applications: the one that users talk to, and the one that running tasks report to."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from importlib import metadata
@@ -63,6 +64,29 @@ def for_users(
         redoc_url=None,
     )
     app.state.services = services
+    app.router.routes.extend(_routes().routes)
+    middleware.harden(app, limits={tasks.BATCH_PATH: tasks.BATCH_LIMIT})
+    app.add_middleware(middleware.Versions)
+    services.metrics.instrument(app)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[*cors_origins],
+            allow_methods=["DELETE", "GET", "HEAD", "PATCH", "POST"],
+            allow_headers=_HEADERS_OF_PAGES,
+            expose_headers=_HEADERS_FOR_PAGES,
+        )
+    app.add_middleware(telling.Telling, tracer=services.tracer)
+    app.add_middleware(CorrelationIdMiddleware)
+    app.add_middleware(middleware.Published, prefix=path_prefix)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies])
+    return app
+
+
+@functools.cache
+def _routes() -> APIRouter:
+    """Return what users may ask for: made once, for FastAPI takes long to look at all of it."""
+    every = APIRouter()
     # Everything here asks for the token: a new router is guarded because it is here.
     guarded = APIRouter(
         prefix="/api/v1",
@@ -84,7 +108,7 @@ def for_users(
         accounts.for_admins,
     ):
         guarded.include_router(router)
-    app.include_router(guarded)
+    every.include_router(guarded)
     # What everybody may who is known, viewers too: it is about themselves.
     own = APIRouter(
         prefix="/api/v1",
@@ -96,28 +120,13 @@ def for_users(
         responses=openapi.problems(401, 422, 429, 500, 503),
     )
     own.include_router(accounts.own)
-    app.include_router(own)
+    every.include_router(own)
     # And this is the whole public rest.
     limited = [Depends(dependencies.limit_address)]
-    app.include_router(accounts.public, prefix="/api/v1", dependencies=limited)
-    app.include_router(service.router)
-    app.include_router(docs.router)
-    middleware.harden(app, limits={tasks.BATCH_PATH: tasks.BATCH_LIMIT})
-    app.add_middleware(middleware.Versions)
-    services.metrics.instrument(app)
-    if cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[*cors_origins],
-            allow_methods=["DELETE", "GET", "HEAD", "PATCH", "POST"],
-            allow_headers=_HEADERS_OF_PAGES,
-            expose_headers=_HEADERS_FOR_PAGES,
-        )
-    app.add_middleware(telling.Telling, tracer=services.tracer)
-    app.add_middleware(CorrelationIdMiddleware)
-    app.add_middleware(middleware.Published, prefix=path_prefix)
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies])
-    return app
+    every.include_router(accounts.public, prefix="/api/v1", dependencies=limited)
+    every.include_router(service.router)
+    every.include_router(docs.router)
+    return every
 
 
 def for_tasks(services: wiring.Services) -> FastAPI:
