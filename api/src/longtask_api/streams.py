@@ -112,8 +112,11 @@ class OfMany(Listener):
 
     def offer(self, news: News) -> None:
         """Keep the last news of a task."""
-        # What is behind anyway finds it in the cache.
-        if self._is_behind or news.version <= self.since:
+        if self._is_behind:
+            # What is behind anyway finds it in the cache, and tells of it once.
+            self._pending.pop(news.key, None)
+            return
+        if news.version <= self.since:
             return
         before = self._pending.get(news.key)
         if before is not None:
@@ -135,18 +138,18 @@ class OfMany(Listener):
         Of what the watch has not brought yet nothing is told: something older might come by it.
         """
         until = self._hub.position
-        if self._is_behind:
-            found = self._hub.since(self.since, self._fitted, most=most)
-            if len(found) < most:
+        if self._is_behind and not self._pending:
+            # Each time all tasks are looked at.
+            caught = self._hub.since(self.since, self._fitted, most=MOST_PENDING)
+            self._pending = {news.key: news for news in caught}
+            if len(caught) < MOST_PENDING:
                 self._is_behind = False
-                self.since = max(self.since, until)
                 # The watch brings this replica's own writes as well, but they are no news then.
-                self._pending = {news.key: news for news in self._hub.ahead(self._fitted)}
-        else:
-            ready = (news for news in self._pending.values() if news.version <= until)
-            found = heapq.nsmallest(most, ready, key=lambda news: news.version)
-            for news in found:
-                del self._pending[news.key]
+                self._pending |= {news.key: news for news in self._hub.ahead(self._fitted)}
+        ready = (news for news in self._pending.values() if news.version <= until)
+        found = heapq.nsmallest(most, ready, key=lambda news: news.version)
+        for news in found:
+            del self._pending[news.key]
         if found:
             self.since = max(self.since, found[-1].version)
         if not self._pending and not self._is_behind:

@@ -1,5 +1,7 @@
 """Who is told of what, and what that costs while nobody takes it."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from api_support import CALLER, put_task
@@ -8,6 +10,7 @@ from longtask_api import streams, wiring
 from longtask_api.auth import callers
 from longtask_api.stores.filters import Filter
 from longtask_crds import names
+from longtask_crds.names import ObjectKey
 from stream_support import knows, put_started
 
 ANN = callers.Caller(subject="ann", name="ann")
@@ -75,6 +78,33 @@ async def test_who_takes_nothing_falls_back_on_the_cache(
         put_task(kubernetes, "last")
         await knows(services, kubernetes)
         assert taken(listener) == [("last", False)]
+
+
+async def test_all_tasks_are_looked_at_once_for_a_thousand(
+    kubernetes: MemoryKubernetes, services: wiring.Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    changed_since = services.resources.changed_since
+
+    def counted(version: int) -> Iterator[tuple[int, ObjectKey]]:
+        looks.append(version)
+        return iter(changed_since(version))
+
+    monkeypatch.setattr(services.resources, "changed_since", counted)
+    for number in range(2 * streams.MOST_PENDING + 5):
+        put_task(kubernetes, f"t{number}")
+    await knows(services, kubernetes)
+    with services.hub.listening_to_all(CALLER, EVERYTHING, since=0) as listener:
+        names_told = []
+        while found := taken(listener, 100):
+            if len(names_told) == 100:
+                # What changes before it was told is told as it is then, and once.
+                put_task(kubernetes, "t500")
+                await knows(services, kubernetes)
+            names_told += [name for name, _ in found]
+    assert len(names_told) == len(set(names_told)) == 2 * streams.MOST_PENDING + 5
+    assert names_told[-1] == "t500"
+    assert len(looks) <= 4
 
 
 async def test_what_the_watch_has_not_brought_yet_is_held_back(
