@@ -146,6 +146,7 @@ async def test_the_apis_rights() -> None:
         ],
         "write_result": [lambda: door.write_result(with_meta(a_task(), namespace=TASKS), RESULT)],
         "delete": [lambda: door.delete(kinds.TASKS, A, uid="u")],
+        "version": [lambda: door.version(kinds.TASKS, TASKS)],
         "get_pod": [lambda: door.get_pod(A)],
         "find_pods": [lambda: door.find_pods(TASKS, {})],
         "pod_log": [log],
