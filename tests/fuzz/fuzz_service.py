@@ -29,6 +29,7 @@ CALLER, STRANGER = "ann", "bob"
 SECRET = f"only-{STRANGER}-knows-{secrets.token_hex(4)}"
 
 _SLOW_SECONDS = 5.0
+_LEFT_OUT = (versions.HEADER, "fields")
 _INPUT = {
     "type": "object",
     "required": ["n"],
@@ -94,12 +95,16 @@ class _Server(uvicorn.Server):
         self._ready.set()
 
 
-def _leave_out_versions(users: FastAPI) -> None:
-    """Take out of the description what would refuse nearly all that is made up."""
+def _leave_out(users: FastAPI) -> None:
+    """Take parameters out of the description that tell the fuzz nothing.
+
+    Made-up versions are nearly all refused; with `fields` an answer is a part of what is described,
+    which is the whole so that clients can be made of it.
+    """
     for path in users.openapi()["paths"].values():
         for operation in path.values():
             parameters = operation.get("parameters", ())
-            operation["parameters"] = [p for p in parameters if p["name"] != versions.HEADER]
+            operation["parameters"] = [p for p in parameters if p["name"] not in _LEFT_OUT]
 
 
 def _kubernetes() -> MemoryKubernetes:
@@ -139,7 +144,7 @@ def serving() -> Iterator[tuple[str, Seen]]:
             await made.health.synced()
             named = dataclasses.replace(made, credentials=credentials.Credentials([Named()]))
             users = app.for_users(named)
-            _leave_out_versions(users)
+            _leave_out(users)
             config = uvicorn.Config(
                 _Watched(users, seen),
                 port=0,

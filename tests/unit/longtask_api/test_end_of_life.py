@@ -259,4 +259,4 @@ async def test_options_of_logs_are_checked(
     client: httpx.AsyncClient, query: dict[str, Any], field: str
 ) -> None:
     answer = await client.get("/api/v1/tasks/a/logs", params=query)
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, field)
+    assert (answer.status_code, answer.json()["errors"][0]["name"]) == (422, field)

@@ -26,7 +26,7 @@ IfMatch = Annotated[
 Fields = Annotated[
     str | None,
     Query(
-        description="Only these fields of each task: `id,phase`.",
+        description="Only these fields of each task: `id,phase`. The others are not there then.",
         json_schema_extra={"pattern": "^[a-zA-Z]+(,[a-zA-Z]+)*$"},
         examples=["id,phase,percent"],
     ),
@@ -275,10 +275,6 @@ def _tell_validators(operation: dict[str, Any]) -> None:
     known = {"description": "It is as it was.", "headers": {"ETag": tag}}
     operation["responses"].setdefault("304", known)
     parameters = operation.setdefault("parameters", [])
-    if any(one["name"] == "fields" for one in parameters):
-        content = answer["content"]["application/json"]
-        sparse = {"type": "object", "description": "With `fields`: those alone."}
-        content["schema"] = {"anyOf": [content["schema"], sparse]}
     if not any(one["name"].lower() == "if-none-match" for one in parameters):
         parameters.append(
             {
