@@ -130,7 +130,7 @@ async def list_users(
     caller: CallerDep,
     accounts: AccountsDep,
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
-    cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
+    cursor: openapi.Cursor = None,
 ) -> models.UserPage:
     """List users, by name and page by page. For admins."""
     return await accounts.user_page(caller, limit=limit, cursor=cursor)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from longtask_api.dependencies import CallerDep, CheckDep, StreamsDep
 from longtask_api.http import openapi
 from longtask_api.http.event_streams import EventStream
+from longtask_api.routes import filters
 from longtask_api.services import listing, streams
 from longtask_api.stores.filters import Filter
 from longtask_crds import v1alpha1
@@ -70,10 +71,10 @@ async def get_events(
     check: CheckDep,
     opener: StreamsDep,
     phase: Annotated[list[v1alpha1.Phase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
-    queue: Annotated[str | None, Query(description="In this queue.")] = None,
-    type: Annotated[str | None, Query(description="Of this type.")] = None,  # noqa: A002 - the parameter's public name
-    owner: Annotated[str | None, Query(description="Of this owner.")] = None,
-    label: Annotated[list[str], Query(description="With these labels: `a=b,c=d`.")] = [],  # noqa: B006 - FastAPI copies it
+    queue: filters.InQueue = None,
+    type: filters.OfType = None,  # noqa: A002 - the parameter's public name
+    owner: filters.OfOwner = None,
+    label: filters.WithLabels = [],  # noqa: B006 - FastAPI copies it
     last_event_id: LastEventId = None,
 ) -> Response:
     """Follow all tasks that one may see, from now on or from the last id.

@@ -6,7 +6,6 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field
 
 from longtask_api.auth import callers
 from longtask_api.cluster import LogPart
@@ -23,7 +22,7 @@ from longtask_api.dependencies import (
     TasksDep,
 )
 from longtask_api.http import answers, event_streams, openapi, problems
-from longtask_api.routes import streams
+from longtask_api.routes import filters, streams
 from longtask_api.services import listing, task_logs, views
 from longtask_api.services.tasks import TaskService, Written
 from longtask_api.stores.filters import Filter
@@ -38,10 +37,6 @@ BATCH_LIMIT: Final = 4 * 1024 * 1024
 _Prefer = Annotated[
     str | None,
     Header(description="`wait=30`: answer when it is finished, or after 30 seconds."),
-]
-_Label = Annotated[
-    str,
-    Field(json_schema_extra={"pattern": f"^{listing.SELECTOR}(,{listing.SELECTOR})*$"}),
 ]
 
 Traceparent = Annotated[
@@ -155,10 +150,10 @@ async def list_tasks(
     caller: CallerDep,
     tasks: TasksDep,
     phase: Annotated[list[models.GivenPhase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
-    queue: Annotated[str | None, Query(description="In this queue.")] = None,
-    type: Annotated[str | None, Query(description="Of this type.")] = None,  # noqa: A002 - the parameter's public name
-    owner: Annotated[str | None, Query(description="Of this owner.")] = None,
-    label: Annotated[list[_Label], Query(description="With these labels: `a=b,c=d`.")] = [],  # noqa: B006 - FastAPI copies it
+    queue: filters.InQueue = None,
+    type: filters.OfType = None,  # noqa: A002 - the parameter's public name
+    owner: filters.OfOwner = None,
+    label: filters.WithLabels = [],  # noqa: B006 - FastAPI copies it
     search: Annotated[
         str | None,
         Query(
