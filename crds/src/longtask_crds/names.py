@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import secrets
+from datetime import datetime
 from typing import Final, NamedTuple
 
 GROUP: Final = "longtask.dev"
@@ -23,7 +24,12 @@ ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
 STEP_LABEL: Final = f"{GROUP}/step"
 OWNER_LABEL: Final = f"{GROUP}/owner"
 CALLBACK_SECRET_LABEL: Final = f"{GROUP}/callback"  #: must be "true" on a callback's Secret
+SCHEDULE_LABEL: Final = f"{GROUP}/schedule"  #: on a run: the name of the schedule that made it
 EGRESS_LABEL: Final = f"{GROUP}/egress"  #: on a task's pod: the network policies go by it
+#: On a Job that waits for a task, and on its pod: the type. Its `TASK_LABEL` is empty meanwhile.
+WARM_LABEL: Final = f"{GROUP}/warm"
+#: On a Job that waits: the sum of what it was made of.
+TEMPLATE_ANNOTATION: Final = f"{GROUP}/template"
 ENV_SECRET_LABEL: Final = f"{GROUP}/env"  #: must be "true" on a Secret that a pod may read
 
 #: Where the API keeps the hash of the request that made a task, to tell a retry from a clash.
@@ -44,6 +50,26 @@ REUSE_ANNOTATION: Final = f"{GROUP}/reuse"
 #: The trace that the task belongs to: what came as the header `traceparent`.
 TRACEPARENT_ANNOTATION: Final = f"{GROUP}/traceparent"
 
+#: On a Kubernetes Event: the id and the number of what it tells, which others who tell of the same
+#: say as well.
+EVENT_ANNOTATION: Final = f"{GROUP}/event"
+SEQUENCE_ANNOTATION: Final = f"{GROUP}/event-sequence"
+
+#: What systems on the way say of that trace: what came as the header `tracestate` beside it.
+TRACESTATE_ANNOTATION: Final = f"{GROUP}/tracestate"
+
+#: On a run: the time that it is the run of, and which run of its schedule it is.
+SCHEDULED_AT_ANNOTATION: Final = f"{GROUP}/scheduled-at"
+RUN_NUMBER_ANNOTATION: Final = f"{GROUP}/run-number"
+
+#: On a schedule: times with commas between them, as RFC 3339 writes them, for which somebody asks a
+#: run each, whatever the schedule says. The operator takes out what it has started.
+RUN_AT_ANNOTATION: Final = f"{GROUP}/run-at"
+
+#: On a schedule: a time, RFC 3339, and after a space who asks that its failures are forgotten. A
+#: time later than `status.resetAt` is acted upon.
+RESET_ANNOTATION: Final = f"{GROUP}/reset-attempts"
+
 #: The runner's container in a task's pod. Only its end is the attempt's end.
 RUNNER_CONTAINER: Final = "runner"
 
@@ -57,6 +83,8 @@ ADMISSION_LEASE: Final = "longtask-admission"
 
 #: A task's name, so that a Job's name with its suffix still fits into 63 characters.
 TASK_NAME_MAX: Final = 52
+#: A schedule's name: with a hyphen and eight digits behind it, it is the name of a task.
+SCHEDULE_NAME_MAX: Final = TASK_NAME_MAX - 9
 DNS_LABEL_PATTERN: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
@@ -93,6 +121,14 @@ def job_name(task_name: str, task_uid: str, *, attempt: int, step: str = "") -> 
     """Return the name of an attempt's Job: the same whoever asks, however often."""
     digest = hashlib.sha256(f"{task_uid}/{step}/{attempt}".encode()).digest()
     return f"{task_name[:TASK_NAME_MAX]}-{letters(digest)[:10]}"
+
+
+def run_name(schedule: str, at: datetime) -> str:
+    """Return the name of the run that is due at a time: the same whoever asks, however often.
+
+    The time is its seconds since 1970, in hexadecimal: eight digits until 2106, which sort.
+    """
+    return f"{schedule}-{int(at.timestamp()):08x}"
 
 
 def made_up(stem: str) -> str:

@@ -9,7 +9,8 @@ a third of a bare interpreter's start).
 
 How a program's end is read:
 
-* The exit code decides (`classify_exit`), whatever was reported before.
+* The exit code decides (`classify_exit`), whatever progress was reported before: the one that the
+  program sends to `OUTCOME_PATH` just before it ends, or else the one that its container ends with.
 * Exit code 0: the output file is the result, `INLINE_RESULT_LIMIT` bytes at most: JSON, or text
   that is none. If it is empty, what was sent to `RESULT_PATH` before is, or null. The kubelet keeps
   only the last `TERMINATION_MESSAGE_LIMIT` bytes, and cut digits are valid JSON still, so a message
@@ -40,6 +41,7 @@ TERMINATION_MESSAGE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 CHECKPOINT_LIMIT = 16 * 1024
 CHECKPOINTS_LIMIT = 20 * 1024  # of all programs of one pipeline that run
+REPORTS_LIMIT = 16 * 1024  # of the results in the reports of one pipeline that nobody took yet
 CHECKPOINT_DEPTH = 50  # levels: it travels inside reports and statuses, which have limits too
 GRACE_SECONDS = 30
 #: How often a program that has reported once is heard: after three times of silence it is Stalled.
@@ -48,7 +50,12 @@ HEARTBEAT_SECONDS = 60
 REPORT_AUDIENCE = "longtask-report"
 PROGRESS_PATH = "/runner/v1/progress"
 RESULT_PATH = "/runner/v1/result"
+OUTCOME_PATH = "/runner/v1/outcome"
 STEP_RESULT_PATH = "/runner/v1/steps/{name}/result"  # of a step of the same task that succeeded
+# GET by a pod that was started ahead: `?wait=` seconds, `TASK_WAIT_LIMIT` at most. 204: there is no
+# task yet, ask again. 200: the task, once and for all, with the members of `Work`.
+TASK_PATH = "/runner/v1/task"
+TASK_WAIT_LIMIT = 60
 
 # What the operator asks at the same port, with a token of its own.
 OPERATOR_AUDIENCE = "longtask-operator"
@@ -77,11 +84,13 @@ class Env:
     HEARTBEAT_SECONDS = "LONGTASK_HEARTBEAT_SECONDS"  #: the longest silence; empty: no limit
     API_URL = "LONGTASK_API_URL"  #: of the runner port, without a path
     TOKEN_FILE = "LONGTASK_TOKEN_FILE"  #: re-read for each report: the token rotates
+    WARM = "LONGTASK_WARM"  #: true: there is no task yet, it is asked for at `TASK_PATH`
 
 
-#: The variable with the trace that the task belongs to, by the name that tracing libraries know. It
-#: is absent where there is none, and a task may set it itself.
+#: The variables with the trace that the task belongs to, by the names that tracing libraries know.
+#: They are absent where there is none, and where a task sets the first one itself.
 TRACEPARENT = "TRACEPARENT"
+TRACESTATE = "TRACESTATE"
 
 
 class ProgressField:
@@ -92,6 +101,31 @@ class ProgressField:
     CHECKPOINT = "checkpoint"  #: any JSON, `CHECKPOINT_LIMIT` bytes at most; null forgets it
     FINAL = "final"  #: true with the last one: the answer comes when it is stored
     CANCEL_REQUESTED = "cancelRequested"  #: in the answer: true once the task shall end
+
+
+class Work:
+    """The JSON members of a task that is handed to a waiting pod."""
+
+    NAME = "name"
+    NAMESPACE = "namespace"
+    UID = "uid"
+    ATTEMPT = "attempt"
+    STEP = "step"  #: empty for a task without steps
+    INPUT = "input"
+    CHECKPOINT = "checkpoint"  #: null: there is none
+    DEADLINE = "deadline"  #: when it is ended, RFC 3339
+    HEARTBEAT_SECONDS = "heartbeatSeconds"  #: the longest silence; null: no limit
+    TRACEPARENT = "traceparent"  #: absent where there is no trace, as the next one
+    TRACESTATE = "tracestate"
+
+
+class OutcomeField:
+    """The JSON members of a program's last report, and of its answer."""
+
+    EXIT_CODE = "exitCode"  #: integer, 0 to 255: the one that it is about to end with
+    RESULT = "result"  #: with exit code 0: any JSON, `INLINE_RESULT_LIMIT` bytes at most
+    MESSAGE = "message"  #: with any other: as in the output file
+    REPORTED_AT = "reportedAt"  #: in the answer: when it was taken
 
 
 class ExitMeaning(str):
@@ -121,6 +155,7 @@ class RunnerReason:
     TASK_NOT_FOUND = "TaskNotFound"  #: the image has no task of that name
     TASK_NOT_LOADABLE = "TaskNotLoadable"  #: its module or its signature is broken
     CANCELLED = "Cancelled"  #: SIGTERM, or the task saw that it was cancelled
+    NO_TASK = "NoTask"  #: it waited for a task and was ended, or gave up, before it got one
 
 
 #: Each reason's exit code, which is also the list of all reasons.
@@ -135,6 +170,7 @@ EXIT_CODES = {
     RunnerReason.TASK_NOT_FOUND: 78,
     RunnerReason.TASK_NOT_LOADABLE: 78,
     RunnerReason.CANCELLED: 143,
+    RunnerReason.NO_TASK: 75,
 }
 
 

@@ -61,6 +61,13 @@ def a_queue(name: str = names.DEFAULT_QUEUE, **spec: Any) -> v1alpha1.LongTaskQu
     return v1alpha1.LongTaskQueue.model_validate({"metadata": meta, "spec": spec})
 
 
+def a_schedule(name: str = "nightly", **spec: Any) -> v1alpha1.LongTaskSchedule:
+    """Return a schedule as it is stored at first; the keywords are its spec's fields."""
+    meta = _meta(name, f"schedule-{name}") | {"resourceVersion": "1", "generation": 1}
+    template = {"taskTemplate": {"spec": {"container": {"image": "busybox"}}}}
+    return v1alpha1.LongTaskSchedule.model_validate({"metadata": meta, "spec": template | spec})
+
+
 def a_type(name: str, **spec: Any) -> v1alpha1.LongTaskType:
     """Return a type; the keywords are its spec's fields."""
     meta = _meta(name, f"type-{name}")

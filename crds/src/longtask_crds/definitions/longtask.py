@@ -26,7 +26,8 @@ _FROZEN_SPEC = (
     "notify",
     "notBefore",
 )
-#: After Finished only `callback`, its condition and `observedGeneration` may change.
+#: After Finished only `callback`, its condition, `observedGeneration` and `contradictions` may
+#: change.
 _FROZEN_STATUS = (
     "phase",
     "queue",
@@ -39,6 +40,7 @@ _FROZEN_STATUS = (
     "retryAt",
     "progress",
     "result",
+    "report",
     "step",
     "steps",
     "outcome",

@@ -3,9 +3,6 @@
 from longtask_crds import acceptance, names, v1alpha1
 from longtask_crds.definitions import facts
 
-#: So that the names of the tasks it makes still fit.
-_NAME_MAX = 43
-
 FACTS = facts.CrdFacts(
     kind="LongTaskSchedule",
     plural=names.LONGTASKSCHEDULES,
@@ -15,16 +12,17 @@ FACTS = facts.CrdFacts(
     status=v1alpha1.LongTaskScheduleStatus,
     columns=(
         facts.Column("Schedule", ".spec.schedule"),
-        facts.Column("Suspend", ".spec.suspend", "boolean"),
-        facts.Column("Last-Schedule", ".status.lastScheduleTime", "date"),
+        facts.Column("Every", ".spec.intervalSeconds", "integer"),
+        facts.Column("Suspend", ".status.conditions[?(@.type=='Suspended')].status"),
+        facts.Column("Active", ".status.activeCount", "integer"),
+        facts.Column("Last", ".status.lastScheduleTime", "date"),
+        facts.Column("Next", ".status.nextRuns[0]"),
+        facts.Column("Failures", ".status.failuresInARow", "integer"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
+        facts.Column("Zone", ".spec.timeZone", wide=True),
+        facts.Column("Reason", ".status.conditions[?(@.type=='Suspended')].reason", wide=True),
+        facts.Column("Succeeded", ".status.lastSuccessfulTime", "date", wide=True),
     ),
-    root_rules=facts.name_rules(_NAME_MAX),
-    spec_rules=(
-        facts.Rule(
-            "has(self.schedule) != has(self.intervalSeconds)",
-            "exactly one of schedule and intervalSeconds is needed",
-        ),
-    ),
+    root_rules=facts.name_rules(names.SCHEDULE_NAME_MAX),
     inner_rules=facts.rules_at("taskTemplate.spec", acceptance.TASK),
 )

@@ -10,9 +10,10 @@ from longtask_crds.events.bodies import (
     result_path,
     trial_body,
 )
+from longtask_crds.events.formats import media_type
 from longtask_crds.events.ledger import Event, StepEvent, numbered, of, progress
 from longtask_crds.events.numbers import terminal_event, webhook_id
-from longtask_crds.events.outbox import is_wanted, on_the_way, outbox, progress_due_at
+from longtask_crds.events.outbox import facts_of, is_wanted, on_the_way, outbox, progress_due_at
 
 __all__ = [
     "INLINE_LIMIT",
@@ -22,8 +23,10 @@ __all__ = [
     "StepData",
     "StepEvent",
     "body",
+    "facts_of",
     "fetched",
     "is_wanted",
+    "media_type",
     "numbered",
     "of",
     "on_the_way",

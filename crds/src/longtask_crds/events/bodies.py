@@ -10,8 +10,15 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from longtask_crds import json_values, v1alpha1
-from longtask_crds.events import numbers
-from longtask_crds.v1alpha1 import MediaType, Phase, StepPhase, TaskEvent, conditions
+from longtask_crds.events import formats, numbers
+from longtask_crds.v1alpha1 import (
+    MediaType,
+    MessageFormat,
+    Phase,
+    StepPhase,
+    TaskEvent,
+    conditions,
+)
 
 #: Results of more bytes are told by where they are.
 INLINE_LIMIT = 64 * 1024
@@ -142,6 +149,9 @@ def body(
     task: v1alpha1.LongTask,
     event: TaskEvent,
     *,
+    webhook_id: str = "",
+    form: v1alpha1.MessageFormat = MessageFormat.STANDARD,
+    facts: v1alpha1.EventFacts | None = None,
     public_url: str = "",
     result: bytes | None = None,
 ) -> bytes:
@@ -150,29 +160,55 @@ def body(
     Args:
         task: The task.
         event: What is told of it.
+        webhook_id: The event's id, for formats that have it inside.
+        form: How it is told.
+        facts: What is told of it, of an event that is no end; those of the outbox when absent.
         public_url: Where users reach the API.
         result: What `fetched` asked for; None if it asked for nothing, or if that is gone.
     """
     if event in numbers.TERMINAL.values():
         at, data = task.status.finished_at, _ended(task, event, public_url, result)
     else:
-        facts = task.status.callback.facts if task.status.callback is not None else None
+        if facts is None and task.status.callback is not None:
+            facts = task.status.callback.facts
         if facts is None:
             raise ValueError("an event that is no end is kept with what it tells")
         at, data = facts.at, _under_way(task, event, facts)
-    told = CallbackBody(type=f"longtask.{event}", timestamp=at, data=data)
+    if form is MessageFormat.SLACK:
+        return formats.for_people(_line(event, data))
     # Only a success has a result, and null is one: the field is there as soon as it is set.
-    document = told.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document = data.model_dump(mode="json", by_alias=True, exclude_unset=True)
     text = json_values.compact(document).encode()
     if event is TaskEvent.SUCCEEDED and result is not None:
-        return text.removesuffix(b"null}}") + _as_json(task, result) + b"}}"
-    return text
+        text = text.removesuffix(b"null}") + _as_json(task, result) + b"}"
+    told = formats.Told(event, at, text)
+    if form is MessageFormat.CLOUDEVENTS:
+        return formats.cloud_event(
+            told, webhook_id=webhook_id, namespace=data.namespace, subject=data.name
+        )
+    return formats.standard(told)
 
 
-def trial_body(now: datetime) -> bytes:
+def trial_body(
+    now: datetime, *, webhook_id: str = "", form: v1alpha1.MessageFormat = MessageFormat.STANDARD
+) -> bytes:
     """Return the bytes of an event that tells of no task: a receiver is tried with them."""
-    at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json_values.compact({"type": "longtask.test", "timestamp": at, "data": {}}).encode()
+    if form is MessageFormat.SLACK:
+        return formats.for_people("This is a test.")
+    told = formats.Told("test", now.astimezone(UTC).replace(microsecond=0), b"{}")
+    if form is MessageFormat.CLOUDEVENTS:
+        return formats.cloud_event(told, webhook_id=webhook_id, namespace="", subject="")
+    return formats.standard(told)
+
+
+def _line(event: TaskEvent, data: CallbackData) -> str:
+    """Return what people are told."""
+    what = f" ({data.type})" if data.type else ""
+    step = f", step {data.step}" if data.step else ""
+    done = f", {data.percent} %" if event is TaskEvent.PROGRESS and data.percent is not None else ""
+    attempt = f", attempt {data.attempt}" if data.attempt > 1 else ""
+    why = ": ".join(part for part in (data.reason, data.message) if part)
+    return f"{data.name}{what}: {event}{step}{done}{attempt}{'. ' + why if why else ''}"
 
 
 def _ended(

@@ -13,9 +13,11 @@ _PROGRESS_PAUSE = timedelta(seconds=10)
 _FIRST_OF_ALL = (TaskEvent.RETRYING, TaskEvent.STARTED, TaskEvent.QUEUED)
 
 
-def is_wanted(callback: v1alpha1.Callback, event: TaskEvent) -> bool:
+def is_wanted(
+    asked: v1alpha1.Callback | v1alpha1.Notify, event: TaskEvent | ledger.StepEvent
+) -> bool:
     """Tell whether the receiver asked for this event; the three ends unless it says otherwise."""
-    wanted = callback.events
+    wanted = asked.events
     return event in (numbers.TERMINAL.values() if wanted is None else wanted)
 
 
@@ -58,7 +60,7 @@ def on_the_way(
     told = _told(task, task.model_copy(update={"status": after}), now)
     if told is None or not is_wanted(callback, TaskEvent(told.type)):
         return None
-    facts = _facts(told, after)
+    facts = facts_of(told, after)
     event = TaskEvent(told.type)
     return _entry(task, event, told.id, before=after.callback, now=now, facts=facts)
 
@@ -120,7 +122,8 @@ def _told(
     return None if said is None else said.model_copy(update={"at": now})
 
 
-def _facts(told: ledger.Event, status: v1alpha1.LongTaskStatus) -> v1alpha1.EventFacts:
+def facts_of(told: ledger.Event, status: v1alpha1.LongTaskStatus) -> v1alpha1.EventFacts:
+    """Return what an event tells that is no end: the task goes on while it is delivered."""
     percent = told.percent
     if told.type is TaskEvent.STARTED and status.progress is not None:
         percent = status.progress.percent

@@ -10,6 +10,8 @@ Flaw = tuple[references.Path, str]
 
 #: Each may have to be fetched by itself.
 _MOST_REFERENCES = 100
+#: In a template they are filled in before there is a task.
+_NO_RUN = "only the template of a schedule knows a run"
 
 
 def flaws(spec: v1alpha1.LongTaskSpec) -> Iterator[Flaw]:
@@ -115,6 +117,8 @@ def _of_reference(
     earlier: frozenset[str],
 ) -> str | None:
     """Return what is wrong with a reference in a step, or None."""
+    if reference.source == references.RUN:
+        return _NO_RUN
     if reference.source == references.ITEM and (step.for_each is None or field == "forEach"):
         return "only the input of a step with forEach has an item"
     if reference.source == references.OUTCOME and not step.finally_:
@@ -143,7 +147,9 @@ def _of_output(
         return
     if reference is None:
         return
-    if reference.source in (references.ITEM, references.OUTCOME):
+    if reference.source == references.RUN:
+        yield place, _NO_RUN
+    elif reference.source in (references.ITEM, references.OUTCOME):
         yield place, f"the output knows no {reference.source}"
     elif reference.as_file:
         yield place, "only a step's input takes files"

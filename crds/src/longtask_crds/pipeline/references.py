@@ -14,8 +14,10 @@ from longtask_crds import json_values, runner_contract
 Path = tuple[str | int, ...]
 
 FROM, DEFAULT, REF = "$from", "default", "$ref"
-INPUT, ITEM, OUTCOME = "input", "item", "outcome"
-_SOURCE = re.compile(rf"({INPUT}|{ITEM}|{OUTCOME}|steps\.([a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?))")
+INPUT, ITEM, OUTCOME, RUN = "input", "item", "outcome", "run"
+_SOURCE = re.compile(
+    rf"({INPUT}|{ITEM}|{OUTCOME}|{RUN}|steps\.([a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?))"
+)
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 
 
@@ -31,7 +33,7 @@ class Missing(Exception):
 class Reference:
     """A part of what is known when a step begins."""
 
-    source: str  #: `input`, `item`, `outcome`, or `steps.NAME`
+    source: str  #: `input`, `item`, `outcome`, `steps.NAME`, or `run` of a schedule
     path: tuple[str, ...] = ()  #: keys and indexes into it, as text
     default: Any = None
     has_default: bool = False
@@ -49,6 +51,10 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.source}#{self.pointer}"
+
+
+#: What stands for a reference; it raises Missing where there is nothing.
+LookUp = Callable[[Reference], Any]
 
 
 def parse(value: Any) -> Reference | None:
@@ -107,7 +113,7 @@ def all_of(value: Any) -> Iterator[Reference]:
             yield reference
 
 
-def filled_in(value: Any, look_up: Callable[[Reference], Any]) -> Any:
+def filled_in(value: Any, look_up: LookUp) -> Any:
     """Return a JSON value with each reference replaced by what it speaks of.
 
     Args:

@@ -23,11 +23,13 @@ _OF_ATTEMPT = (
     "claimed_at",
     "started_at",
     "finished_at",
+    "reported_at",
     "exit_code",
     "reason",
     "message",
+    "start",
 )
-_SAME = ("attempt", "disruptions", "retry_at", "progress", "result", "waiting")
+_SAME = ("attempt", "disruptions", "retry_at", "progress", "result", "report", "waiting")
 _NO_SPEC = v1alpha1.LongTaskSpec()
 _NO_STATUS = v1alpha1.RunStatus()
 
@@ -88,6 +90,11 @@ def named(task: v1alpha1.LongTask, name: str) -> Run | None:
     # Whoever asks may have the name from anywhere: it may be that of nothing.
     run = dict(statuses(task.status)).get(name)
     return None if run is None else _begun(name, run)
+
+
+def names_pod(task: v1alpha1.LongTask, uid: str) -> bool:
+    """Tell whether an attempt of one of the task's programs has that pod."""
+    return any(attempt.pod_uid == uid for run in of(task) for attempt in run.attempts)
 
 
 def statuses(status: v1alpha1.LongTaskStatus) -> Iterator[tuple[str, v1alpha1.RunStatus]]:
@@ -171,6 +178,19 @@ def is_cut(task: v1alpha1.LongTask, step: v1alpha1.Step) -> bool:
     """Tell whether what still runs of a step is to be ended, for its pipeline is."""
     ending = task.status.outcome
     return not step.finally_ and ending is not None and ending.phase is not v1alpha1.Phase.SUCCEEDED
+
+
+def is_to_end(task: v1alpha1.LongTask, name: str) -> bool:
+    """Tell whether a program was asked to end; a step marked `finally` runs on, whatever is ended.
+
+    Args:
+        task: The task.
+        name: The program's name; empty for that of a plain task.
+    """
+    if not name:
+        return bool(task.spec.cancel)
+    step = step_named(task.spec, split(name)[0])
+    return (bool(task.spec.cancel) and not step.finally_) or is_cut(task, step)
 
 
 def as_task(
@@ -272,6 +292,7 @@ def _as_status(task: v1alpha1.LongTask, run: v1alpha1.RunStatus) -> v1alpha1.Lon
             ),
             now=run.claimed_at or task.metadata.created_at,
         ),
+        contradictions=task.status.contradictions,
         **{field: getattr(run, field) for field in _SAME},
     )
 

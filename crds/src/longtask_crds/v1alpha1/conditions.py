@@ -9,13 +9,17 @@ from longtask_crds.v1alpha1.fields import Message, Model, Time, Word
 
 
 class ConditionType(enum.StrEnum):
-    """The conditions that every LongTask has from the first visit of the operator on."""
+    """The conditions that a resource has from the first visit of the operator on.
+
+    A LongTask has all but the last one; a LongTaskSchedule has Accepted and Suspended.
+    """
 
     ACCEPTED = "Accepted"  #: valid; False says why it can never run
     FINISHED = "Finished"  #: True whatever the outcome
     SUCCEEDED = "Succeeded"  #: Unknown until finished
     CALLBACK_DELIVERED = "CallbackDelivered"  #: False: retrying, or given up
     STALLED = "Stalled"  #: True only when it cannot go on without help
+    SUSPENDED = "Suspended"  #: of a schedule: True while it starts no runs
 
 
 class Reason(enum.StrEnum):
@@ -29,7 +33,17 @@ class Reason(enum.StrEnum):
     RESOURCES_EXCEEDED = "ResourcesExceeded"  #: more is asked for than one task may have
     NOT_BEFORE_TOO_FAR = "NotBeforeTooFar"  #: `notBefore` is more than a year ahead
     INVALID_STEPS = "InvalidSteps"  #: needs, references or conditions of the steps do not fit
-    NOT_SUPPORTED = "NotSupported"  #: a field that this version does not act upon yet
+    NOT_SUPPORTED = "NotSupported"  #: a field that the version of then did not act upon yet
+
+    # Accepted, of a schedule
+    INVALID_SCHEDULE = "InvalidSchedule"  #: a cron expression or a zone that cannot be read
+    INVALID_TEMPLATE = "InvalidTemplate"  #: a run of its template could never be accepted
+
+    # Suspended
+    ACTIVE = "Active"  #: it starts runs
+    AS_ASKED = "AsAsked"  #: `suspend` is true
+    MAX_FAILURES = "MaxFailures"  #: too many runs failed in a row
+    ENDED = "Ended"  #: no time is left before `endTime`
 
     # Finished and Succeeded, while undecided
     PENDING = "Pending"  #: not yet seen by the operator
@@ -43,6 +57,7 @@ class Reason(enum.StrEnum):
     COMPLETED = "Completed"  #: the program ended with exit code 0
     PROGRAM_FAILED = "ProgramFailed"  #: the program ended with another exit code
     TRY_AGAIN = "TryAgain"  #: the program ended with exit code 75: another attempt may help
+    NO_TASK = "NoTask"  #: the program waited for its task, and ended before it got it
     PERMANENT_FAILURE = "PermanentFailure"  #: an exit code that no further attempt can mend
     INVALID_RESULT = "InvalidResult"  #: the program succeeded, but its result is no JSON
     TASK_NOT_FOUND = "TaskNotFound"  #: the image has no task of that name
@@ -94,18 +109,21 @@ class ConditionStatus(enum.StrEnum):
 
 
 class EventReason(enum.StrEnum):
-    """Why a Kubernetes Event is posted on a task: only where somebody is needed. Never renamed."""
+    """Why a Kubernetes Event is posted: only where somebody is needed. Never renamed."""
 
     RETRYING = "Retrying"
+    FAILED = "Failed"
     STALLED = "Stalled"
     CALLBACK_FAILED = "CallbackFailed"
+    SUSPENDED = "Suspended"  #: of a schedule: too many of its runs failed
 
 
 class Condition(Model):
     """One `metav1.Condition`."""
 
     type: Word
-    """Accepted, Finished, Succeeded, CallbackDelivered or Stalled."""
+    """Accepted, Finished, Succeeded, CallbackDelivered or Stalled; of a schedule Accepted or
+    Suspended."""
 
     status: ConditionStatus
     """True, False or Unknown."""

@@ -47,6 +47,8 @@ _TIME_PATTERN = (
     r"^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def _whole_seconds(value: datetime) -> datetime:
@@ -67,11 +69,12 @@ Time = Annotated[
 
 def _with_its_zone(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value
+        # Its zone may carry it out of the years that can be written.
+        return min(max(value, _EARLIEST), _LATEST)
     if isinstance(value, str) and re.fullmatch(_TIME_PATTERN, value):
         # Where types are strict, pydantic would take a text behind a function for no time.
         with contextlib.suppress(ValueError):  # there is no such day
-            return datetime.fromisoformat(value)
+            return _with_its_zone(datetime.fromisoformat(value))
     message = "a time is written as in RFC 3339, for example 2026-01-02T03:04:05Z"
     raise PydanticCustomError("rfc_3339", message)
 

@@ -131,7 +131,7 @@ class LongTaskSpec(Model):
     """Where to send what becomes of the task, signed."""
 
     notify: Annotated[list[Notify], Field(max_length=10)] | None = None
-    """Who gets an e-mail. Not yet acted upon."""
+    """Who gets an e-mail. The installation says which addresses it sends to; docs/notices.md."""
 
     not_before: GivenTime | None = None
     """When the task joins its queue, at most a year ahead; at once when absent or past."""

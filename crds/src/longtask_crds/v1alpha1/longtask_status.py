@@ -39,6 +39,17 @@ class Phase(enum.StrEnum):
         return self in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}
 
 
+class Start(enum.StrEnum):
+    """How an attempt of a type that keeps warm pods began: warm, or why it did not."""
+
+    WARM = "Warm"  #: its pod was started ahead
+    NONE_IDLE = "NoneIdle"  #: no pod waited just then
+    OWN_RESOURCES = "OwnResources"  #: the task asks for other resources than its type gives
+    WARM_LOST = "WarmLost"  #: the attempt before lost its warm pod
+    TAKES_FILES = "TakesFiles"  #: a step takes whole results as files, fetched before its start
+    INPUT_AWAY = "InputAway"  #: what a step takes could not be read just then
+
+
 class Attempt(Model):
     """One start of the program: one Job."""
 
@@ -69,6 +80,9 @@ class Attempt(Model):
     finished_at: Time | None = None
     """When the attempt ended."""
 
+    reported_at: Time | None = None
+    """When its program said how it ends, if that decided: its container ended later."""
+
     exit_code: int | None = None
     """The program's exit code."""
 
@@ -77,6 +91,9 @@ class Attempt(Model):
 
     message: Message | None = None
     """How it ended, for people."""
+
+    start: Start | None = None
+    """Of a type that keeps warm pods: Warm, or why it was started cold."""
 
 
 class Progress(Model):
@@ -131,6 +148,47 @@ class Result(Model):
 
     ref: ResultRef | None = None
     """Where a larger result is kept."""
+
+
+class Report(Model):
+    """How a program said that it ends, just before it did."""
+
+    attempt: Annotated[int, Field(ge=1)]
+    """The attempt's number."""
+
+    pod_name: Annotated[str, StringConstraints(max_length=253)]
+    """The pod that said so."""
+
+    pod_uid: Word
+    """That pod's uid."""
+
+    exit_code: Annotated[int, Field(ge=0, le=255)]
+    """The exit code that it is about to end with."""
+
+    result: Result | None = None
+    """What it brings, with exit code 0."""
+
+    message: Message | None = None
+    """Its last words, with any other."""
+
+    reported_at: Time
+    """When it said so."""
+
+
+class Contradiction(Model):
+    """A program that said how it ends, and whose container then ended otherwise."""
+
+    step: Annotated[str, StringConstraints(max_length=80)] | None = None
+    """Of a pipeline: which of its programs, as `STEP` or `STEP.INDEX`."""
+
+    attempt: Annotated[int, Field(ge=1)]
+    """The attempt's number."""
+
+    exit_code: int
+    """The exit code that its container ended with."""
+
+    reason: Word | None = None
+    """The kubelet's word for that end, as `OOMKilled`."""
 
 
 class StepPhase(enum.StrEnum):
@@ -198,6 +256,9 @@ class RunStatus(Model):
     finished_at: Time | None = None
     """When the last attempt ended."""
 
+    reported_at: Time | None = None
+    """When its program said how it ends, if that decided: its container ended later."""
+
     exit_code: int | None = None
     """The program's exit code."""
 
@@ -219,11 +280,18 @@ class RunStatus(Model):
     result: Result | None = None
     """What it brought."""
 
+    report: Report | None = None
+    """How its program said that it ends, until that is taken for the end of its attempt."""
+
     start_ordinal: Count | None = None
     """Which of the pipeline's events its start was: 1 for the first."""
 
     end_ordinal: Count | None = None
     """Which of the pipeline's events its end was, or that it is tried again."""
+
+    start: Start | None = None
+    """Of a type that keeps warm pods: how the last attempt began, Warm, or why it was started
+    cold."""
 
     @property
     def is_over(self) -> bool:
@@ -290,7 +358,7 @@ class Outcome(Model):
 
 
 class LongTaskStatus(Model):
-    """Where the task stands. The operator writes it; progress comes from the runner."""
+    """Where the task stands. The operator writes it; progress and reports come from the runner."""
 
     observed_generation: int | None = None
     """The generation of the spec that this status speaks of."""
@@ -332,6 +400,13 @@ class LongTaskStatus(Model):
 
     result: Result | None = None
     """What the program brought."""
+
+    report: Report | None = None
+    """How the program said that it ends, until that is taken for the end of its attempt."""
+
+    contradictions: Annotated[list[Contradiction], Field(max_length=10)] | None = None
+    """The last ten programs that said how they end, and whose containers then ended otherwise: what
+    they said stands."""
 
     step: Annotated[str, StringConstraints(max_length=80)] | None = None
     """Of a pipeline: how far it is, as `3/6 convert`."""

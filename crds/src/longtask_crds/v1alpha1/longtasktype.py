@@ -49,6 +49,20 @@ class Egress(enum.StrEnum):
     INTERNET = "internet"
 
 
+class Warm(Model):
+    """Pods that are started ahead and wait, each for exactly one task."""
+
+    size: Annotated[int, Field(ge=1, le=100)]
+    """How many wait, up to this many."""
+
+    max_age_seconds: Annotated[int, Field(ge=60, le=604_800)] | None = None
+    """How old one that waits may become before another takes its place; 3600 when absent."""
+
+    min_idle: Annotated[int, Field(ge=0, le=99)] | None = None
+    """New ones are started when no more than so many wait, up to size again; when absent, for each
+    that was taken."""
+
+
 class LongTaskTypeSpec(Model):
     """A named, reusable task."""
 
@@ -95,6 +109,10 @@ class LongTaskTypeSpec(Model):
     shm_size: Quantity | None = None
     """How large /dev/shm is, the memory that processes share: 64Mi when absent. At least 1Mi; what
     is used of it counts as the container's memory."""
+
+    warm: Warm | None = None
+    """Pods that are started ahead and wait, each for exactly one task; none when absent. The
+    program finds `LONGTASK_WARM=true` and asks for its task at the reporting port."""
 
 
 class LongTaskTypeStatus(Model):

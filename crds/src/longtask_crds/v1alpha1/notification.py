@@ -28,6 +28,14 @@ URL_PATTERN = rf"^https?://[^{_SPACE}/?#@\\]+([/?][^{_SPACE}#\\]*)?$"
 Url = Annotated[str, StringConstraints(pattern=URL_PATTERN, max_length=2048)]
 
 
+class MessageFormat(enum.StrEnum):
+    """How a receiver is told what happened."""
+
+    STANDARD = "standard"  #: as Standard Webhooks say
+    CLOUDEVENTS = "cloudevents"  #: a CloudEvent 1.0, as JSON
+    SLACK = "slack"  #: a line for people, as Slack's and Mattermost's incoming webhooks take it
+
+
 class Callback(Model):
     """Where to send what becomes of the task."""
 
@@ -44,6 +52,9 @@ class Callback(Model):
         | None
     ) = None
     """What to report; succeeded, failed and cancelled when absent."""
+
+    format: MessageFormat | None = None
+    """How it is told: standard when absent, cloudevents, or slack. Each is signed the same."""
 
     headers: (
         Annotated[

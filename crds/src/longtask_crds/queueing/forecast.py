@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Collection
 from typing import Final
 
-from longtask_crds.queueing import Place
+from longtask_crds.queueing.places import Place
 
 #: Fewer ends tell nothing.
 _LEAST_KNOWN: Final = 3

@@ -1,37 +1,16 @@
-"""What keeps a task from ever running: refused at the door, and again for what came by `kubectl`.
-
-Two sorts of rules. Those that a spec breaks by itself stand here once, in CEL for the API server
-and in Python for the API: `make generate` writes the one into the definitions, `breaches` asks the
-other, and one corpus of specs tests both. Those that need the type or the installation are asked by
-the API at the door and by the operator again (`violations`). What a field's own schema says stands
-with the field. Needs the extra `rules` (jsonschema).
-"""
+"""What a spec breaks by itself: each rule once, in CEL for the API server and in Python for us."""
 
 import dataclasses
-import functools
 import itertools
-import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import jsonschema
-import referencing.exceptions
-from referencing import Registry
-
-from longtask_crds import address_guard, effective, json_values, names, v1alpha1
-from longtask_crds.pipeline import checks, references
-from longtask_crds.v1alpha1 import Reason
+from longtask_crds import effective, json_values, v1alpha1
 
 #: No more findings than a reader can use: an answer must not be larger than its request.
 MAX_FINDINGS = 50
-#: How far ahead a task may be handed over. The admission policy says the same in CEL.
-MOST_AHEAD = timedelta(days=366)
-
-
-# --- what a spec breaks by itself ---
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +235,12 @@ EACH_ITS_PATH = Rule(
     holds=lambda volumes: len({one.mount_path for one in volumes}) == len(volumes),
     message="each volume needs a mountPath of its own",
 )
+FEWER_THAN_ALL = Rule(
+    cel="!has(self.minIdle) || self.minIdle < self.size",
+    holds=lambda warm: warm.min_idle is None or warm.min_idle < warm.size,
+    message="minIdle: less than size",
+    field="minIdle",
+)
 #: All rules of a task's spec, by the part that they speak of; `[]` goes into a list's items. Not of
 #: `resources` in steps: to look at fifty of them is more work than the API server grants a rule.
 TASK: tuple[tuple[str, tuple[Rule, ...]], ...] = (
@@ -273,6 +258,7 @@ TYPE: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("defaults.resources", RESOURCES),
     ("volumes", (EACH_ITS_PATH,)),
     ("volumes[]", VOLUME),
+    ("warm", (FEWER_THAN_ALL,)),
 )
 
 
@@ -291,7 +277,7 @@ def breaches(spec: v1alpha1.LongTaskSpec | v1alpha1.LongTaskTypeSpec) -> list[Br
         for place, rules in (TASK if isinstance(spec, v1alpha1.LongTaskSpec) else TYPE)
         for at, part in _parts(spec, place.split(".") if place else [])
         for rule in rules
-        for path in _broken(rule, part, at)
+        for path in broken(rule, part, at)
     )
     return list(itertools.islice(found, MAX_FINDINGS))
 
@@ -314,176 +300,11 @@ def _parts(
         yield from _parts(item, rest, (*path, name, index))
 
 
-def _broken(rule: Rule, part: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+def broken(rule: Rule, part: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Yield where a part of a spec, which stands at a place, breaks the rule."""
     where = (*at, *(rule.field.split(".", 1) if rule.field else ()))
     if rule.for_keys:
         keys = getattr(part, rule.field) if rule.field else part
         yield from ((*where, key) for key in keys or () if not rule.holds(key, part))
     elif not rule.holds(part):
         yield where
-
-
-# --- what needs the type or the installation ---
-
-
-@dataclasses.dataclass(frozen=True)
-class Violation(Breach):
-    """One thing that keeps a task from ever running here."""
-
-    reason: Reason
-
-
-def types_of(spec: v1alpha1.LongTaskSpec) -> frozenset[str]:
-    """Return the names of the types that a spec names, itself or in its steps."""
-    named = (spec.type, *(step.type for step in spec.steps or ()))
-    return frozenset(name for name in named if name)
-
-
-def violations(
-    spec: v1alpha1.LongTaskSpec,
-    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
-    installation: effective.Installation,
-    guard: address_guard.Guard,
-    *,
-    created_at: datetime,
-) -> list[Violation]:
-    """Return what is wrong with a spec, as far as it takes more than the spec's schema to see it.
-
-    Args:
-        spec: The spec, whole.
-        types: The specs of the types that it names, as far as there are such.
-        installation: What the installation allows.
-        guard: Where callbacks may go.
-        created_at: When the task was, or is, handed over.
-    """
-    found = []
-    if spec.notify:
-        message = "notify is not supported by this version"
-        found.append(Violation("/notify", message, Reason.NOT_SUPPORTED))
-    if spec.not_before is not None and spec.not_before - created_at > MOST_AHEAD:
-        message = "more than a year ahead"
-        found.append(Violation("/notBefore", message, Reason.NOT_BEFORE_TOO_FAR))
-    try:
-        size = effective.size_of_inputs(spec)
-    except RecursionError:
-        where = "/steps" if spec.steps else "/input"
-        return [*found, Violation(where, "nested too deeply", Reason.INVALID_INPUT)]
-    is_small = size <= names.INPUT_MAX_BYTES
-    if not is_small:
-        message = f"larger than {names.INPUT_MAX_BYTES} bytes of compact JSON"
-        all_told = f"the inputs of all steps together are {message}"
-        where, told = ("/steps", all_told) if spec.steps else ("/input", message)
-        found.append(Violation(where, told, Reason.INVALID_INPUT))
-    if spec.callback is not None:
-        try:
-            guard.check_url(spec.callback.url)
-        except address_guard.Refused as refused:
-            found.append(Violation("/callback/url", str(refused), Reason.CALLBACK_REFUSED))
-    found += _of_work((), spec, types, installation, has_input=is_small and not spec.steps)
-    try:
-        found += [
-            Violation(json_values.pointer(*path), flaw, Reason.INVALID_STEPS)
-            for path, flaw in checks.flaws(spec)
-        ]
-    except RecursionError:
-        return [*found, Violation("/steps", "nested too deeply", Reason.INVALID_INPUT)]
-    for index, step in enumerate(spec.steps or ()):
-        # What is not known before the step begins is looked at then.
-        is_known = step.for_each is None and not any(references.found(step.input))
-        of_step = v1alpha1.LongTaskSpec(type=step.type, input=step.input, resources=step.resources)
-        has_input = is_small and is_known
-        found += _of_work(("steps", index), of_step, types, installation, has_input=has_input)
-        found += [
-            Violation(
-                json_values.pointer("steps", index, *path), rule.message, Reason.INVALID_STEPS
-            )
-            for rule in (RESOURCES if step.resources is not None else ())
-            for path in _broken(rule, step.resources, ("resources",))
-        ]
-    return found[:MAX_FINDINGS]
-
-
-def _of_work(
-    at: references.Path,
-    spec: v1alpha1.LongTaskSpec,
-    types: Mapping[str, v1alpha1.LongTaskTypeSpec],
-    installation: effective.Installation,
-    *,
-    has_input: bool,
-) -> Iterator[Violation]:
-    """Yield what keeps a program from running here: one without steps, or that of a step.
-
-    Args:
-        at: Where in the task's spec it stands.
-        spec: What it runs.
-        types: The specs of the types that there are.
-        installation: What the installation allows.
-        has_input: Its input is known, and small enough to be looked at.
-    """
-    task_type = types.get(spec.type) if spec.type else None
-    if spec.type and task_type is None:
-        message = f"there is no LongTaskType named {spec.type}"
-        yield Violation(json_values.pointer(*at, "type"), message, Reason.TYPE_NOT_FOUND)
-    if has_input and task_type is not None and task_type.input_schema is not None:
-        yield from _against_schema(effective.input_of(spec), task_type.input_schema, at)
-    if spec.resources is not None:
-        for part, name in effective.over_cap(spec.resources, installation.resource_cap):
-            message = (
-                "more than one task may have"
-                if name in installation.resource_cap
-                else f"no task may ask for {name}: the installation's cap does not name it"
-            )
-            pointer = json_values.pointer(*at, "resources", part, name)
-            yield Violation(pointer, message, Reason.RESOURCES_EXCEEDED)
-
-
-def _against_schema(
-    value: Any, schema: dict[str, Any], at: references.Path = ()
-) -> list[Violation]:
-    try:
-        errors = itertools.islice(_validator(json.dumps(schema)).iter_errors(value), MAX_FINDINGS)
-        return [
-            Violation(
-                json_values.pointer(*at, "input", *path),
-                error.message[: names.MESSAGE_MAX],
-                Reason.INVALID_INPUT,
-            )
-            for error in sorted(errors, key=lambda error: list(map(str, error.path)))
-            for path in itertools.islice(_places(error), MAX_FINDINGS)
-        ]
-    except (
-        jsonschema.SchemaError,
-        referencing.exceptions.Unresolvable,
-        re.error,  # a pattern that Python cannot read
-        RecursionError,  # a schema that refers to itself
-    ) as error:
-        message = f"the type's inputSchema is unusable: {error}"[: names.MESSAGE_MAX]
-        return [Violation(json_values.pointer(*at, "input"), message, Reason.INVALID_INPUT)]
-
-
-@functools.lru_cache(maxsize=256)
-def _validator(schema_text: str) -> Any:
-    """Return what checks against the schema: building it costs more than all else at the door."""
-    schema = json.loads(schema_text)
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    kind.check_schema(schema)
-    # An empty registry: a remote $ref is an error, never a request.
-    return kind(schema, registry=Registry())
-
-
-def _places(error: jsonschema.ValidationError) -> Iterator[list[str | int]]:
-    """Name the field itself where the rule stands at the object around it."""
-    path = list(error.absolute_path)
-    schema: Any = error.schema
-    instance: Any = error.instance
-    rule: Any = error.validator_value
-    if error.validator == "required":
-        # One error for each missing field, told apart by their messages alone.
-        yield from ([*path, f] for f in rule if error.message.startswith(f"{f!r} is a required"))
-    elif error.validator == "additionalProperties" and rule is False:
-        known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-        for field in instance:
-            if field not in known and not any(re.search(p, field) for p in patterns):
-                yield [*path, field]
-    else:
-        yield path
