@@ -61,6 +61,9 @@ class CommonSettings(BaseSettings):
     callback_deny: Entries = ()
     """Networks that callbacks may never reach."""
 
+    callback_schedule: Numbers = (*(0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),)
+    """The pause before each try of a callback, in seconds."""
+
     public_url: str = ""
     """Where users reach the API. Its path is the prefix of all links."""
 

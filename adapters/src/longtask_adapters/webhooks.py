@@ -70,6 +70,7 @@ class Letter(NamedTuple):
 
     body: bytes
     keys: Sequence[str]
+    media_type: str = "application/json"
 
 
 #: Writes the letter when it can be sent at once: nothing is kept of those that wait for a place.
@@ -185,7 +186,7 @@ class HttpSender:
     ) -> delivery.Try:
         sent_at, began = datetime.now(UTC), time.monotonic()
         signed = headers | {
-            "Content-Type": "application/json",
+            "Content-Type": letter.media_type,
             "User-Agent": "longtask",
             "webhook-id": webhook_id,
             "webhook-timestamp": str(int(sent_at.timestamp())),

@@ -10,6 +10,7 @@ ClusterError
  +- TooManyRequests   `retry_after` says for how long
  +- Expired           the place in a list or a watch is too old
  +- Unavailable       no answer, or not as it should be
+     +- Full              an object has no room for what is added to it
 """
 
 from collections.abc import Iterable
@@ -69,3 +70,7 @@ class Expired(ClusterError):
 
 class Unavailable(ClusterError):
     """No answer, or none that can be read; a write may have happened."""
+
+
+class Full(Unavailable):
+    """An object has no room for what is added to it: somebody has to make room."""

@@ -41,6 +41,8 @@ EVENTS: Final = Place("/api/v1", "events")
 NEW_EVENTS: Final = Place("/apis/events.k8s.io/v1", "events")
 JOBS: Final = Place("/apis/batch/v1", "jobs")
 LEASES: Final = Place("/apis/coordination.k8s.io/v1", "leases")
+#: The path of all nodes, which are in no namespace.
+NODES: Final = "/api/v1/nodes"
 #: The path to ask whom a token belongs to.
 TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 #: The path to ask what somebody may do.
@@ -55,6 +57,10 @@ def whole(resource: R) -> R:
 def never(_: v1alpha1.Resource) -> bool:
     """Tell of none."""
     return False
+
+
+def _nobody(_: Raw) -> None:
+    """Show it to nobody."""
 
 
 def without_inputs(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
@@ -85,6 +91,7 @@ class Kind(Place, Generic[R]):
     model: type[R]
     slim: Callable[[R], R] = whole
     packs: Callable[[R], bool] = never  #: which of them a cache keeps as text
+    shown: Callable[[Raw], None] = _nobody  #: is shown each object before a cache is brought it
 
     def slimmed(self, slim: Callable[[R], R]) -> "Kind[R]":
         """Return the kind as a cache that keeps less takes it."""
@@ -93,6 +100,10 @@ class Kind(Place, Generic[R]):
     def packed(self, packs: Callable[[R], bool]) -> "Kind[R]":
         """Return the kind as a cache that keeps some as text takes it."""
         return dataclasses.replace(self, packs=packs)
+
+    def shown_to(self, onlooker: Callable[[Raw], None]) -> "Kind[R]":
+        """Return the kind as a cache takes it beside which somebody looks at what no model has."""
+        return dataclasses.replace(self, shown=onlooker)
 
     def read(self, raw: Raw) -> R:
         """Return the resource.
@@ -118,11 +129,13 @@ SCHEDULES: Final = Kind(_API, names.LONGTASKSCHEDULES, v1alpha1.LongTaskSchedule
 def parse(kind: Kind[R], raw: Raw) -> R | None:
     """Return the resource, or None if it cannot be read: one bad object must not stop the rest."""
     try:
-        return kind.read(raw)
+        found = kind.read(raw)
     except errors.ClusterError as error:
         told = {"plural": kind.plural, "object": str(key_of(raw)), "cause": str(error)}
         _logger.error("Skipped what cannot be read", extra=told)
         return None
+    kind.shown(raw)
+    return found
 
 
 def _causes(error: pydantic.ValidationError) -> str:

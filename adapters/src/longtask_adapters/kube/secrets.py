@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from longtask_adapters.kube import errors, kinds
@@ -26,6 +26,9 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"<Secret {self.key} at {self.version}>"
+
+    def __contains__(self, data_key: object) -> bool:
+        return data_key in self._data
 
     def get(self, data_key: str) -> str | None:
         """Return the value of a data key, or None if there is none.
@@ -71,6 +74,7 @@ async def ensure(
 
     Raises:
         NotFound: There is no such Secret.
+        Full: It has no room for another value.
         ClusterError: The Secret cannot be read or written.
     """
     for _ in range(_TRIES):
@@ -83,9 +87,30 @@ async def ensure(
             await write(connection, secret, {data_key: made})
         except errors.Conflict:
             continue  # somebody else made one meanwhile, of this data key or of another
+        except errors.Rejected as error:
+            # A name that may be a label's value may be a data key too: what is wrong is the size.
+            raise errors.Full(f"the Secret {key} has no room for the key of {data_key}") from error
         _logger.info("Made a key", extra={"secret": str(key), "data_key": data_key})
         return made
     raise errors.Unavailable(f"others keep writing the Secret {key}")
+
+
+async def drop(
+    connection: Connection, key: names.ObjectKey, data_keys: Collection[str]
+) -> list[str]:
+    """Take data keys out of a Secret; return which of them were there.
+
+    Raises:
+        NotFound: There is no such Secret.
+        ClusterError: The Secret cannot be read or written.
+    """
+    secret = await read(connection, key)
+    there = [name for name in data_keys if name in secret]
+    if there:
+        patch = {"data": dict.fromkeys(there)}
+        await connection.patch(kinds.SECRETS.path(key), patch)
+        _logger.info("Removed keys", extra={"secret": str(key), "count": len(there)})
+    return there
 
 
 def _text(secret: Secret, data_key: str) -> str:

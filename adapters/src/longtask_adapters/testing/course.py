@@ -1,11 +1,13 @@
 """What people and the rest of Kubernetes do to what is stored: one line of a test each."""
 
 import base64
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from longtask_adapters.testing.store import Store, stamp
-from longtask_crds import names, v1alpha1
+from longtask_crds import last_words, names, v1alpha1
+from longtask_crds.pipeline import runs
 
 Raw = dict[str, Any]
 
@@ -61,6 +63,33 @@ class Course(Store):
         status = raw["status"] | {"progress": progress}
         self._save(names.LONGTASKS, {**raw, "status": status})
 
+    def report_outcome(self, pod: str | names.ObjectKey, exit_code: int = 0, **said: Any) -> bool:
+        """Write how the program in a pod says that it ends, as the API does; tell whether it is."""
+        meta = self.stored("pods", pod)["metadata"]
+        key = self.key(pod).sibling(meta["labels"][names.TASK_LABEL])
+        raw = self.stored(names.LONGTASKS, key)
+        task, run = v1alpha1.LongTask.model_validate(raw), meta["labels"].get(names.STEP_LABEL, "")
+        found = runs.named(task, run)
+        if found is None or found.is_over or found.last.finished_at is not None:
+            return False
+        its_own = (meta["ownerReferences"][0]["name"], meta["uid"])
+        if its_own != (found.last.job_name, found.last.pod_uid or meta["uid"]):
+            return False
+        seen = runs.as_task(task, run) if run else task
+        if seen.status.report is not None or last_words.refusal(task, run) is not None:
+            return False
+        if exit_code and "deletionTimestamp" in meta:
+            return False
+        report = {
+            "attempt": found.last.number,
+            "podName": meta["name"],
+            "podUid": meta["uid"],
+            "exitCode": exit_code,
+            "reportedAt": stamp(self.now),
+        } | said
+        self._save(names.LONGTASKS, {**raw, "status": _reporting(raw["status"], run, report)})
+        return True
+
     def bring_result(self, name: str | names.ObjectKey, step: str, result: Raw) -> None:
         """Write a step's result as the API does that keeps it."""
         raw = self.stored(names.LONGTASKS, name)
@@ -106,8 +135,9 @@ class Course(Store):
         return name
 
     def collect_garbage(self) -> bool:
-        """Remove the Jobs whose task is gone, and their pods; tell whether there were any."""
-        alive = {raw["metadata"]["uid"] for raw in self.objects(names.LONGTASKS).values()}
+        """Remove the Jobs whose owner is gone, and their pods; tell whether there were any."""
+        owners = (names.LONGTASKS, names.LONGTASKTYPES)
+        alive = {raw["metadata"]["uid"] for of in owners for raw in self.objects(of).values()}
         garbage = [
             key
             for key, raw in self.objects("jobs").items()
@@ -142,7 +172,9 @@ class Course(Store):
         if exit_code and raw["spec"].get("activeDeadlineSeconds") == 1:
             more["reason"] = "DeadlineExceeded"
         if disrupted:
-            more["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+            # Nobody deletes it: the kubelet ended it, and says so.
+            disruption = {"type": "DisruptionTarget", "reason": "TerminationByKubelet"}
+            more["conditions"] = [disruption | {"status": "True"}]
         phase = "Failed" if exit_code else "Succeeded"
         self._set_pod(name, phase, {"terminated": terminated}, **more)
         self._end_job_of(raw, "Failed" if exit_code else "Complete")
@@ -186,3 +218,16 @@ def is_finished(status: Raw) -> bool:
     """Tell whether a stored status says that its task has finished."""
     conditions = status.get("conditions", ())
     return any(c["type"] == "Finished" and c["status"] == "True" for c in conditions)
+
+
+def _reporting(status: Raw, run: str, report: Raw) -> Raw:
+    """Return a task's status with a program's last report in its place."""
+    if not run:
+        return status | {"report": report}
+    step, index = runs.split(run)
+    found = copy.deepcopy(status)
+    place = next(one for one in found["steps"] if one["name"] == step)
+    if index is not None:
+        place = next(one for one in place["children"] if one["index"] == index)
+    place["report"] = report
+    return found

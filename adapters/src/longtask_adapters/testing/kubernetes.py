@@ -439,7 +439,7 @@ def _check_freeze(route: Route, before: Raw, after: Raw) -> None:
     """Keep a finished status as it is, as the CRD's rules do."""
     if route.plural != names.LONGTASKS or not course.is_finished(before):
         return
-    may_change = {"callback", "conditions", "observedGeneration"}
+    may_change = {"callback", "conditions", "observedGeneration", "contradictions"}
     changed = {k for k in before.keys() | after.keys() if before.get(k, ...) != after.get(k, ...)}
     if changed - may_change or _settled(before) != _settled(after):
         message = f"{route} is invalid: of a finished task cannot be changed: {sorted(changed)}"

@@ -80,6 +80,8 @@ def by_fields(selector: str) -> Accepts:
 def _at(raw: Any, path: str) -> Any:
     for part in path.split("."):
         raw = raw.get(part) if isinstance(raw, dict) else None
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
     return "" if raw is None else raw
 
 

@@ -19,6 +19,7 @@ class Sent:
     keys: tuple[str, ...]
     headers: dict[str, str]
     owner: str = ""
+    media_type: str = "application/json"
 
 
 class MemorySender:
@@ -39,6 +40,6 @@ class MemorySender:
         write: webhooks.Writer,
     ) -> delivery.Try:
         """Keep one webhook."""
-        body, keys = await write()
-        self.sent.append(Sent(url, webhook_id, body, tuple(keys), headers, owner))
+        body, keys, media_type = await write()
+        self.sent.append(Sent(url, webhook_id, body, tuple(keys), headers, owner, media_type))
         return self.answers.pop(0) if self.answers else delivery.Try(at=self._clock(), code=200)
