@@ -23,8 +23,8 @@ def main() -> None:
 
     @contextlib.asynccontextmanager
     async def start(memo: handlers.Memo) -> AsyncIterator[None]:
-        async with operator.running() as mirror:
-            memo.mirror = mirror
+        async with operator.running() as parts:
+            memo.mirror, memo.ahead = parts.mirror, parts.ahead
             yield
 
     # kopf's own `run` takes up no other loop than asyncio's.

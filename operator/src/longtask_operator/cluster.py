@@ -1,14 +1,18 @@
 """What the operator may ask of Kubernetes: its verbs, in the words of tasks, Jobs and pods."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from longtask_adapters.kube import errors, kinds
+from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
 from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator.rules import pods
+
+Raw = dict[str, Any]
 
 #: As the API server's audit log and managed fields know us.
 USER_AGENT = "longtask-operator"
@@ -27,11 +31,19 @@ def status_patch(task: v1alpha1.LongTask, status: v1alpha1.LongTaskStatus) -> li
         for key, value in after.items()
         if before.get(key, ...) != value
     ]
-    changes += [{"op": "remove", "path": f"/status/{key}"} for key in before if key not in after]
+    for key in (key for key in before if key not in after):
+        # It may be gone already: then this write is stale, and that is to be found out, not this.
+        path = f"/status/{key}"
+        changes += [{"op": "add", "path": path, "value": None}, {"op": "remove", "path": path}]
     if not changes:
         return []
-    version = task.metadata.resource_version
-    return [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *changes]
+    return [_guard(task), *changes]
+
+
+def _guard(resource: v1alpha1.Resource) -> dict[str, Any]:
+    """Return what makes a JSON Patch of something older a Conflict."""
+    version = resource.metadata.resource_version
+    return {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
 
 
 class Cluster:
@@ -85,6 +97,39 @@ class Cluster:
         patch = {"status": status}
         return kinds.QUEUES.read(await self._connection.patch(path, patch, uid=meta.uid))
 
+    async def get_schedule(self, key: ObjectKey) -> v1alpha1.LongTaskSchedule:
+        """Return the schedule as it is now."""
+        return kinds.SCHEDULES.read(await self._connection.get(kinds.SCHEDULES.path(key)))
+
+    async def write_schedule(
+        self, schedule: v1alpha1.LongTaskSchedule, status: v1alpha1.LongTaskScheduleStatus
+    ) -> v1alpha1.LongTaskSchedule:
+        """Write the schedule's status; raise Conflict if somebody wrote first."""
+        patch = [_guard(schedule), {"op": "add", "path": "/status", "value": status.to_json()}]
+        path = kinds.SCHEDULES.path(key_of(schedule), "status")
+        return kinds.SCHEDULES.read(await self._connection.patch(path, patch))
+
+    async def annotate_schedule(
+        self, schedule: v1alpha1.LongTaskSchedule, name: str, value: str | None
+    ) -> v1alpha1.LongTaskSchedule:
+        """Set an annotation, or take it out; raise Conflict if somebody wrote first."""
+        meta = {
+            "resourceVersion": schedule.metadata.resource_version,
+            "annotations": {name: value},
+        }
+        path = kinds.SCHEDULES.path(key_of(schedule))
+        return kinds.SCHEDULES.read(await self._connection.patch(path, {"metadata": meta}))
+
+    async def create_task(self, manifest: dict[str, Any]) -> v1alpha1.LongTask:
+        """Create a task; raise AlreadyExists if its name is taken."""
+        path = kinds.TASKS.collection(manifest["metadata"]["namespace"])
+        return kinds.TASKS.read(await self._connection.post(path, manifest))
+
+    async def change_task(self, key: ObjectKey, uid: str, **spec: bool | int) -> v1alpha1.LongTask:
+        """Change what may change of a task's spec; raise Conflict if another has its name."""
+        path = kinds.TASKS.path(key)
+        return kinds.TASKS.read(await self._connection.patch(path, {"spec": spec}, uid=uid))
+
     async def create_job(self, manifest: dict[str, Any], *, now: datetime) -> pods.Job:
         """Create a Job; raise AlreadyExists if its name is taken."""
         path = kinds.JOBS.collection(manifest["metadata"]["namespace"])
@@ -131,6 +176,22 @@ class Cluster:
         except errors.NotFound:
             return
 
+    async def adopt_job(self, job: pods.Job, meta: Raw, *, now: datetime) -> pods.Job:
+        """Give a Job that was started ahead to its task; raise Conflict if another has its name."""
+        raw = await self._connection.patch(
+            kinds.JOBS.path(job.key), {"metadata": meta}, uid=job.uid
+        )
+        return pods.Job.parse(raw, now=now)
+
+    async def change_pod(self, pod: pods.Pod, patch: list[Raw]) -> pods.Pod:
+        """Change a pod by a JSON Patch; raise Rejected if what it tests does not hold."""
+        return pods.Pod.parse(await self._connection.patch(kinds.PODS.path(pod.key), patch))
+
+    async def limit_pod(self, pod: pods.Pod, seconds: int) -> None:
+        """Set the pod's deadline anew."""
+        spec = {"activeDeadlineSeconds": seconds}
+        await self._connection.patch(kinds.PODS.path(pod.key), {"spec": spec}, uid=pod.uid)
+
     async def stop_pod(self, pod: pods.Pod) -> None:
         """End the pod with SIGTERM and grace, and keep its record."""
         spec = {"activeDeadlineSeconds": 1}
@@ -142,14 +203,32 @@ class Cluster:
         await self._connection.patch(kinds.PODS.path(pod.key), {"metadata": meta}, uid=pod.uid)
 
     async def warn(
-        self, task: v1alpha1.LongTask, reason: str, message: str, *, now: datetime
+        self,
+        about: v1alpha1.Resource,
+        reason: str,
+        message: str,
+        *,
+        now: datetime,
+        told: Mapping[str, str] | None = None,
     ) -> None:
-        """Post a Kubernetes Event of type Warning on the task."""
-        meta = task.metadata
+        """Post a Kubernetes Event of type Warning on a resource of ours.
+
+        Args:
+            about: The resource.
+            reason: Why, as one word.
+            message: Why, for people.
+            now: When.
+            told: Annotations: by which others who tell of the same are known.
+        """
+        meta = about.metadata
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{meta.name}-", "namespace": meta.namespace},
+            "metadata": {
+                "generateName": f"{meta.name}-",
+                "namespace": meta.namespace,
+                **({"annotations": dict(told)} if told else {}),
+            },
             "eventTime": now.isoformat(timespec="microseconds"),
             "type": "Warning",
             "reason": reason,
@@ -159,7 +238,7 @@ class Cluster:
             "reportingInstance": USER_AGENT,
             "regarding": {
                 "apiVersion": names.API_VERSION,
-                "kind": "LongTask",
+                "kind": about.kind,
                 "name": meta.name,
                 "namespace": meta.namespace,
                 "uid": meta.uid,

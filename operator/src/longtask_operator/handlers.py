@@ -19,6 +19,7 @@ from longtask_crds import names
 from longtask_crds.names import ObjectKey
 from longtask_operator import mirror, resync
 from longtask_operator.rules import pods
+from longtask_operator.warm import pool
 
 registry = kopf.OperatorRegistry()
 _ours = (names.GROUP, names.VERSION)
@@ -31,6 +32,7 @@ class Memo(kopf.Memo):
     running: contextlib.AsyncExitStack
     mirror: mirror.Mirror
     hearing: resync.Hearing
+    ahead: pool.Pool
     add: Callable[[ObjectKey], None]
 
 
@@ -117,6 +119,13 @@ async def on_pod(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
     deleted = event["type"] == "DELETED"
     if not deleted:
         memo.hearing.heard(pod.uid, pod.version)
+    if pod.is_nobodys:
+        if deleted:
+            memo.ahead.drop_pod(pod)
+        else:
+            memo.ahead.put_pod(pod)
+        return
+    memo.ahead.was_taken(pod)
     if deleted and not pod.is_over:
         memo.mirror.drop_pod(pod.task, pod.uid)
     else:

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram, platform_collector, pro
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from longtask_crds.v1alpha1 import Reason
+from longtask_crds.v1alpha1 import Reason, Start
 
 _MINUTE, _HOUR = 60.0, 3600.0
 _OF_TASKS: Final = ("type", "queue")
@@ -22,6 +22,7 @@ _STARTING: Final = (1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600)
 _RUNNING: Final = (1, 5, 15, 60, 300, 900, _HOUR, 4 * _HOUR, 12 * _HOUR, 24 * _HOUR, 72 * _HOUR)
 _DELIVERING: Final = (1, 2, 5, 15, 60, 300, 1800, 2 * _HOUR, 12 * _HOUR, 24 * _HOUR, 72 * _HOUR)
 _ANSWERING: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
+_DELAYED: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, _HOUR, 24 * _HOUR)
 _PASSING: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -66,6 +67,11 @@ class Metrics:
             "longtask_attempts_retried_total",
             "Attempts that failed and are followed by another one",
             ["reason"],
+            registry=registry,
+        )
+        self.contradictions = Counter(
+            "longtask_reports_contradicted_total",
+            "Programs that said how they end, and whose containers then ended otherwise",
             registry=registry,
         )
         self.queue_wait = Histogram(
@@ -176,6 +182,49 @@ class Metrics:
             "Passes of tasks that failed, and are made again",
             ["error"],
             registry=registry,
+        )
+        self.schedules = Gauge(
+            "longtask_operator_schedules", "Schedules in the operator's picture", registry=registry
+        )
+        self.runs = Counter(
+            "longtask_schedule_runs_started_total",
+            "Runs that schedules started, by why: due or asked for",
+            ["cause"],
+            registry=registry,
+        )
+        self.skipped = Counter(
+            "longtask_schedule_times_skipped_total",
+            "Times of schedules that were passed over",
+            registry=registry,
+        )
+        self.run_delay = Histogram(
+            "longtask_schedule_start_delay_seconds",
+            "How long after its time a run that was due was started",
+            buckets=_DELAYED,
+            registry=registry,
+        )
+        self.suspended = Counter(
+            "longtask_schedules_suspended_total",
+            "Schedules that were suspended because too many runs had failed",
+            registry=registry,
+        )
+        self.schedule_errors = Counter(
+            "longtask_schedule_pass_errors_total",
+            "Passes of schedules that failed, and are made again",
+            ["error"],
+            registry=registry,
+        )
+        self.warm_misses = Counter(
+            "longtask_warm_misses_total",
+            "Cold starts of types that keep pods waiting, by why",
+            ["reason"],
+            registry=registry,
+        )
+        for start in Start:
+            if start is not Start.WARM:
+                self.warm_misses.labels(str(start))
+        self.warm_idle = Gauge(
+            "longtask_warm_idle", "Pods that wait for a task", ["type"], registry=registry
         )
         self._lines = _Lines()
         registry.register(self._lines)

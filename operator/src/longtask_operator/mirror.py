@@ -10,7 +10,7 @@ from datetime import datetime
 from longtask_adapters import logs
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.cache import Cache, key_of
-from longtask_crds import effective, queueing, v1alpha1
+from longtask_crds import effective, last_words, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.pipeline import runs
 from longtask_operator.rules import decide, pods
@@ -28,7 +28,7 @@ def _without_input_once_judged(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
 
 
 class Mirror:
-    """All tasks, types and queues, the index of the queues, and the pods and Jobs of attempts.
+    """All tasks, types, queues and schedules; the index of the queues; pods and Jobs of attempts.
 
     Args:
         wake: Is told which tasks may have something to do because another one changed.
@@ -40,11 +40,12 @@ class Mirror:
         )
         self.types: Cache[v1alpha1.LongTaskType] = Cache()
         self.queues: Cache[v1alpha1.LongTaskQueue] = Cache()
+        self.schedules: Cache[v1alpha1.LongTaskSchedule] = Cache()
         self.index = queueing.Index()
         self._wake = wake
         self._pods: dict[ObjectKey, dict[str, pods.Pod]] = {}  #: by task, then by uid
         self._jobs: dict[ObjectKey, pods.Job] = {}
-        self._orphans: list[pods.Job] = []  #: by the last list
+        self._orphans: list[pods.Job] = []  #: by the last list, and those of tasks that went since
         self._unsettled: set[ObjectKey] = set()  #: tasks for which there may be something to do
         self.tasks.on_change(self._task_changed)
         self.types.on_change(self._type_changed)
@@ -171,6 +172,15 @@ class Mirror:
         if not known:
             self._pods.pop(task, None)
 
+    def taken_pods(self) -> list[pods.Pod]:
+        """Return the pods of tasks that were started ahead."""
+        return [pod for of in self._pods.values() for pod in of.values() if pod.warm]
+
+    def is_recorded(self, pod: pods.Pod) -> bool:
+        """Tell whether the pod's task names it."""
+        task = self.tasks.get(pod.task)
+        return task is not None and runs.names_pod(task, pod.uid)
+
     def put_job(self, job: pods.Job) -> None:
         """Take over what the API server just said of a Job."""
         self._jobs[job.key] = job
@@ -204,9 +214,9 @@ class Mirror:
     def pod_of(self, task: v1alpha1.LongTask) -> pods.Pod | None:
         """Return the pod whose outcome counts for the task's last attempt, if there is one.
 
-        That is the recorded pod, or before one is recorded the one that the attempt's Job made. A
-        Job's name holds the uid of its task: what is left of a task that had the name before, and
-        was deleted, is never taken for this one's.
+        That is the recorded pod, or the one whose program said how it ends; before there is one,
+        that which the attempt's Job made. A Job's name holds the uid of its task: what is left of a
+        task that had the name before, and was deleted, is never taken for this one's.
         """
         if not task.status.attempts:
             return None
@@ -214,17 +224,18 @@ class Mirror:
         key = key_of(task)
         known = self._pods.get(key, {})
         # By its uid alone: with its Job deleted and itself orphaned it has no owner any more.
-        recorded = known.get(attempt.pod_uid or "")
-        if recorded is not None or attempt.pod_uid is not None:
-            return recorded
+        report = last_words.taken(task)
+        uid = attempt.pod_uid or (report.pod_uid if report is not None else None)
+        if uid is not None:
+            return known.get(uid)
         job = self._jobs.get(key.sibling(attempt.job_name))
         if job is not None and job.exists and job.owner_uid != task.metadata.uid:
             return None
-        uid = attempt.job_uid or (job.uid if job and job.exists else None)
+        job_uid = attempt.job_uid or (job.uid if job and job.exists else None)
         ours = [
             pod
             for pod in known.values()
-            if pod.job_name == attempt.job_name and uid in (None, pod.job_uid)
+            if pod.job_name == attempt.job_name and job_uid in (None, pod.job_uid)
         ]
         return max(ours, key=lambda pod: (pod.created_at, pod.version), default=None)
 
@@ -245,7 +256,10 @@ class Mirror:
         key = key_of(task)
         jobs = {attempt.job_name for run in runs.of(task) for attempt in run.attempts}
         for name in jobs:
-            self._jobs.pop(key.sibling(name), None)
+            job = self._jobs.pop(key.sibling(name), None)
+            if job is not None and job.warm and job.owner_uid != task.metadata.uid:
+                # It was to become the task's, and does not go with it.
+                self._orphans.append(job)
         for pod in list(self._pods.get(key, {}).values()):
             if pod.job_name in jobs:
                 self.drop_pod(key, pod.uid)

@@ -12,6 +12,7 @@ import aiohttp
 
 from longtask_adapters.kube import errors
 from longtask_crds import runner_contract, v1alpha1
+from longtask_crds.pipeline import inputs
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome, steps
 
@@ -34,7 +35,7 @@ class Results(Protocol):
             Unavailable: It cannot be had for now.
         """
 
-    async def part(self, key: steps.PartKey) -> steps.Part:
+    async def part(self, key: inputs.PartKey) -> inputs.Part:
         """Return a part of a result, or why there is none.
 
         Raises:
@@ -103,7 +104,7 @@ class ApiResults:
             raise errors.Unavailable("the API handed over another result")
         return content
 
-    async def part(self, key: steps.PartKey) -> steps.Part:
+    async def part(self, key: inputs.PartKey) -> inputs.Part:
         """Return a part of a result, or why there is none.
 
         Raises:
@@ -112,10 +113,10 @@ class ApiResults:
         query = {"sha256": key.sha256, "pointer": key.pointer}
         status, content = await self._ask("GET", key.task_uid, query, within=_PATIENCE)
         if status in _FLAWS:
-            return steps.Part(flaw=_FLAWS[status])
+            return inputs.Part(flaw=_FLAWS[status])
         if status != 200:
             raise errors.Unavailable(f"the API keeps a part of a result back: {status}")
-        return steps.Part(json.loads(content))
+        return inputs.Part(json.loads(content))
 
     async def make(
         self, task_uid: str, recipe: steps.Recipe

@@ -13,6 +13,7 @@ from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import election, health, metrics, mirror
 from longtask_operator.rules import pods
+from longtask_operator.warm import pool
 
 _logger = logging.getLogger(__name__)
 _LABELLED = {"labelSelector": names.TASK_LABEL}
@@ -62,12 +63,18 @@ class Resync:
         state: health.Health,
         hearing: Hearing,
         tasks: informer.Informer[v1alpha1.LongTask],
+        schedules: informer.Informer[v1alpha1.LongTaskSchedule],
         admission: election.Admission,
         counted: metrics.Metrics,
         add: Callable[[ObjectKey], None],
+        look_at_schedules: Callable[[], None],
         clock: Callable[[], datetime],
+        ahead: pool.Pool,
     ) -> None:
+        self._ahead = ahead
         self._tasks = tasks
+        self._schedules = schedules
+        self._look_at_schedules = look_at_schedules
         self._mirror = seen
         self._connection = connection
         self._namespace = namespace
@@ -103,10 +110,14 @@ class Resync:
             await self.absorb()
         self._metrics.resyncs.labels("done").inc()
         self._metrics.tasks.set(len(self._mirror.tasks))
+        self._metrics.schedules.set(len(self._mirror.schedules))
         self._health.resynced_at = time.monotonic()
         self._mirror.tell_time(self._clock())
         for key in self._mirror.to_look_at():
             self._add(key)
+        self._look_at_schedules()
+        self._ahead.look()
+        await self._ahead.recycle_strays()
 
     async def absorb(self) -> None:
         """Bring the mirror up to what there is."""
@@ -114,22 +125,30 @@ class Resync:
         # Before the tasks: where these wait, and who is next, is right from the first one on.
         await informer.relist(self._connection, kinds.QUEUES, namespace, self._mirror.queues)
         await informer.relist(self._connection, kinds.TYPES, namespace, self._mirror.types)
-        version_of_tasks = await self._list_tasks()
+        oldest = await self._list(self._tasks)
+        # After the tasks: a run that a schedule's status speaks of is known by then, or is gone.
+        oldest = min(oldest, await self._list(self._schedules))
         version, raws = await self._labelled(kinds.PODS)
         found = [pods.Pod.parse(raw) for raw in raws]
-        self._mirror.absorb_pods(found, version)
-        self._check_hearing(found, min(version_of_tasks, version))
+        self._mirror.absorb_pods((pod for pod in found if not pod.is_nobodys), version)
+        self._check_hearing(found, min(oldest, version))
         _, raws = await self._labelled(kinds.JOBS)
-        self._mirror.absorb_jobs((pods.Job.parse(raw, now=asked_at) for raw in raws), asked_at)
+        jobs = [pods.Job.parse(raw, now=asked_at) for raw in raws]
+        self._mirror.absorb_jobs((job for job in jobs if job.task_name), asked_at)
+        ahead = (
+            (job for job in jobs if job.warm),
+            (pod for pod in found if pod.warm or pod.is_nobodys),
+        )
+        self._ahead.absorb(*ahead, asked_at)
 
-    async def _list_tasks(self) -> int:
-        """List the tasks; return the version of the list."""
-        if not self._tasks.synced.is_set():
+    async def _list(self, watched: informer.Informer[kinds.R]) -> int:
+        """List what we watch ourselves; return the version of the list."""
+        if not watched.synced.is_set():
             # The first list is the one that the watch goes on from: there is no second one.
-            return (await self._tasks.begin()).version
+            return (await watched.begin()).version
         # Any other is there to find out what the watch has missed.
         listing = await informer.relist(
-            self._connection, kinds.TASKS, self._namespace, self._mirror.tasks
+            self._connection, watched.kind, self._namespace, watched.cache
         )
         return listing.version
 
@@ -144,6 +163,7 @@ class Resync:
         present = {pod.uid: pod.version for pod in found}
         # What we wrote ourselves is newer than the list; the watch brings it within the minute.
         present.update(self._mirror.tasks.versions())
+        present.update(self._mirror.schedules.versions())
         deaf = self._hearing.is_deaf(present, oldest)
         now = time.monotonic()
         self._health.deaf_since = (self._health.deaf_since or now) if deaf else None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from longtask_adapters.settings import CommonSettings, Numbers
+from longtask_adapters.settings import CommonSettings
 from longtask_operator.rules import pod_spec
 
 
@@ -28,9 +28,6 @@ class Settings(CommonSettings):
 
     task_service_account: str = "longtask-task"
     """The account of the tasks' pods: one without any right."""
-
-    callback_schedule: Numbers = (*(0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),)
-    """The pause before each try of a callback, in seconds."""
 
     pod_name: str = "longtask-operator"
     """Our pod, as the lease names its holder to people."""

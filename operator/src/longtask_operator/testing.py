@@ -1,5 +1,6 @@
 """Builders of what the operator sees, and an operator whose loops are the test's own."""
 
+import asyncio
 import contextlib
 import datetime
 import hashlib
@@ -20,7 +21,7 @@ from longtask_crds import (
     v1alpha1,
 )
 from longtask_crds.names import ObjectKey
-from longtask_crds.pipeline import references
+from longtask_crds.pipeline import inputs, references
 from longtask_crds.testing import NAMESPACE, NOW, TASK_UID, a_queue, a_task, an_attempt
 from longtask_operator import election, health, metrics, resync, wiring
 from longtask_operator.rules import decisions, outcome, pod_spec, pods, steps
@@ -101,6 +102,8 @@ class MemoryResults:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.answers = asyncio.Event()  #: until this is set it does not
+        self.answers.set()
         self.limit = 32 * 2**20  #: bytes of what is made
         self._kept: dict[str, bytes] = {}  #: by their sums
 
@@ -114,18 +117,19 @@ class MemoryResults:
         """Keep none any more."""
         self._kept.clear()
 
-    async def part(self, key: steps.PartKey) -> steps.Part:
+    async def part(self, key: inputs.PartKey) -> inputs.Part:
         """Return a part of one of them."""
+        await self.answers.wait()
         if self.is_away:
             raise errors.Unavailable("the API is away")
         if key.sha256 not in self._kept:
-            return steps.Part(flaw="the result is not kept any more")
+            return inputs.Part(flaw="the result is not kept any more")
         reference = references.parse({"$from": f"steps.x#{key.pointer}"})
         assert reference is not None
         try:
-            return steps.Part(references.part(json.loads(self._kept[key.sha256]), reference))
+            return inputs.Part(references.part(json.loads(self._kept[key.sha256]), reference))
         except references.Missing:
-            return steps.Part(flaw="there is no such part")
+            return inputs.Part(flaw="there is no such part")
 
     async def make(
         self, task_uid: str, recipe: steps.Recipe
@@ -179,6 +183,8 @@ class Operator:
         self.sender = sender or MemorySender(*answers, clock=lambda: self.kubernetes.now)
         self.results = MemoryResults()
         self.woken: list[str] = []
+        self.woken_schedules: set[ObjectKey] = set()
+        self.woken_types: set[ObjectKey] = set()
         self._launch = launch
         self._tracer = tracer or tracing.NoTracer()
         self.restart()
@@ -194,6 +200,8 @@ class Operator:
             connection,
             self.sender,
             wake=self._wake,
+            wake_schedules=self._wake_schedules,
+            wake_types=self.woken_types.update,
             installation=INSTALLATION,
             guard=address_guard.Guard(),
             surroundings=SURROUNDINGS,
@@ -210,12 +218,21 @@ class Operator:
         self.mirror, self.applier = parts.mirror, parts.applier
         self.callbacks = parts.callbacks
         self.reconciler, self.recorder = parts.reconciler, parts.recorder
+        self.scheduler = parts.schedules
+        self.ahead, self.nodes = parts.ahead, parts.nodes
         self.tasks = wiring.watch_tasks(
             connection,
             NAMESPACE,
             self.mirror,
             hearing=self.hearing,
             add=self._add,
+        )
+        self.schedules = wiring.watch_schedules(
+            connection,
+            NAMESPACE,
+            self.mirror,
+            hearing=self.hearing,
+            add=lambda key: self._wake_schedules([key]),
         )
         self.resync = resync.Resync(
             self.mirror,
@@ -224,11 +241,17 @@ class Operator:
             state=self.health,
             hearing=self.hearing,
             tasks=self.tasks,
+            schedules=self.schedules,
             admission=self.admission,
             counted=self.metrics,
             add=self._add,
+            look_at_schedules=lambda: self._wake_schedules(self.scheduler.to_look_at()),
             clock=lambda: self.kubernetes.now,
+            ahead=self.ahead,
         )
+
+    def _wake_schedules(self, schedules: Iterable[ObjectKey]) -> None:
+        self.woken_schedules.update(schedules)
 
     def _wake(self, tasks: Iterable[ObjectKey]) -> None:
         self.woken += [key.name for key in tasks]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,28 +27,43 @@ from longtask_operator import (
     work_queue,
 )
 from longtask_operator.rules import pod_spec
+from longtask_operator.schedules import reconcile as schedule_passes
+from longtask_operator.schedules import roster
 from longtask_operator.settings import Settings
 from longtask_operator.tasks import (
     announce,
     apply,
     bodies,
+    claims,
     courier,
     fetch,
     measure,
     observe,
     reconcile,
 )
+from longtask_operator.warm import nodes, pool
+
+#: The lane of all schedules.
+_SCHEDULES = "schedules"
+#: The lane of all types that keep pods waiting.
+_TYPES = "types"
+#: So many seconds later an operator without the lease looks at schedules. Both would do the same,
+#: and one of them in vain; it is there for the case that nobody else does.
+SECOND_GO = 2.0
 
 
 @dataclasses.dataclass
 class Parts:
-    """What works on tasks: no loop, no clock of its own."""
+    """What works on tasks and schedules: no loop, no clock of its own."""
 
     mirror: mirror.Mirror
     callbacks: courier.Courier
     applier: apply.Applier
     reconciler: reconcile.Reconciler
+    schedules: schedule_passes.Reconciler
     recorder: queues.Recorder
+    ahead: pool.Pool
+    nodes: nodes.Nodes
 
 
 def assemble(
@@ -56,6 +71,8 @@ def assemble(
     sender: webhooks.Sender,
     *,
     wake: Callable[[Iterable[ObjectKey]], None],
+    wake_schedules: Callable[[Iterable[ObjectKey]], None],
+    wake_types: Callable[[Iterable[ObjectKey]], None],
     installation: effective.Installation,
     guard: address_guard.Guard,
     surroundings: pod_spec.Surroundings,
@@ -69,12 +86,14 @@ def assemble(
     launch: courier.Launch = courier.beside,
     tracer: tracing.Tracer,
 ) -> Parts:
-    """Put the parts together that work on tasks.
+    """Put the parts together that work on tasks and schedules.
 
     Args:
         connection: To the API server.
         sender: Sends callbacks.
         wake: Is told which tasks may have something to do because another one changed.
+        wake_schedules: Is told the same of schedules.
+        wake_types: Is told which types may want pods started ahead, or no more.
         installation: What the installation gives to tasks, and what none may exceed.
         guard: Where callbacks may go.
         surroundings: What each Job gets alike.
@@ -103,16 +122,45 @@ def assemble(
     )
     fetched = fetch.Fetcher(kept)
     applier = apply.Applier(seen, connection, kubernetes, callbacks, fetched, surroundings)
+    cordoned = nodes.Nodes(connection)
+    ahead = pool.Pool(
+        seen,
+        kubernetes,
+        installation=installation,
+        surroundings=surroundings,
+        check_secrets=applier.check_secrets,
+        cordoned=cordoned,
+        may_admit=may_admit,
+        wake=wake_types,
+        counted=counted,
+        clock=clock,
+    )
+    observer = observe.Observer(
+        seen, kubernetes, installation, guard, may_admit, callbacks, fetched
+    )
     reconciler = reconcile.Reconciler(
         seen,
         kubernetes,
-        observe.Observer(seen, kubernetes, installation, guard, may_admit, callbacks, fetched),
+        observer,
         applier,
         announce.Announcer(kubernetes, counted, seen, tracer),
         counted,
         clock,
+        claims.Claims(seen, observer, fetched, ahead),
     )
-    return Parts(seen, callbacks, applier, reconciler, queues.Recorder(seen, kubernetes, may_admit))
+    schedules = schedule_passes.Reconciler(
+        seen,
+        roster.Roster(seen, wake_schedules),
+        kubernetes,
+        kept,
+        installation,
+        guard,
+        counted,
+        clock,
+        wake,
+    )
+    recorder = queues.Recorder(seen, kubernetes, may_admit)
+    return Parts(seen, callbacks, applier, reconciler, schedules, recorder, ahead, cordoned)
 
 
 def watch_tasks(
@@ -146,6 +194,38 @@ def watch_tasks(
     )
 
 
+def watch_schedules(
+    connection: Connection,
+    namespace: str,
+    seen: mirror.Mirror,
+    *,
+    hearing: resync.Hearing,
+    add: Callable[[ObjectKey], None],
+) -> informer.Informer[v1alpha1.LongTaskSchedule]:
+    """Return what keeps the mirror's schedules fresh once it runs; as `watch_tasks` does."""
+    return informer.Informer(
+        connection, kinds.SCHEDULES, namespace, cache=seen.schedules, heard=hearing.heard, news=add
+    )
+
+
+def in_turn(
+    look: Callable[[ObjectKey], Awaitable[float | None]], may_admit: Callable[[], bool]
+) -> Callable[[ObjectKey], Awaitable[float | None]]:
+    """Return passes of schedules after which an operator without the lease waits a little longer.
+
+    Args:
+        look: Makes a pass; returns after how many seconds the next one is due, or None.
+        may_admit: Tells whether the lease is held.
+    """
+
+    async def later(key: ObjectKey) -> float | None:
+        again = await look(key)
+        # At once is in the middle of something.
+        return again if not again or may_admit() else again + SECOND_GO
+
+    return later
+
+
 class Operator:
     """One operator: `running` connects it, and lets go of everything at the end."""
 
@@ -154,9 +234,12 @@ class Operator:
         self._health = health.Health()
         self.hearing = resync.Hearing()
         self._queue: work_queue.WorkQueue[ObjectKey] | None = None
+        self._schedules: work_queue.WorkQueue[ObjectKey] | None = None
+        self._types: work_queue.WorkQueue[ObjectKey] | None = None
+        self._admission = election.Admission()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[mirror.Mirror]:
+    async def running(self) -> AsyncIterator[Parts]:
         """Work meanwhile, from when everything was listed; kopf's watches feed the mirror, too."""
         settings, counted = self._settings, metrics.Metrics()
         async with contextlib.AsyncExitStack() as stack:
@@ -170,7 +253,7 @@ class Operator:
             stack.push_async_callback(sender.close)
             kept = results.ApiResults(settings.runner_api_url, settings.api_token_file)
             stack.push_async_callback(kept.aclose)
-            admission = election.Admission()
+            admission = self._admission
             counted.is_admitting.set_function(admission.may_admit)
             candidate = election.Election(
                 # Of its own: a renewal must not wait until other writes are done.
@@ -184,6 +267,8 @@ class Operator:
                 connection,
                 sender,
                 wake=self._wake,
+                wake_schedules=self._wake_schedules,
+                wake_types=self._wake_types,
                 installation=settings.installation,
                 guard=settings.guard,
                 surroundings=settings.surroundings,
@@ -201,12 +286,25 @@ class Operator:
             self._queue = work_queue.WorkQueue(
                 parts.reconciler.reconcile, parts.mirror.lane_of, parts.mirror.told
             )
+            self._schedules = work_queue.WorkQueue(
+                in_turn(parts.schedules.reconcile, admission.may_admit),
+                # Those that are due in the same second hold up nobody but each other.
+                lambda _: _SCHEDULES,
+                lambda key: {"schedule": str(key)},
+            )
+            self._types = work_queue.WorkQueue(
+                parts.ahead.reconcile,
+                lambda _: _TYPES,
+                lambda key: {"type": str(key)},
+            )
             server = health.HealthServer(self._health, counted, self._queue.depth)
             stack.push_async_callback(server.stop)
             # In this order at the end: nothing is claimed, what is on its way comes to its end and
             # is recorded, and another operator may go on.
             stack.push_async_callback(candidate.let_go)
             stack.push_async_callback(self._queue.close)
+            stack.push_async_callback(self._schedules.close)
+            stack.push_async_callback(self._types.close)
             stack.push_async_callback(parts.callbacks.close)
             stack.callback(admission.give_up)
             tasks = watch_tasks(
@@ -216,6 +314,13 @@ class Operator:
                 hearing=self.hearing,
                 add=self.add,
             )
+            schedules = watch_schedules(
+                connection,
+                settings.namespace,
+                parts.mirror,
+                hearing=self.hearing,
+                add=self.add_schedule,
+            )
             counted.watch_silence.set_function(tasks.silent_for)
             lister = resync.Resync(
                 parts.mirror,
@@ -224,10 +329,13 @@ class Operator:
                 state=self._health,
                 hearing=self.hearing,
                 tasks=tasks,
+                schedules=schedules,
                 admission=admission,
                 counted=counted,
                 add=self.add,
+                look_at_schedules=lambda: self._wake_schedules(parts.schedules.to_look_at()),
                 clock=_now,
+                ahead=parts.ahead,
             )
             await _start(stack, self._health.beat())
             # Before the first lists: those made without the lease would have to be made again.
@@ -235,9 +343,11 @@ class Operator:
             await _start(stack, candidate.run())
             await _start(stack, lister.run(settings.resync_seconds))
             await _start(stack, _once_listed(tasks))
+            await _start(stack, _once_listed(schedules))
             await _start(stack, parts.recorder.run())
+            await _start(stack, parts.nodes.run())
             await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
-            yield parts.mirror
+            yield parts
 
     def add(self, key: ObjectKey) -> None:
         """Have a task looked at."""
@@ -245,15 +355,34 @@ class Operator:
         if self._queue is not None and self._health.resynced_at is not None:
             self._queue.add(key)
 
+    def add_schedule(self, key: ObjectKey) -> None:
+        """Have a schedule looked at."""
+        if self._schedules is None or self._health.resynced_at is None:
+            return
+        if self._admission.may_admit():
+            self._schedules.add(key)
+        else:
+            self._schedules.add_after(key, SECOND_GO)
+
+    def _wake_schedules(self, schedules: Iterable[ObjectKey]) -> None:
+        for key in schedules:
+            self.add_schedule(key)
+
+    def _wake_types(self, types: Iterable[ObjectKey]) -> None:
+        for key in types:
+            # Before everything was listed, what waits is not known.
+            if self._types is not None and self._health.resynced_at is not None:
+                self._types.add(key)
+
     def _wake(self, tasks: Iterable[ObjectKey]) -> None:
         for key in tasks:
             self.add(key)
 
 
-async def _once_listed(tasks: informer.Informer[v1alpha1.LongTask]) -> None:
+async def _once_listed(watched: informer.Informer[Any]) -> None:
     """Watch for ever, from the first list on, which the resync makes after that of the queues."""
-    await tasks.synced.wait()
-    await tasks.run()
+    await watched.synced.wait()
+    await watched.run()
 
 
 async def _start(stack: contextlib.AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:

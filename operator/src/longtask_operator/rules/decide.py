@@ -9,11 +9,22 @@ import dataclasses
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from longtask_crds import delivery, effective, events, names, queueing, runner_contract, v1alpha1
+from longtask_crds import (
+    delivery,
+    effective,
+    events,
+    last_words,
+    names,
+    queueing,
+    runner_contract,
+    v1alpha1,
+)
+from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import Reason
-from longtask_operator.rules import outcome, pods, retry, steps, timeouts, troubles
+from longtask_operator.rules import outcome, pods, retry, steps, timeouts, troubles, warm
 from longtask_operator.rules.decisions import (
     Acknowledge,
+    AdoptJob,
     AdoptPod,
     Advance,
     Begin,
@@ -21,6 +32,7 @@ from longtask_operator.rules.decisions import (
     CheckPod,
     Claim,
     Condemn,
+    Contradict,
     CreateJob,
     Decision,
     Defer,
@@ -29,6 +41,7 @@ from longtask_operator.rules.decisions import (
     Explain,
     Finish,
     Keep,
+    LimitPod,
     MarkRunning,
     OfRun,
     Redeliver,
@@ -55,6 +68,15 @@ POD_CHECK_INTERVAL = timedelta(seconds=15)
 #: How long the end of what was stopped, or has run out of time, is waited for: the grace, and what
 #: two clocks may differ by.
 STOP_PATIENCE = timedelta(seconds=runner_contract.GRACE_SECONDS + 60)
+#: How long a program may take to end that has said how it does; then it is stopped. The Python
+#: runner gives threads and exit handlers of a task ten seconds, and the kubelet looks each second.
+ENDS_WITHIN = timedelta(seconds=15)
+#: How long its pod may be unknown, before its Job goes: what no watch brings, the next resync does,
+#: and the end of its log goes with it.
+KNOWN_WITHIN = timedelta(minutes=1)
+#: So long after the claim, or the end, the Job of a pod that was started ahead becomes the task's.
+#: That is one write more, for which nobody waits, while others may wait for the processor.
+ADOPTED_AFTER = timedelta(seconds=1)
 #: How often something is asked for again that the API keeps and could not hand over.
 PART_INTERVAL = timedelta(seconds=5)
 #: How often a Job is tried again that the API server refused.
@@ -87,9 +109,19 @@ def _in_an_attempt(world: World, now: datetime) -> Decision:
     attempt = world.task.status.attempts[-1]
     if attempt.finished_at is not None:
         return _between_attempts(world, attempt, now)
-    if world.pod is None:
-        return _without_pod(world, attempt, now)
-    return _with_pod(world, attempt, world.pod, now)
+    report = last_words.taken(world.task)
+    if report is not None and _is_its_own(world, report):
+        return _reported(world, attempt, report, now)
+    adopted = _adopted(world, attempt)
+    due = _adoption_due(world, attempt) or now
+    if adopted is not None and now >= due:
+        return adopted
+    step = (
+        _without_pod(world, attempt, now)
+        if world.pod is None
+        else _with_pod(world, attempt, world.pod, now)
+    )
+    return step.no_later(due) if adopted is not None and isinstance(step, Wait) else step
 
 
 def _before_the_start(world: World, now: datetime) -> Decision:
@@ -104,7 +136,7 @@ def _before_the_start(world: World, now: datetime) -> Decision:
         return Finish(outcome.failed(due.reason, due.message))
     if world.has_slot:
         is_pipeline = bool(world.task.spec.steps)
-        return Begin() if is_pipeline else Claim(attempt=1, job_name=world.job_name)
+        return Begin() if is_pipeline else Claim(1, world.job_name)
     joins_at = queueing.deferred_until(world.task)
     if joins_at is not None and now < joins_at:
         waiting = queueing.postponed(world.queue, joins_at)
@@ -122,7 +154,7 @@ def _between_attempts(world: World, attempt: v1alpha1.Attempt, now: datetime) ->
     due = timeouts.first_due(world.task, world.spec.limits)
     if due is not None and now >= due.at:
         return Finish(outcome.failed(due.reason, due.message))
-    if (tidied := _tidy_up(world, attempt)) is not None:
+    if not isinstance(tidied := _tidy_up(world, attempt, now), Wait):
         return tidied
     if world.has_slot:
         meta, number = world.task.metadata, attempt.number + 1
@@ -204,6 +236,9 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     due = timeouts.first_due(world.task, world.spec.limits)
     if due is not None and now >= due.at:
         return _overdue(world, due, now)
+    gone = warm.never_began(attempt, None)
+    if gone is not None and job is not None and (job.is_finished or not job.exists):
+        return _settle(world, gone, None, now)
     step = (
         _with_job(world, attempt, job, now)
         if job is not None and job.exists
@@ -264,6 +299,8 @@ def _with_pod(world: World, attempt: v1alpha1.Attempt, pod: pods.Pod, now: datet
     # A success stands as soon as the container has ended: the pod's phase follows a second later.
     # But what ended when its time was up may have been ended, and that the phase brings too.
     in_time = cancel or (sentence is None and not pod.outlived(world.spec.limits.run))
+    if pod.is_over and not cancel and (gone := warm.never_began(attempt, pod)) is not None:
+        return _settle(world, gone, pod, now)
     if pod.is_over or (pod.succeeded and in_time):
         ended = outcome.of_pod(
             pod,
@@ -298,9 +335,13 @@ def _while_it_lives(
     if sentence is not None:
         return DeleteJob(world.job) if world.job and world.job_stands else Wait()
     due = timeouts.first_due(world.task, world.spec.limits)
-    if pod.started_at is not None and attempt.pod_uid != pod.uid:
+    # A pod that was started ahead is recorded before its program has the task.
+    is_news = attempt.pod_uid != pod.uid or attempt.started_at is None
+    if pod.started_at is not None and is_news:
         seen_long_enough = (pod.running_seen_at or pod.started_at) + RUNNING_AFTER
         return MarkRunning(pod) if now >= seen_long_enough else Wait(until=seen_long_enough)
+    if (seconds := warm.deadline(attempt, pod, world.spec.limits.run)) is not None:
+        return LimitPod(pod, seconds)
     if due is not None and now >= due.at:
         return _overdue(world, due, now)
     step = (
@@ -371,6 +412,47 @@ def _condemned_without_pod(
     return _settle(world, sentence, None, now)
 
 
+def _is_its_own(world: World, report: v1alpha1.Report) -> bool:
+    """Tell whether a program that says how it ends does so by itself; else its pod's end decides.
+
+    A failure is not taken from a pod that is being deleted, so one that is stored came first. What
+    the kubelet ends on its own the pod alone tells, and that stays: it costs no attempt. What is
+    said when the pod's time is up may be said because it is.
+    """
+    pod = world.pod
+    if pod is None:
+        return True
+    run = timedelta(seconds=world.spec.limits.run)
+    is_its_own = report.exit_code == 0 or not pod.is_ended_by_node
+    return report.reported_at < pod.created_at + run and is_its_own
+
+
+def _reported(
+    world: World, attempt: v1alpha1.Attempt, report: v1alpha1.Report, now: datetime
+) -> Decision:
+    """Return what follows when a program says how it ends.
+
+    Its end is not waited for, but where another attempt follows, for no two of them may run at
+    once; and for the last lines of the log of a failure that has no words of its own.
+    """
+    pod, ended = world.pod, outcome.of_report(report, world.pod)
+    if pod is not None and pod.is_orphan and not pod.is_deleting:
+        return AdoptPod(pod)
+    following = retry.next_attempt(world.task, ended, world.spec.retry, now=now, run=world.run)
+    is_told = ended.phase is v1alpha1.Phase.SUCCEEDED or report.message or world.task.spec.cancel
+    if (pod is not None and pod.is_over) or (following is None and is_told):
+        return _settle(world, ended, pod, now)
+    stop_at = report.reported_at + (KNOWN_WITHIN if pod is None else ENDS_WITHIN)
+    if now < stop_at:
+        return Wait(until=stop_at)
+    if pod is None:
+        return _condemned_without_pod(world, attempt, ended, now)
+    if now >= stop_at + STOP_PATIENCE:
+        # Without another attempt: the program may still run where we do not see it.
+        return Finish(ended, pod)
+    return Wait(until=stop_at + STOP_PATIENCE) if pod.is_stopping else StopPod(pod)
+
+
 class _GivenUp(NamedTuple):
     """Until when the word of a node is waited for, and how the task ends without it."""
 
@@ -395,23 +477,28 @@ def _given_up(world: World, pod: pods.Pod, sentence: outcome.Outcome | None) -> 
 
 
 def _after_the_end(world: World, now: datetime) -> Decision:
-    tidied = _tidied(world)
+    tidied = _tidied(world, now)
     if isinstance(tidied, DeleteJob) or (
         isinstance(tidied, OfRun) and isinstance(tidied.decided, DeleteJob)
     ):
         return tidied
     told = _callback_step(world, now)
-    return tidied if tidied is not None and isinstance(told, Wait) else told
+    if isinstance(tidied, Wait) and isinstance(told, Wait):
+        return Wait(until=timeouts.earliest(tidied.until, told.until))
+    return tidied if isinstance(told, Wait) else told
 
 
-def _tidied(world: World) -> DeleteJob | ReleaseJob | OfRun | None:
+def _tidied(world: World, now: datetime) -> Decision:
     """Return what is to be done with the Job of a program that is over, or of one of several."""
+    wait = Wait()
     for run in world.runs:
-        tidied = _tidied(run)
-        if isinstance(tidied, DeleteJob | ReleaseJob):
+        tidied = _tidied(run, now)
+        if isinstance(tidied, Wait):
+            wait = Wait(until=timeouts.earliest(wait.until, tidied.until))
+        elif not isinstance(tidied, OfRun):
             return OfRun(run, tidied)
     attempts = world.task.status.attempts
-    return _tidy_up(world, attempts[-1]) if attempts else None
+    return _tidy_up(world, attempts[-1], now) if attempts else wait
 
 
 # --- pipelines ---
@@ -448,8 +535,10 @@ def _in_a_pipeline(world: World, now: datetime) -> Decision:
         return Advance()
     if late is not None:
         return late
-    if steps.folded(world.task.status) != world.task.status:
-        return Advance(fold=True)
+    # Who has said how it ends may not have ended, and is listed until its Job is released.
+    untidy = frozenset(runs.split(run.run)[0] for run in world.runs if run.task.is_finished)
+    if steps.folded(world.task.status, untidy=untidy) != world.task.status:
+        return Advance(fold=True, untidy=untidy)
     return wait.no_later(now + PART_INTERVAL) if world.is_short_of_parts else wait
 
 
@@ -458,8 +547,10 @@ def _turn(of_run: OfRun) -> int:
     match of_run.decided:
         case DeleteJob():
             return 0  # before another step begins, nothing may start the one before any more
-        case ReleaseJob():
+        case ReleaseJob() | AdoptJob() | LimitPod():
             return 2  # nobody waits for it
+        case Contradict():
+            return 3  # only so many are kept: each comes with the release of its Job
         case _:
             return 1
 
@@ -467,7 +558,7 @@ def _turn(of_run: OfRun) -> int:
 def _of_run(run: World, now: datetime) -> Decision:
     """Return the next step for a program of a pipeline: the ladder of a plain task."""
     if run.task.is_finished:
-        return _tidied(run) or Wait()
+        return _tidied(run, now)
     retry_at = run.task.status.retry_at
     return _in_an_attempt(
         dataclasses.replace(run, has_slot=retry_at is None or now >= retry_at), now
@@ -509,10 +600,63 @@ def _callback_step(world: World, now: datetime) -> Redeliver | SendCallback | Wa
     return SendCallback(entry) if due is None or now >= due else Wait(until=due)
 
 
-def _tidy_up(world: World, attempt: v1alpha1.Attempt) -> DeleteJob | ReleaseJob | None:
+def _adopted(world: World, attempt: v1alpha1.Attempt) -> AdoptJob | None:
+    """Have the Job of a pod that was started ahead belong to its task, if it does not yet."""
+    job = world.job
+    if job is None or not job.exists or job.is_deleting or not warm.is_warm(attempt):
+        return None
+    is_ours = job.owner_uid == world.task.metadata.uid
+    # Of an item that is over the uid is not kept; no two that wait have one name.
+    is_meant = attempt.job_uid in (None, job.uid)
+    return AdoptJob(job) if is_meant and not is_ours else None
+
+
+def _adoption_due(world: World, attempt: v1alpha1.Attempt) -> datetime | None:
+    """Return when that is to be; None: at once, for then something is to be done with the Job."""
+    pod = world.pod
+    if world.task.is_finished:
+        return attempt.finished_at and attempt.finished_at + ADOPTED_AFTER
+    if attempt.finished_at is not None or attempt.reason is not None or world.task.spec.cancel:
+        return None
+    if pod is None or pod.end is not None or pod.is_over or pod.is_deleting or pod.is_disrupted:
+        return None
+    return attempt.claimed_at and attempt.claimed_at + ADOPTED_AFTER
+
+
+def _tidy_up(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:
     """Return what is to be done with the Job of an attempt that is over."""
+    if (adopted := _adopted(world, attempt)) is not None:
+        due = _adoption_due(world, attempt) or now
+        return adopted if now >= due else Wait(until=due)
     job = world.job
     if job is None or not world.job_stands or job.is_released:
-        return None
+        return Wait()
+    if attempt.reported_at is not None:
+        return _see_off(world, attempt, attempt.reported_at, job, now)
     # Where the program was not seen to end, nothing may start it any more.
     return DeleteJob(job) if attempt.exit_code is None else ReleaseJob(job)
+
+
+def _see_off(
+    world: World,
+    attempt: v1alpha1.Attempt,
+    reported_at: datetime,
+    job: pods.Job,
+    now: datetime,
+) -> Decision:
+    """Wait for the end of a program that has said how it ends, and see that it comes."""
+    pod = world.pod
+    if pod is None and not world.task.is_finished:
+        return ReleaseJob(job)  # before another attempt was thought of, the end of this one was
+    stop_at = reported_at + (KNOWN_WITHIN if pod is None else ENDS_WITHIN)
+    if pod is None:
+        return Wait(until=stop_at) if now < stop_at else DeleteJob(job)
+    if pod.end is None and not pod.is_over:
+        if now < stop_at:
+            return Wait(until=stop_at)
+        if not pod.is_stopping:
+            return StopPod(pod)
+        given_up_at = stop_at + STOP_PATIENCE
+        return Wait(until=given_up_at) if now < given_up_at else ReleaseJob(job)
+    found = outcome.contradiction(world.task.status, attempt, pod, world.run)
+    return ReleaseJob(job) if found is None else Contradict(found)

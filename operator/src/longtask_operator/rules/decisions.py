@@ -8,6 +8,7 @@ import enum
 from datetime import datetime
 
 from longtask_crds import effective, v1alpha1
+from longtask_crds.pipeline import inputs
 from longtask_crds.v1alpha1 import Reason
 from longtask_operator.rules import outcome, pods, retry, steps, timeouts
 
@@ -31,7 +32,7 @@ class World:
     is_input_known: bool = True  #: its input is there, or why there is none
     held_back: frozenset[str] = frozenset()  #: programs of it for which something went wrong
     runs: tuple["World", ...] = ()  #: a pipeline's programs that run, or whose Job still stands
-    parts: steps.Parts = dataclasses.field(default_factory=dict)  #: of results kept elsewhere
+    parts: inputs.Parts = dataclasses.field(default_factory=dict)  #: of results kept elsewhere
     is_short_of_parts: bool = False  #: something has to be fetched, and could not be just now
 
     @property
@@ -85,7 +86,7 @@ class Enqueue:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """Record the attempt in the status; its Job comes in a later pass."""
+    """Record the attempt in the status; its Job comes in a later pass, or waits already."""
 
     attempt: int
     job_name: str
@@ -133,6 +134,13 @@ class Finish:
 
 
 @dataclasses.dataclass(frozen=True)
+class Contradict:
+    """Record that a container ended otherwise than its program had said, which stands."""
+
+    found: v1alpha1.Contradiction
+
+
+@dataclasses.dataclass(frozen=True)
 class TellProgress:
     """Record the event that tells how far the program is."""
 
@@ -154,7 +162,8 @@ class Advance:
     """Record what follows from where a pipeline's programs stand."""
 
     overdue: bool = False  #: its time is over
-    fold: bool = False  #: no Job of it is left to be tidied up: what is over may be counted only
+    fold: bool = False  #: what is over may be counted only, but for these steps
+    untidy: frozenset[str] = frozenset()  #: which have a Job left that is to be tidied up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +213,21 @@ class AdoptPod:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdoptJob:
+    """Have the task own a Job that was started ahead, which then goes with it."""
+
+    job: pods.Job
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitPod:
+    """Set a pod's deadline by when its program got the task."""
+
+    pod: pods.Pod
+    seconds: int
+
+
+@dataclasses.dataclass(frozen=True)
 class DeleteJob:
     """Delete a Job whose program is not to start any more."""
 
@@ -242,6 +266,7 @@ Write = (
     | Condemn
     | TryAgain
     | Finish
+    | Contradict
     | TellProgress
     | Redeliver
     | Begin
@@ -253,6 +278,8 @@ Effect = (
     | CheckPod
     | StopPod
     | AdoptPod
+    | AdoptJob
+    | LimitPod
     | DeleteJob
     | ReleaseJob
     | Keep
@@ -283,9 +310,9 @@ def needs_proof(decided: Decision, world: World) -> Proof | None:
             # It may be cancelled, deleted or claimed already.
             return Proof.TASK
         case Finish(ended, pod=pod) | TryAgain(ended, pod=pod) if world.is_attempting:
-            # Its program said nothing: we may just not have heard it. And whether its pod was
-            # deleted alone, or with its Job, only the Job can tell.
-            doubtful = ended.exit_code is None or (pod is not None and pod.is_deleting)
+            # Its program said nothing, or its pod was not seen: we may just not have heard it. And
+            # whether its pod was deleted alone, or with its Job, only the Job can tell.
+            doubtful = ended.exit_code is None or pod is None or pod.is_deleting
             return Proof.JOB_AND_PODS if doubtful else None
         case _:
             return None

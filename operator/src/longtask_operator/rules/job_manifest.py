@@ -27,31 +27,21 @@ def build(
     """
     meta = task.metadata
     labels = {
-        names.TASK_LABEL: meta.name,
-        names.QUEUE_LABEL: spec.queue,
-        names.ATTEMPT_LABEL: str(attempt),
-        **({names.STEP_LABEL: run} if run else {}),
+        **labels_of(task, spec.queue, attempt, run),
         "app.kubernetes.io/managed-by": "longtask",
         "app.kubernetes.io/part-of": "longtask",
     }
-    name = names.job_name(meta.name, meta.uid, attempt=attempt, step=run)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name,
+            "name": names.job_name(meta.name, meta.uid, attempt=attempt, step=run),
             "namespace": meta.namespace,
             "labels": labels,
             "ownerReferences": [owner_reference(task) | {"blockOwnerDeletion": True}],
         },
-        "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            # Another attempt is another Job: only we know whether there may be one.
-            "backoffLimit": 0,
-            # What is being deleted may still run: the Job has not failed before it is over.
-            "podReplacementPolicy": "Failed",
-            "template": {
+        "spec": spec_of(
+            {
                 "metadata": {
                     "labels": labels | {names.EGRESS_LABEL: spec.egress.value},
                     "annotations": {
@@ -64,8 +54,31 @@ def build(
                 "spec": pod_spec.build(
                     task, spec, attempt=attempt, surroundings=surroundings, run=run, files=files
                 ),
-            },
-        },
+            }
+        ),
+    }
+
+
+def labels_of(task: v1alpha1.LongTask, queue: str, attempt: int, run: str = "") -> dict[str, str]:
+    """Return the labels by which people find what belongs to an attempt."""
+    return {
+        names.TASK_LABEL: task.metadata.name,
+        names.QUEUE_LABEL: queue,
+        names.ATTEMPT_LABEL: str(attempt),
+        **({names.STEP_LABEL: run} if run else {}),
+    }
+
+
+def spec_of(template: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a Job of one pod, made of that template."""
+    return {
+        "completions": 1,
+        "parallelism": 1,
+        # Another attempt is another Job: only we know whether there may be one.
+        "backoffLimit": 0,
+        # What is being deleted may still run: the Job has not failed before it is over.
+        "podReplacementPolicy": "Failed",
+        "template": template,
     }
 
 

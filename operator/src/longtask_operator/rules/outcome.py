@@ -20,6 +20,7 @@ class Outcome:
     result: v1alpha1.Result | None = None
     exit_code: int | None = None
     finished_at: datetime | None = None
+    reported_at: datetime | None = None  #: when the program said so, if that is how we know
 
 
 def cancelled(message: str = "cancelled before the program started") -> Outcome:
@@ -47,7 +48,7 @@ def of_pod(
     sentence: Outcome | None = None,
     job_stands: bool = True,
 ) -> Outcome:
-    """Return what the end of a pod means. The exit code decides, whatever was reported before.
+    """Return what the end of a pod means whose program did not say itself how it ends.
 
     Args:
         pod: The pod, which is over.
@@ -89,6 +90,49 @@ def of_pod(
     if end is not None and pod.started_at is not None:
         found = dataclasses.replace(found, exit_code=end.exit_code, finished_at=end.finished_at)
     return found
+
+
+def of_report(report: v1alpha1.Report, pod: pods.Pod | None) -> Outcome:
+    """Return what it means that a program says how it ends: what its container's end would.
+
+    Args:
+        report: What it says.
+        pod: Its pod, as far as it is known: of a failure without words it brings the log's end.
+    """
+    if report.exit_code == 0:
+        found = Outcome(v1alpha1.Phase.SUCCEEDED, Reason.COMPLETED)
+        found = dataclasses.replace(found, result=report.result or v1alpha1.Result())
+    else:
+        end = pod.end if pod is not None else None
+        words = report.message or (end.message if end is not None else "")
+        said = pods.End(report.exit_code, "", words, report.reported_at)
+        found = failed(_reason(said), _last_words(words) or f"exit code {report.exit_code}")
+    at = report.reported_at
+    return dataclasses.replace(found, exit_code=report.exit_code, finished_at=at, reported_at=at)
+
+
+def contradiction(
+    status: v1alpha1.LongTaskStatus, attempt: v1alpha1.Attempt, pod: pods.Pod, run: str
+) -> v1alpha1.Contradiction | None:
+    """Return how a container ended otherwise than its program had said, if that is not told yet.
+
+    Args:
+        status: The task's.
+        attempt: The attempt, which ended as the program said.
+        pod: Its pod, which has ended.
+        run: The program's name; empty for that of a plain task.
+    """
+    if pod.end is None or pod.end.exit_code == attempt.exit_code:
+        return None
+    told = ((one.step or "", one.attempt) for one in status.contradictions or ())
+    if (run, attempt.number) in told:
+        return None
+    return v1alpha1.Contradiction(
+        step=run or None,
+        attempt=attempt.number,
+        exit_code=pod.end.exit_code,
+        reason=pod.end.reason or None,
+    )
 
 
 def _last_words(message: str) -> str:

@@ -41,12 +41,36 @@ def build(
     files: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Return the spec of the attempt's pod; `run` and `files` as for its Job."""
-    mounts = [*_our_volumes(spec, files), *(_of_type(volume) for volume in spec.volumes)]
     variables = _our_variables(task, spec, attempt, surroundings, run)
     return {
-        "restartPolicy": "Never",
         # On the pod, not on the Job: a Job's deadline deletes the pod, and its outcome with it.
         "activeDeadlineSeconds": spec.limits.run,
+        **_any(spec, variables, surroundings, files),
+    }
+
+
+def build_waiting(spec: effective.EffectiveSpec, *, surroundings: Surroundings) -> dict[str, Any]:
+    """Return the spec of a pod that waits for a task: the same, but for what that task brings."""
+    env = runner_contract.Env
+    ours = {
+        env.TYPE: spec.type,
+        env.WARM: "true",
+        env.OUTPUT_FILE: runner_contract.OUTPUT_FILE,
+        env.API_URL: surroundings.runner_api_url,
+        env.TOKEN_FILE: runner_contract.TOKEN_FILE,
+    }
+    return _any(spec, [{"name": str(k), "value": v} for k, v in ours.items()], surroundings, ())
+
+
+def _any(
+    spec: effective.EffectiveSpec,
+    variables: list[dict[str, Any]],
+    surroundings: Surroundings,
+    files: tuple[str, ...],
+) -> dict[str, Any]:
+    mounts = [*_our_volumes(spec, files), *(_of_type(volume) for volume in spec.volumes)]
+    return {
+        "restartPolicy": "Never",
         "terminationGracePeriodSeconds": runner_contract.GRACE_SECONDS,
         "serviceAccountName": surroundings.service_account,
         "automountServiceAccountToken": False,
@@ -159,9 +183,11 @@ def _our_variables(
         env.API_URL: surroundings.runner_api_url,
         env.TOKEN_FILE: runner_contract.TOKEN_FILE,
     }
-    trace, own = traces.of(task), {variable.name for variable in spec.env}
+    trace, own = traces.trace_of(task), {variable.name for variable in spec.env}
     if trace is not None and runner_contract.TRACEPARENT not in own:
-        ours[runner_contract.TRACEPARENT] = trace
+        ours[runner_contract.TRACEPARENT] = trace.parent
+        if trace.state is not None and runner_contract.TRACESTATE not in own:
+            ours[runner_contract.TRACESTATE] = _literal(trace.state)
     return [{"name": str(name), "value": value} for name, value in ours.items()]
 
 

@@ -46,6 +46,7 @@ class Pod:
     is_over: bool = False  #: the phase is Succeeded or Failed
     is_deleting: bool = False
     is_disrupted: bool = False
+    is_ended_by_node: bool = False  #: the same, by the kubelet, which deletes no pod
     is_orphan: bool = False  #: nobody owns it, and nobody would remove it
     is_stopping: bool = False  #: somebody set its deadline to end it
     reason: str | None = None  #: the pod's own: DeadlineExceeded, Evicted, …
@@ -53,6 +54,10 @@ class Pod:
     not_fetched: str | None = None  #: why what its program takes from others is not there
     unready_since: datetime | None = None  #: its node has not been heard of since
     events_read_at: datetime | None = None  #: when its Events were last read
+    warm: str = ""  #: of one that was started ahead: its type
+    template: str = ""  #: the sum of what that was made of
+    counts_from: datetime | None = None  #: its deadline counts from then
+    deadline: int | None = None  #: in seconds
 
     @classmethod
     def parse(cls, raw: dict[str, Any], *, seen_at: datetime | None = None) -> "Pod":
@@ -87,12 +92,23 @@ class Pod:
             is_over=status.get("phase") in {"Succeeded", "Failed"},
             is_deleting="deletionTimestamp" in meta,
             is_disrupted=_is_true(status, "DisruptionTarget"),
+            is_ended_by_node=_is_true(status, "DisruptionTarget")
+            and _condition(status, "DisruptionTarget").get("reason") == "TerminationByKubelet",
             is_stopping=spec.get("activeDeadlineSeconds") == 1,
             reason=status.get("reason"),
             cannot_start=_cannot_start(status, runner),
             not_fetched=_not_fetched(status),
             unready_since=_unready_since(status, runner),
+            warm=labels.get(names.WARM_LABEL, ""),
+            template=meta.get("annotations", {}).get(names.TEMPLATE_ANNOTATION, ""),
+            counts_from=_time(status["startTime"]) if "startTime" in status else None,
+            deadline=spec.get("activeDeadlineSeconds"),
         )
+
+    @property
+    def is_nobodys(self) -> bool:
+        """Tell whether it waits for a task, or did."""
+        return not self.task.name
 
     @property
     def key(self) -> names.ObjectKey:
@@ -128,6 +144,8 @@ class Job:
     is_released: bool = False  #: its TTL is set
     refusal: str | None = None  #: why it, or its pod, cannot be created
     task_name: str = ""  #: of the task whose attempt it is
+    warm: str = ""  #: of one that was started ahead: its type
+    template: str = ""  #: the sum of what that was made of
 
     @classmethod
     def parse(cls, raw: dict[str, Any], *, now: datetime, refusal: str | None = None) -> "Job":
@@ -146,6 +164,8 @@ class Job:
             is_released="ttlSecondsAfterFinished" in spec,
             refusal=refusal,
             task_name=meta.get("labels", {}).get(names.TASK_LABEL, ""),
+            warm=meta.get("labels", {}).get(names.WARM_LABEL, ""),
+            template=meta.get("annotations", {}).get(names.TEMPLATE_ANNOTATION, ""),
         )
 
     @property

@@ -16,6 +16,7 @@ _SPREAD = 0.2
 _WORTH_ANOTHER = {
     Reason.PROGRAM_FAILED,
     Reason.TRY_AGAIN,
+    Reason.NO_TASK,
     Reason.OOM_KILLED,
     Reason.EVICTED,
     Reason.START_TIMEOUT,

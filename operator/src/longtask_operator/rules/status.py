@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import assert_never
 
 from longtask_crds import delivery, events, names, queueing, v1alpha1
-from longtask_crds.pipeline import references, runs, standing
+from longtask_crds.pipeline import inputs, references, runs, standing
 from longtask_crds.v1alpha1 import ConditionType, Reason
 from longtask_crds.v1alpha1.conditions import Change, changed
 from longtask_operator.rules import decisions, outcome, pods, retry, steps
 
-_NO_PARTS: steps.Parts = {}
+_NO_PARTS: inputs.Parts = {}
+_MOST_CONTRADICTIONS = 10
 _Status = v1alpha1.ConditionStatus
 _Phase = v1alpha1.Phase
 
@@ -42,7 +43,7 @@ def next_status(
     *,
     queue: str,
     now: datetime,
-    parts: steps.Parts = _NO_PARTS,
+    parts: inputs.Parts = _NO_PARTS,
 ) -> v1alpha1.LongTaskStatus:
     """Return the status that records the news; the same one if it says so already.
 
@@ -60,8 +61,27 @@ def next_status(
     return after.model_copy(update={"observed_generation": task.metadata.generation})
 
 
+def with_start(
+    status: v1alpha1.LongTaskStatus, run: str, start: v1alpha1.Start, pod: pods.Pod | None
+) -> v1alpha1.LongTaskStatus:
+    """Return a status that claims a program with how that begins.
+
+    Args:
+        status: What is to be written.
+        run: The program's name; empty for that of a plain task.
+        start: Warm, or why not.
+        pod: The one that was started ahead, and is taken.
+    """
+    values: dict[str, object] = {"start": start}
+    if pod is not None:
+        # Whose it is, this says: it is handed the task of the status that names it.
+        named = {"job_name": pod.job_name, "job_uid": pod.job_uid, "node": pod.node}
+        values |= {**named, "pod_name": pod.name, "pod_uid": pod.uid}
+    return steps.put(status, run, values) if run else _with_attempt(status, **values)
+
+
 def _after(
-    task: v1alpha1.LongTask, news: News, queue: str, now: datetime, parts: steps.Parts
+    task: v1alpha1.LongTask, news: News, queue: str, now: datetime, parts: inputs.Parts
 ) -> v1alpha1.LongTaskStatus:
     match news:
         case decisions.Acknowledge() | decisions.TellProgress():
@@ -94,14 +114,17 @@ def _after(
             if pod is not None:
                 status = _with_pod(status, pod)
             return _finished(task, status, ended, now)
+        case decisions.Contradict(found) | decisions.OfRun(_, decisions.Contradict(found)):
+            told = [*(task.status.contradictions or ()), found][-_MOST_CONTRADICTIONS:]
+            return task.status.model_copy(update={"contradictions": told})
         case decisions.Redeliver(request):
             return _reopened(task.status, request, now)
         case decisions.Begin():
             update = {"steps": steps.begun(task, now), "attempt": 1}
             visited = _visited(task, queue, now).model_copy(update=update)
             return _of_pipeline(task, visited, parts, now)
-        case decisions.Advance(overdue, fold):
-            status = steps.folded(task.status) if fold else task.status
+        case decisions.Advance(overdue, fold, untidy):
+            status = steps.folded(task.status, untidy=untidy) if fold else task.status
             return _of_pipeline(task, status, parts, now, overdue=overdue)
         case decisions.OfRun(run, decided):
             if not isinstance(decided, decisions.Write):
@@ -120,7 +143,7 @@ def _after(
 def _of_pipeline(
     task: v1alpha1.LongTask,
     status: v1alpha1.LongTaskStatus,
-    parts: steps.Parts,
+    parts: inputs.Parts,
     now: datetime,
     *,
     overdue: bool = False,
@@ -136,7 +159,7 @@ def _of_pipeline(
     if ending.phase is _Phase.SUCCEEDED:
         try:
             result = steps.result_of(seen, parts)
-        except steps.NotFetched:
+        except inputs.NotFetched:
             return status
         except references.Missing as error:
             reason, told = Reason.INVALID_STEPS, f"output: {error}"[: names.MESSAGE_MAX]
@@ -194,7 +217,7 @@ def _kept(
     made: v1alpha1.ResultRef | outcome.Outcome,
     queue: str,
     now: datetime,
-    parts: steps.Parts,
+    parts: inputs.Parts,
 ) -> v1alpha1.LongTaskStatus:
     failed = made if isinstance(made, outcome.Outcome) else None
     result = v1alpha1.Result(ref=made) if isinstance(made, v1alpha1.ResultRef) else None
@@ -271,6 +294,7 @@ def _claimed(
             # where that one was.
             "progress": _checkpoint_alone(status.progress),
             "result": None,
+            "report": None,
         }
     )
 
@@ -417,13 +441,35 @@ def _with_end(
     status: v1alpha1.LongTaskStatus, ended: outcome.Outcome, now: datetime
 ) -> v1alpha1.LongTaskStatus:
     """Return the status with the end of its last attempt recorded."""
-    return _with_attempt(
+    if ended.reported_at is not None:
+        status = _with_reporter(status, ended.reported_at)
+    status = _with_attempt(
         status,
         finished_at=ended.finished_at or now,
+        reported_at=ended.reported_at,
         exit_code=ended.exit_code,
         reason=ended.reason,
         message=ended.message[: names.MESSAGE_MAX] or None,
     )
+    # What it brought and said stands with the attempt now.
+    return status.model_copy(update={"report": None})
+
+
+def _with_reporter(
+    status: v1alpha1.LongTaskStatus, reported_at: datetime
+) -> v1alpha1.LongTaskStatus:
+    """Return the status with the pod recorded that said how its program ends.
+
+    It may have said so before the kubelet said that it runs. Then it has run for a second at most.
+    """
+    report, attempt = status.report, (status.attempts or [])[-1]
+    if report is None:
+        raise ValueError("who said so is recorded with what was said")
+    started = attempt.started_at or reported_at
+    status = _with_attempt(
+        status, pod_name=report.pod_name, pod_uid=report.pod_uid, started_at=started
+    )
+    return status.model_copy(update={"started_at": status.started_at or started})
 
 
 def _with_attempt(status: v1alpha1.LongTaskStatus, **values: object) -> v1alpha1.LongTaskStatus:

@@ -6,51 +6,23 @@ elsewhere has to be fetched first (`wanted`); until then the step just stays whe
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from longtask_crds import effective, json_values, names, runner_contract, v1alpha1
-from longtask_crds.pipeline import conditions, graph, references, reuse, runs, standing
+from longtask_crds.pipeline import conditions, graph, inputs, references, reuse, runs, standing
 from longtask_crds.v1alpha1 import Phase, Reason, StepPhase
 from longtask_operator.rules import outcome
 
 #: How many steps, or items of one, run side by side where nothing is said.
 DEFAULT_PARALLEL: Final = 4
-MOST_ITEMS: Final = 100
 #: So many bytes of results stand in the resource; the others are kept by the API.
 INLINE_BUDGET: Final = 32 * 1024
 #: So many items are listed; beyond that, of steps that are over only the counts stay.
 _MOST_LISTED: Final = 100
 #: A step does not begin while its items, with those of the steps that run, are more than this.
 _MOST_OPEN_ITEMS: Final = 200
-
-
-class PartKey(NamedTuple):
-    """A part of a result that is kept elsewhere."""
-
-    task_uid: str
-    sha256: str
-    pointer: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """What was fetched of a result, or why there is nothing."""
-
-    value: Any = None
-    flaw: str | None = None
-
-
-Parts = Mapping[PartKey, Part]
-
-
-class NotFetched(Exception):
-    """A part has to be fetched first."""
-
-    def __init__(self, key: PartKey) -> None:
-        super().__init__(key)
-        self.key = key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,57 +35,14 @@ class Recipe:
     parts: tuple[v1alpha1.Result, ...]
 
 
-# --- what a step gets ---
-
-
-def value_of(task: v1alpha1.LongTask, run: str, parts: Parts) -> Any:
-    """Return the input of a program, with all references filled in.
-
-    Args:
-        task: The pipeline, whole.
-        run: The program's name.
-        parts: What was fetched.
-
-    Raises:
-        NotFetched: Something has to be fetched first.
-        Missing: Something is not there, or all of it is too large.
-    """
-    name, index = runs.split(run)
-    step = runs.step_named(task.spec, name)
-    item = None if index is None else _items(task, step, parts)[index]
-    for reference in references.all_of(step.input):
-        if reference.as_file:
-            _result(task, reference)  # it has to be there
-    value = references.filled_in(step.input, _look_up(task, parts, item))
-    if index is not None and not any(
-        reference.source == references.ITEM for reference in references.all_of(step.input)
-    ):
-        if not isinstance(value, dict | None):
-            raise references.Missing("an input with an item is an object, or takes it by item#")
-        value = (value or {}) | {references.ITEM: item}
-    if json_values.size(value) > names.INPUT_MAX_BYTES:
-        raise references.Missing(
-            f"the input with all that it takes is larger than {names.INPUT_MAX_BYTES} bytes: "
-            'take a smaller part, or a file by {"$ref": …}'
-        )
-    return value
-
-
-def files_of(task: v1alpha1.LongTask, run: str) -> tuple[str, ...]:
-    """Return the steps whose results a program finds as files."""
-    step = runs.step_named(task.spec, runs.split(run)[0])
-    found = (r.step for r in references.all_of(step.input) if r.as_file and r.step is not None)
-    return tuple(dict.fromkeys(found))
-
-
-def wanted(task: v1alpha1.LongTask, parts: Parts) -> set[PartKey]:
+def wanted(task: v1alpha1.LongTask, parts: inputs.Parts) -> set[inputs.PartKey]:
     """Return what has to be fetched before the pipeline can go on, as far as is known by now."""
-    found: set[PartKey] = set()
+    found: set[inputs.PartKey] = set()
 
     def ask(question: Callable[[], object]) -> None:
         try:
             question()
-        except NotFetched as error:
+        except inputs.NotFetched as error:
             found.add(error.key)
         except (references.Missing, references.Malformed, conditions.Unusable):
             pass  # that is told when the step begins
@@ -125,15 +54,15 @@ def wanted(task: v1alpha1.LongTask, parts: Parts) -> set[PartKey]:
             and run.last.finished_at is None
             and run.last.job_uid is None
         ):
-            ask(lambda run=run: value_of(task, run.name, parts))  # type: ignore[misc]
+            ask(lambda run=run: inputs.value_of(task, run.name, parts))  # type: ignore[misc]
     for step in _ready(task):
         ask(lambda step=step: _is_taken(task, step, parts))  # type: ignore[misc]
         if step.for_each is not None:
-            ask(lambda step=step: _items(task, step, parts))  # type: ignore[misc]
+            ask(lambda step=step: inputs.items_of(task, step, parts))  # type: ignore[misc]
     for status in task.status.steps or ():
         if status.items and status.phase is StepPhase.RUNNING:
             step = runs.step_named(task.spec, status.name)
-            ask(lambda step=step: _items(task, step, parts))  # type: ignore[misc]
+            ask(lambda step=step: inputs.items_of(task, step, parts))  # type: ignore[misc]
     if task.status.outcome is not None:
         ask(lambda: _output(task, parts))
     return found
@@ -149,7 +78,7 @@ def overflows(task: v1alpha1.LongTask, result: v1alpha1.Result | None) -> bool:
     return _inline(task.status) + json_values.size(result.value) > INLINE_BUDGET
 
 
-def recipe(task: v1alpha1.LongTask, parts: Parts) -> Recipe | None:
+def recipe(task: v1alpha1.LongTask, parts: inputs.Parts) -> Recipe | None:
     """Return a result that the API has to make before the pipeline can go on, or None."""
     for step, status in _pairs(task):
         if status.items and status.phase is StepPhase.RUNNING and _is_worked_through(status):
@@ -164,7 +93,7 @@ def recipe(task: v1alpha1.LongTask, parts: Parts) -> Recipe | None:
         return None
     try:
         result = _output(task, parts)
-    except (NotFetched, references.Missing):
+    except (inputs.NotFetched, references.Missing):
         return None
     is_large = result.ref is None and not _is_small(result)
     return Recipe("", 1, is_list=False, parts=(result,)) if is_large else None
@@ -211,7 +140,7 @@ def put(
 
 
 def advanced(
-    task: v1alpha1.LongTask, parts: Parts, *, now: datetime, overdue: bool = False
+    task: v1alpha1.LongTask, parts: inputs.Parts, *, now: datetime, overdue: bool = False
 ) -> v1alpha1.LongTaskStatus:
     """Return the status with all in it that follows from where the programs stand.
 
@@ -240,7 +169,7 @@ def verdict(task: v1alpha1.LongTask) -> v1alpha1.Outcome:
     return ending
 
 
-def result_of(task: v1alpha1.LongTask, parts: Parts) -> v1alpha1.Result | None:
+def result_of(task: v1alpha1.LongTask, parts: inputs.Parts) -> v1alpha1.Result | None:
     """Return what a pipeline brought that succeeded; None if the API has to make it first.
 
     Raises:
@@ -271,7 +200,7 @@ def is_given_up(task: v1alpha1.LongTask, run: str) -> bool:
 
 
 def _count_items(
-    task: v1alpha1.LongTask, parts: Parts, now: datetime, overdue: bool
+    task: v1alpha1.LongTask, parts: inputs.Parts, now: datetime, overdue: bool
 ) -> v1alpha1.LongTaskStatus:
     """End the steps whose items are all done, or will not be."""
     status = task.status
@@ -307,15 +236,19 @@ def brought(
     return {**ended, "result": result, "children": kept}
 
 
-def folded(status: v1alpha1.LongTaskStatus) -> v1alpha1.LongTaskStatus:
+def folded(
+    status: v1alpha1.LongTaskStatus, *, untidy: Container[str] = ()
+) -> v1alpha1.LongTaskStatus:
     """Return the status without the items of steps that are over, if too many are listed.
 
-    Their Jobs have to be tidied up by then: nobody would know them any more.
+    Args:
+        status: The pipeline's.
+        untidy: Steps of whose Jobs one is to be tidied up: nobody would know it any more.
     """
     for step in status.steps or ():
         listed = sum(len(one.children or ()) for one in status.steps or ())
-        is_over = step.is_over
-        if listed > _MOST_LISTED and step.children and is_over:
+        may_go = step.is_over and step.name not in untidy
+        if listed > _MOST_LISTED and step.children and may_go:
             status = put(status, step.name, {"children": None})
     return status
 
@@ -326,7 +259,7 @@ def failed(ended: outcome.Outcome, now: datetime) -> dict[str, object]:
 
 
 def _end_early(
-    task: v1alpha1.LongTask, parts: Parts, now: datetime, overdue: bool
+    task: v1alpha1.LongTask, parts: inputs.Parts, now: datetime, overdue: bool
 ) -> v1alpha1.LongTaskStatus:
     """Say how the steps end that are not marked `finally`, as soon as that is known: once."""
     if task.status.outcome is not None:
@@ -352,7 +285,7 @@ def _end_early(
 
 
 def _leave_out(
-    task: v1alpha1.LongTask, parts: Parts, now: datetime, overdue: bool
+    task: v1alpha1.LongTask, parts: inputs.Parts, now: datetime, overdue: bool
 ) -> v1alpha1.LongTaskStatus:
     """Skip what was not begun when the end came."""
     status = task.status
@@ -364,7 +297,7 @@ def _leave_out(
 
 
 def _begin(
-    task: v1alpha1.LongTask, parts: Parts, now: datetime, overdue: bool
+    task: v1alpha1.LongTask, parts: inputs.Parts, now: datetime, overdue: bool
 ) -> v1alpha1.LongTaskStatus:
     """Begin the steps whose turn it is, as many as may run side by side."""
     status = task.status
@@ -382,7 +315,7 @@ def _begin(
 
 
 def _beginning(
-    task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts, now: datetime
+    task: v1alpha1.LongTask, step: v1alpha1.Step, parts: inputs.Parts, now: datetime
 ) -> dict[str, object]:
     """Return what the status of a step becomes whose turn it is; nothing while that is unknown."""
     try:
@@ -391,10 +324,10 @@ def _beginning(
             return _ended(StepPhase.SKIPPED, Reason.NOT_TAKEN, message, now)
         if step.for_each is None:
             return _claim(task, step.name, now)
-        items = _items(task, step, parts)
+        items = inputs.items_of(task, step, parts)
         if not _has_room(task.status, len(items)):
             return {}
-    except NotFetched:
+    except inputs.NotFetched:
         return {}
     except conditions.Unusable as error:
         return _ended(StepPhase.FAILED, Reason.INVALID_STEPS, f"when: {error}", now)
@@ -404,7 +337,7 @@ def _beginning(
 
 
 def _begin_items(
-    task: v1alpha1.LongTask, parts: Parts, now: datetime, overdue: bool
+    task: v1alpha1.LongTask, parts: inputs.Parts, now: datetime, overdue: bool
 ) -> v1alpha1.LongTaskStatus:
     """Begin the next items of the steps that have some."""
     status = task.status
@@ -465,7 +398,7 @@ def _all_over(task: v1alpha1.LongTask) -> bool:
     return all(s.is_over for s in task.status.steps or ())
 
 
-def _is_taken(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts) -> bool:
+def _is_taken(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: inputs.Parts) -> bool:
     if step.when is None:
         return True
     known: dict[str, dict[str, Any]] = {}
@@ -475,7 +408,7 @@ def _is_taken(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts) -> boo
             known[name] = {"phase": str(status.phase)}
             if status.phase is StepPhase.SUCCEEDED:
                 whole = references.Reference(f"steps.{name}")
-                known[name]["result"] = _look_up(task, parts, None)(whole)
+                known[name]["result"] = inputs.look_up_in(task, parts, None)(whole)
     ending = task.status.outcome
     return conditions.holds(
         step.when,
@@ -487,55 +420,9 @@ def _is_taken(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts) -> boo
     )
 
 
-def _items(task: v1alpha1.LongTask, step: v1alpha1.Step, parts: Parts) -> list[Any]:
-    value = step.for_each
-    if isinstance(value, list):
-        # Its items are values: a reference in one is none.
-        return value
-    found = references.filled_in(value, _look_up(task, parts, None))
-    if not isinstance(found, list):
-        raise references.Missing("what is named is no list")
-    if len(found) > MOST_ITEMS:
-        raise references.Missing(f"{len(found)} items are more than {MOST_ITEMS}")
-    return found
-
-
-def _look_up(
-    task: v1alpha1.LongTask, parts: Parts, item: Any
-) -> Callable[[references.Reference], Any]:
-    def look_up(reference: references.Reference) -> Any:
-        if reference.source == references.INPUT:
-            return references.part(effective.input_of(task.spec), reference)
-        if reference.source == references.ITEM:
-            return references.part(item, reference)
-        if reference.source == references.OUTCOME:
-            ending = task.status.outcome
-            return references.part(ending.to_json() if ending else {}, reference)
-        result = _result(task, reference)
-        if result.ref is None:
-            return references.part(result.value, reference)
-        uid = result.ref.task_uid or task.metadata.uid
-        key = PartKey(uid, result.ref.sha256, reference.pointer)
-        if key not in parts:
-            raise NotFetched(key)
-        if (flaw := parts[key].flaw) is not None:
-            raise references.Missing(f"{reference}: {flaw}")
-        return parts[key].value
-
-    return look_up
-
-
-def _result(task: v1alpha1.LongTask, reference: references.Reference) -> v1alpha1.Result:
-    status = next((s for s in task.status.steps or () if s.name == reference.step), None)
-    if status is None or status.phase is not StepPhase.SUCCEEDED:
-        phase = status.phase if status is not None else None
-        raise references.Missing(f"{reference}: that step brought nothing, it is {phase}")
-    return status.result or v1alpha1.Result()
-
-
-def _output(task: v1alpha1.LongTask, parts: Parts) -> v1alpha1.Result:
+def _output(task: v1alpha1.LongTask, parts: inputs.Parts) -> v1alpha1.Result:
     if task.spec.output is not None:
-        value = references.filled_in(task.spec.output, _look_up(task, parts, None))
+        value = references.filled_in(task.spec.output, inputs.look_up_in(task, parts, None))
         if json_values.size(value) > runner_contract.PART_LIMIT:
             raise references.Missing(f"it is larger than {runner_contract.PART_LIMIT} bytes")
         return v1alpha1.Result(value=value)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from longtask_adapters import logs, tracing
 from longtask_adapters.kube import errors
-from longtask_crds import events, v1alpha1
+from longtask_crds import events, names, v1alpha1
 from longtask_crds.pipeline import runs
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
 from longtask_operator import cluster, metrics, mirror
@@ -50,12 +50,22 @@ class Announcer:
             self._tracer.record(span)
         for message, data in _steps(found):
             _logger.info(message, extra=logs.of_task(after) | data)
-        for again in _retried(before, after):
-            name = again.step
-            known = runs.status_of(after.status, name) if name else after.status
-            told = f"step {name}: {known.waiting}" if name else known.waiting or ""
-            self._metrics.retries.labels(str(again.reason)).inc()
-            await self._warn(after, v1alpha1.EventReason.RETRYING, told, now)
+        told = before.status.contradictions or ()
+        for one in after.status.contradictions or ():
+            if one not in told:
+                self._metrics.contradictions.inc()
+                _logger.warning(
+                    "A container ended otherwise than its program had reported",
+                    extra=logs.of_task(after) | one.model_dump(exclude_none=True),
+                )
+        for event in _since(before, after):
+            if event.type is v1alpha1.TaskEvent.RETRYING:
+                self._metrics.retries.labels(str(event.reason)).inc()
+                said = _of_another(event, after.status)
+                await self._warn(after, v1alpha1.EventReason.RETRYING, said, now, event)
+            if event.type is v1alpha1.TaskEvent.FAILED:
+                said = f"{event.reason}: {event.message or ''}"
+                await self._warn(after, v1alpha1.EventReason.FAILED, said, now, event)
         if _is_given_up(after) and not _is_given_up(before):
             end = conditions.find(after.status.conditions, ConditionType.CALLBACK_DELIVERED)
             self._metrics.callbacks_exhausted.labels(end.reason if end else "").inc()
@@ -65,16 +75,30 @@ class Announcer:
             if new is None or new.status is not bad or new.reason == Reason.DELIVERING:
                 continue
             if old is None or (old.status, old.reason) != (new.status, new.reason):
-                await self._warn(after, reason, f"{new.reason}: {new.message}", now)
+                undelivered = None
+                if kind is ConditionType.CALLBACK_DELIVERED:
+                    undelivered = _undelivered(after)
+                await self._warn(after, reason, f"{new.reason}: {new.message}", now, undelivered)
 
     async def _warn(
-        self, task: v1alpha1.LongTask, reason: str, message: str, now: datetime
+        self,
+        task: v1alpha1.LongTask,
+        reason: str,
+        message: str,
+        now: datetime,
+        event: events.Event | None = None,
     ) -> None:
+        told = None
+        if event is not None:
+            told = {
+                names.EVENT_ANNOTATION: event.id,
+                names.SEQUENCE_ANNOTATION: str(event.sequence),
+            }
         try:
-            await self._cluster.warn(task, reason, message, now=now)
+            await self._cluster.warn(task, reason, message, now=now, told=told)
         except errors.ClusterError as error:
-            told = logs.of_task(task) | {"cause": str(error)}
-            _logger.warning("Could not post an Event", extra=told)
+            cause = logs.of_task(task) | {"cause": str(error)}
+            _logger.warning("Could not post an Event", extra=cause)
 
 
 def _steps(found: news.News) -> Iterator[tuple[str, dict[str, object]]]:
@@ -102,14 +126,24 @@ def _steps(found: news.News) -> Iterator[tuple[str, dict[str, object]]]:
         yield "Called back", about | answer
 
 
-def _retried(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> list[events.Event]:
-    """Return the attempts of programs that have ended since, and get another one."""
+def _since(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> list[events.Event]:
+    """Return what has happened between the two."""
     known = {event.id for event in events.of(before)}
-    return [
-        event
-        for event in events.of(after)
-        if event.type is v1alpha1.TaskEvent.RETRYING and event.id not in known
-    ]
+    return [event for event in events.of(after) if event.id not in known]
+
+
+def _of_another(event: events.Event, status: v1alpha1.LongTaskStatus) -> str:
+    """Return what is said of an attempt that has ended, and of the one that follows."""
+    if event.step is None:
+        return status.waiting or ""
+    return f"step {event.step}: {runs.status_of(status, event.step).waiting}"
+
+
+def _undelivered(task: v1alpha1.LongTask) -> events.Event | None:
+    """Return what the receiver does not take; None if it is not among what is known any more."""
+    entry = task.status.callback
+    said = [*events.of(task), events.progress(task)]
+    return next((one for one in said if one and entry and one.id == entry.id), None)
 
 
 def _is_given_up(task: v1alpha1.LongTask) -> bool:

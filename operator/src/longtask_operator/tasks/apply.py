@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
@@ -83,6 +83,11 @@ class Applier:
             case decisions.AdoptPod(pod):
                 await self._cluster.adopt_pod(pod, job_manifest.owner_reference(world.task))
                 self._mirror.put_pod(dataclasses.replace(pod, is_orphan=False))
+            case decisions.AdoptJob(job):
+                await self._adopt_job(world, job, now)
+            case decisions.LimitPod(pod, seconds):
+                await self._cluster.limit_pod(pod, seconds)
+                self._mirror.put_pod(dataclasses.replace(pod, deadline=seconds))
             case decisions.DeleteJob(job):
                 deleted = dataclasses.replace(job, is_deleting=True)
                 await self._settle(self._cluster.delete_job(job), deleted, now)
@@ -101,7 +106,7 @@ class Applier:
         """Delete the Jobs of a task that is gone, where nobody else does.
 
         Garbage collection does so while a Job names its owner, and `--cascade=orphan` takes that
-        away.
+        away. One that was started ahead names its type until it becomes the task's.
         """
         for job in self._mirror.orphans_of(task):
             # Not on the word of a picture: the task may just not have been heard of.
@@ -132,7 +137,7 @@ class Applier:
         )
         key = key_of(world.task).sibling(world.job_name)
         try:
-            await self._check_secrets(world)
+            await self.check_secrets(key, world.spec.secrets)
             job = await self._cluster.create_job(manifest, now=now)
         except errors.AlreadyExists:
             job = await self._cluster.get_job(key, now=now)
@@ -144,12 +149,23 @@ class Applier:
         if job.exists and not world.run:
             self._claims.pop(uid, None)
 
-    async def _check_secrets(self, world: decisions.World) -> None:
-        """Let only labelled Secrets into the pod, or a task could read any."""
-        task = key_of(world.task)
-        for name in sorted(world.spec.secrets):
+    async def _adopt_job(self, world: decisions.World, job: pods.Job, now: datetime) -> None:
+        """Have a Job that was started ahead belong to the task."""
+        owner = job_manifest.owner_reference(world.task) | {"blockOwnerDeletion": True}
+        attempt = (world.task.status.attempts or [])[-1].number
+        labels = job_manifest.labels_of(world.task, world.queue, attempt, world.run)
+        try:
+            meta = {"labels": labels, "ownerReferences": [owner]}
+            adopted = await self._cluster.adopt_job(job, meta, now=now)
+        except (errors.NotFound, errors.Conflict):
+            adopted = await self._cluster.get_job(job.key, now=now)
+        self._mirror.put_job(adopted)
+
+    async def check_secrets(self, pod_key: ObjectKey, wanted: Iterable[str]) -> None:
+        """Let only labelled Secrets into a pod of that namespace, or a task could read any."""
+        for name in sorted(wanted):
             try:
-                secret = await secrets.read(self._connection, task.sibling(name))
+                secret = await secrets.read(self._connection, pod_key.sibling(name))
                 labelled = secret.labels.get(names.ENV_SECRET_LABEL) == "true"
             except errors.NotFound:
                 labelled = False

@@ -24,4 +24,18 @@ class Bodies:
         """
         ref = events.fetched(task, event)
         content = None if ref is None else await self._kept.fetch(task.metadata.uid, ref)
-        return events.body(task, event, public_url=self._public_url, result=content)
+        entry = task.status.callback
+        return events.body(
+            task,
+            event,
+            webhook_id=entry.id if entry is not None else "",
+            form=form_of(task),
+            public_url=self._public_url,
+            result=content,
+        )
+
+
+def form_of(task: v1alpha1.LongTask) -> v1alpha1.MessageFormat:
+    """Return how the task's receiver is told."""
+    callback = task.spec.callback
+    return (callback.format if callback else None) or v1alpha1.MessageFormat.STANDARD

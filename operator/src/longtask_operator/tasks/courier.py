@@ -10,7 +10,7 @@ from typing import Any
 from longtask_adapters import webhooks
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import Cache, key_of
-from longtask_crds import delivery, signing_keys, traces, v1alpha1
+from longtask_crds import delivery, events, signing_keys, traces, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import keys
 from longtask_operator.rules import status
@@ -183,7 +183,8 @@ class Courier:
         known = task.status.model_copy(update={"callback": errand.entry})
         task = task.model_copy(update={"status": known})
         signing = await self._keys.keys_for(task, now=self._clock())
-        return webhooks.Letter(await self._bodies.write(task, errand.entry.event), signing)
+        body = await self._bodies.write(task, errand.entry.event)
+        return webhooks.Letter(body, signing, events.media_type(bodies.form_of(task)))
 
     def _task_changed(
         self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
@@ -224,10 +225,15 @@ def _callback_of(task: v1alpha1.LongTask) -> v1alpha1.Callback:
 
 
 def _trace_of(task: v1alpha1.LongTask) -> dict[str, str]:
-    """Return the header with the task's trace, unless the task says it as a header of its own."""
-    trace = traces.of(task)
+    """Return the headers with the task's trace, unless the task says it as a header of its own."""
+    trace = traces.trace_of(task)
     given = {name.lower() for name in _callback_of(task).headers or {}}
-    return {} if trace is None or traces.HEADER in given else {traces.HEADER: trace}
+    if trace is None or traces.HEADER in given:
+        return {}
+    told = {traces.HEADER: trace.parent}
+    if trace.state is not None and traces.STATE_HEADER not in given:
+        told[traces.STATE_HEADER] = trace.state
+    return told
 
 
 def _owner_of(task: v1alpha1.LongTask) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 
 from longtask_adapters.kube import errors
 from longtask_crds import v1alpha1
+from longtask_crds.pipeline import inputs
 from longtask_operator import results
 from longtask_operator.rules import outcome, steps
 
@@ -16,7 +17,7 @@ _MOST_KEPT = 256
 class Fetched:
     """What is there for a pipeline."""
 
-    known: steps.Parts
+    known: inputs.Parts
     is_short: bool = False  #: something is not, for now
 
 
@@ -29,7 +30,7 @@ class Fetcher:
     def __init__(self, kept: results.Results) -> None:
         self._kept = kept
         #: By the pipeline's uid; no result ever changes.
-        self._parts: collections.OrderedDict[str, dict[steps.PartKey, steps.Part]] = (
+        self._parts: collections.OrderedDict[str, dict[inputs.PartKey, inputs.Part]] = (
             collections.OrderedDict()
         )
 
@@ -37,7 +38,7 @@ class Fetcher:
         """Return what a pipeline takes from kept results just now."""
         if not task.status.steps or task.is_finished:
             return _NOTHING
-        old, known = self._parts.pop(task.metadata.uid, {}), dict[steps.PartKey, steps.Part]()
+        old, known = self._parts.pop(task.metadata.uid, {}), dict[inputs.PartKey, inputs.Part]()
         try:
             # What is taken may become known by what was fetched before: a list, then its items.
             while missing := steps.wanted(task, known) - known.keys():

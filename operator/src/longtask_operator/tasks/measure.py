@@ -32,6 +32,9 @@ class Meter:
             self._measure_try(task, found.tried)
 
     def _measure_attempt(self, task: v1alpha1.LongTask, one: news.AttemptNews) -> None:
+        start = one.attempt.start if one.is_claimed else None
+        if start is not None and start is not v1alpha1.Start.WARM:
+            self._metrics.warm_misses.labels(str(start)).inc()
         if not (one.is_started or one.is_ended):
             return
         attempt, labels = one.attempt, self._labels(task, _type_of(task, one.run))

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
 from longtask_crds import acceptance, address_guard, effective, names, queueing, v1alpha1
-from longtask_crds.pipeline import references, runs
+from longtask_crds.pipeline import inputs, references, runs
 from longtask_operator import cluster, mirror
-from longtask_operator.rules import decisions, outcome, pods, refusal, steps
+from longtask_operator.rules import decisions, outcome, pods, refusal, steps, warm
 from longtask_operator.tasks import courier, fetch
 
 
@@ -54,6 +54,7 @@ class Observer:
             if attempts
             else names.job_name(key.name, task.metadata.uid, attempt=1)
         )
+        pod = self._mirror.pod_of(task)
         return decisions.World(
             task=task,
             spec=spec,
@@ -62,11 +63,11 @@ class Observer:
             refusal=(
                 refusal.refusal(task, types, self._installation, self._guard) if judged else None
             ),
-            # Asked when nothing more is waited for: a claim's write follows at once.
+            # Asked when nothing more is waited for.
             has_slot=waits and self._mirror.index.may_start(key) and self._may_admit(),
             queue_exists=self._mirror.queues.get(queue) is not None,
             job=self._mirror.job(key.sibling(job_name)),
-            pod=self._mirror.pod_of(task),
+            pod=None if pod is None else warm.as_own(pod, task),
             is_sending=self._callbacks.is_sending(task),
             runs=tuple(self._runs_of(task, types, fetched.known)),
             parts=fetched.known,
@@ -77,7 +78,7 @@ class Observer:
         self,
         task: v1alpha1.LongTask,
         types: Mapping[str, v1alpha1.LongTaskTypeSpec],
-        parts: steps.Parts,
+        parts: inputs.Parts,
     ) -> Iterator[decisions.World]:
         """Yield a pipeline's programs that have something to do: first those that run."""
         if not task.status.steps:
@@ -85,22 +86,31 @@ class Observer:
         for run in sorted(runs.of(task), key=lambda run: run.is_over):
             job = self._mirror.job(key_of(task).sibling(run.job_name))
             if not run.is_over or (job is not None and job.exists and not job.is_released):
-                yield self._of_run(task, run, job, types, parts)
+                yield self.of_run(task, run, job, types, parts)
 
-    def _of_run(
+    def of_run(
         self,
         task: v1alpha1.LongTask,
         run: runs.Run,
         job: pods.Job | None,
         types: Mapping[str, v1alpha1.LongTaskTypeSpec],
-        parts: steps.Parts,
+        parts: inputs.Parts,
     ) -> decisions.World:
+        """Return what is known of a program of a pipeline.
+
+        Args:
+            task: The pipeline, whole.
+            run: The program.
+            job: Its Job, if one is known.
+            types: The types that it names, as far as there are such.
+            parts: What was fetched of results.
+        """
         value, refused, is_known = None, None, True
         needs_input = run.last.finished_at is None and (job is None or not job.exists)
         if needs_input:
             try:
-                value = steps.value_of(task, run.name, parts)
-            except steps.NotFetched:
+                value = inputs.value_of(task, run.name, parts)
+            except inputs.NotFetched:
                 is_known = False
             except references.Missing as error:
                 refused = outcome.failed(v1alpha1.Reason.INVALID_INPUT, f"input: {error}")
@@ -109,6 +119,7 @@ class Observer:
         if needs_input and is_known and refused is None:
             refused = refusal.refusal(seen, types, self._installation, self._guard)
         of_type = types.get(seen.spec.type or "")
+        pod = self._mirror.pod_of(seen)
         return decisions.World(
             task=seen,
             spec=effective.effective_spec(seen.spec, of_type, self._installation),
@@ -116,9 +127,9 @@ class Observer:
             job_name=run.last.job_name,
             refusal=refused,
             job=job,
-            pod=self._mirror.pod_of(seen),
+            pod=None if pod is None else warm.as_own(pod, seen),
             run=run.name,
-            files=steps.files_of(task, run.name),
+            files=inputs.files_of(task, run.name),
             is_input_known=is_known,
         )
 

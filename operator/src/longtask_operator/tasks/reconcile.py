@@ -12,7 +12,7 @@ from longtask_crds import v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_operator import cluster, metrics, mirror
 from longtask_operator.rules import decide, decisions, status
-from longtask_operator.tasks import announce, apply, observe
+from longtask_operator.tasks import announce, apply, claims, observe
 
 #: What keeps one task from its start keeps all others too.
 _NOBODYS_FAULT = (errors.Unavailable, errors.TooManyRequests, errors.NoRight)
@@ -30,7 +30,9 @@ class Reconciler:
         announcer: announce.Announcer,
         counted: metrics.Metrics,
         clock: Callable[[], datetime],
+        claimed: claims.Claims,
     ) -> None:
+        self._claims = claimed
         self._mirror = seen
         self._cluster = kubernetes
         self._observer = observer
@@ -191,6 +193,7 @@ class Reconciler:
         )
         if after == world.task.status:
             return None
+        after = await self._claims.provided(world, after)
         return await self._cluster.write_status(world.task, after)
 
     async def _refresh(self, task: v1alpha1.LongTask) -> None:
