@@ -3,6 +3,7 @@
 RunnerError
  +- TryAgain            retried while attempts last
  |   +- ResultNotDelivered
+ |   +- NoTask
  +- Permanent           not retried
      +- InvalidInput
      +- AddressRefused
@@ -35,6 +36,12 @@ class ResultNotDelivered(TryAgain):
     """The API did not take a result that does not fit into the output file."""
 
     reason = runner_contract.RunnerReason.RESULT_NOT_DELIVERED
+
+
+class NoTask(TryAgain):
+    """The pod was started ahead, and ended before it got a task."""
+
+    reason = runner_contract.RunnerReason.NO_TASK
 
 
 class Permanent(RunnerError):

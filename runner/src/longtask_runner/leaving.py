@@ -33,6 +33,16 @@ def leave_at_once(exit_code: int) -> NoReturn:
         os._exit(exit_code)
 
 
+def is_held_up() -> bool:
+    """Tell whether the interpreter's exit would wait for threads of the task."""
+    if "threading" not in sys.modules:
+        return False
+    import threading  # it is there
+
+    main = threading.main_thread()
+    return any(one is not main and not one.daemon for one in threading.enumerate())
+
+
 def _watch(exit_code: int, patience: float) -> None:
     time.sleep(patience)
     try:

@@ -22,7 +22,8 @@ from longtask_runner import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 #: How long a task that ended well waits for its last report, which nobody needs any more.
 FLUSH_SECONDS = 2.0
@@ -62,11 +63,16 @@ def run(
     env: settings.Settings, cancel: cancellation.Cancellation, terminator: signals.Terminator
 ) -> ending.Ending:
     """Run the task and write its output; return how it ended."""
-    ctx = _context(env, cancel)
+    ctx, function = _context(env, cancel), None
     started = time.monotonic()
     try:
         terminator.install()
-        value = _call(env, ctx, cancel, terminator)
+        if env.is_warm:
+            from longtask_runner import waiting  # HTTP: for those who wait
+
+            env, function = waiting.for_task(env)
+            ctx, started = _context(env, cancel), time.monotonic()
+        value = _call(env, ctx, cancel, terminator, function)
         terminator.disarm()
         end = ending.of_result(value, _delivery(env, cancel))
     except BaseException as error:
@@ -78,7 +84,21 @@ def run(
     failed = end.exit_code != 0
     ctx.close(FINAL_SECONDS if failed else FLUSH_SECONDS, final=failed)
     log.line(_summary(env, end, seconds=time.monotonic() - started))
+    if env.api_url and _ends_by_itself(end, cancel):
+        from longtask_runner import last_words  # a socket: for those who have somebody to tell
+
+        last_words.say(end, url=env.api_url, token_file=env.token_file)
     return end
+
+
+def _ends_by_itself(end: ending.Ending, cancel: cancellation.Cancellation) -> bool:
+    """Tell whether the task can say how it ends; else its container's end says more.
+
+    Why something was ended is known to whoever ended it. A failure without words is told by the end
+    of its log. And while threads of the task run it has not ended.
+    """
+    is_told = end.exit_code == 0 or bool(end.output)
+    return is_told and not cancel.requested and not leaving.is_held_up()
 
 
 def _call(
@@ -86,8 +106,9 @@ def _call(
     ctx: context.Context,
     cancel: cancellation.Cancellation,
     terminator: signals.Terminator,
+    function: Callable[..., Any] | None,
 ) -> object:
-    function = discovery.load(env.type, sys.path)
+    function = function or discovery.load(env.type, sys.path)
     try:
         with open(env.input_file, encoding="utf-8") as file:
             text = file.read()

@@ -67,6 +67,22 @@ class RunnerPort:
         cancel = runner_contract.ProgressField.CANCEL_REQUESTED
         return isinstance(taken, dict) and taken.get(cancel) is True
 
+    def get_task(self, wait: int) -> Mapping[str, object] | None:
+        """Return the task that this pod was started ahead for; None if none came meanwhile.
+
+        Args:
+            wait: How many seconds the API may wait for one.
+
+        Raises:
+            NotTaken: The question was not answered.
+        """
+        path = f"{runner_contract.TASK_PATH}?wait={wait}"
+        answer = self._ask("GET", path, b"", size=0, timeout=wait + TIMEOUT_SECONDS, limit=None)
+        try:
+            return json.loads(answer) if answer else None
+        except ValueError as error:
+            raise NotTaken(f"the task is no JSON: {error}", again=True) from error
+
     def put_result(self, file: BinaryIO, size: int) -> None:
         """Send the result that the file holds from here on; the whole of it is never in memory.
 
@@ -106,6 +122,7 @@ class RunnerPort:
         size: int,
         timeout: float,
         take: Callable[[http.client.HTTPResponse], bytes] | None = None,
+        limit: int | None = _ANSWER_LIMIT,
     ) -> bytes:
         connection = self._connection(timeout)
         try:
@@ -120,7 +137,7 @@ class RunnerPort:
             response = connection.getresponse()
             status = response.status
             is_good = 200 <= status < 300
-            answer = take(response) if take and is_good else response.read(_ANSWER_LIMIT)
+            answer = take(response) if take and is_good else response.read(limit)
         except (OSError, http.client.HTTPException) as error:
             raise NotTaken(f"{type(error).__name__}: {error}", again=True) from error
         finally:

@@ -28,5 +28,7 @@ class Settings:
         heartbeat = environ.get(_Env.HEARTBEAT_SECONDS, "")
         #: The longest silence before the attempt is ended, in seconds; None: no limit.
         self.heartbeat = int(heartbeat) if heartbeat.isdecimal() else None
+        #: There is no task yet: it is asked for.
+        self.is_warm = environ.get(_Env.WARM) == "true"
         self.api_url = environ.get(_Env.API_URL, "")
         self.token_file = environ.get(_Env.TOKEN_FILE) or runner_contract.TOKEN_FILE
