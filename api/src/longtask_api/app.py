@@ -12,19 +12,24 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from longtask_adapters import tracing
 from longtask_api import dependencies, wiring
-from longtask_api.http import middleware, openapi, telling
+from longtask_api.http import auditing, document, middleware, openapi, telling
 from longtask_api.routes import (
     accounts,
+    audit,
     callbacks,
     docs,
     me,
+    notices,
     queues,
     reports,
+    schedules,
     service,
     streams,
+    subscriptions,
     tasks,
     types,
 )
+from longtask_api.ui import pages
 from longtask_crds import runner_contract
 
 #: What a page of another origin may send and read besides what every page may.
@@ -56,7 +61,7 @@ def for_users(
         trusted_proxies: Who is believed what they say in `X-Forwarded-For`.
         cors_origins: Whose pages may call it from browsers.
     """
-    app = openapi.Described(
+    app = document.Described(
         title="LongTask",
         version=metadata.version("longtask-api"),
         description=_DESCRIPTION,
@@ -67,12 +72,15 @@ def for_users(
     app.router.routes.extend(_routes().routes)
     middleware.harden(app, limits={tasks.BATCH_PATH: tasks.BATCH_LIMIT})
     app.add_middleware(middleware.Versions)
+    app.add_middleware(auditing.Auditing, note=services.auditor.note)
+    probes = service.PROBES
+    app.add_middleware(middleware.KnownNames, is_known=services.browsers.answers_to, probes=probes)
     services.metrics.instrument(app)
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=[*cors_origins],
-            allow_methods=["DELETE", "GET", "HEAD", "PATCH", "POST"],
+            allow_methods=["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"],
             allow_headers=_HEADERS_OF_PAGES,
             expose_headers=_HEADERS_FOR_PAGES,
         )
@@ -103,9 +111,13 @@ def _routes() -> APIRouter:
         tasks.router,
         callbacks.router,
         queues.router,
+        schedules.router,
         types.router,
         me.router,
+        notices.router,
         accounts.for_admins,
+        audit.router,
+        subscriptions.router,
     ):
         guarded.include_router(router)
     every.include_router(guarded)
@@ -120,10 +132,15 @@ def _routes() -> APIRouter:
         responses=openapi.problems(401, 422, 429, 500, 503),
     )
     own.include_router(accounts.own)
+    own.include_router(notices.own)
     every.include_router(own)
+    every.include_router(pages.for_callers)
+    every.include_router(pages.own)
     # And this is the whole public rest.
     limited = [Depends(dependencies.limit_address)]
     every.include_router(accounts.public, prefix="/api/v1", dependencies=limited)
+    every.include_router(notices.public, prefix="/api/v1", dependencies=limited)
+    every.include_router(pages.public, dependencies=limited)
     every.include_router(service.router)
     every.include_router(docs.router)
     return every

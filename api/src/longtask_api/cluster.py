@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,6 +127,22 @@ class Cluster:
         """
         return await self._patch_status(key_of(task), status_patches.of_result(task, run, result))
 
+    async def write_outcome(
+        self, task: v1alpha1.LongTask, report: v1alpha1.Report, *, run: str = ""
+    ) -> v1alpha1.LongTask:
+        """Record how a program of the task says that it ends, and nothing else.
+
+        Args:
+            task: The task as it was looked at.
+            report: What it says.
+            run: The program's name; empty for that of a plain task.
+
+        Raises:
+            Conflict: The task has changed since.
+            Rejected: It has its outcome, or another has its name.
+        """
+        return await self._patch_status(key_of(task), status_patches.of_outcome(task, run, report))
+
     async def delete(
         self, kind: Kind[R], key: names.ObjectKey, *, uid: str, version: str | None = None
     ) -> bool:
@@ -169,6 +185,18 @@ class Cluster:
         meta = v1alpha1.ObjectMeta.model_validate(raw["metadata"])
         is_ours = any(one.uid == owner for one in meta.owner_references)
         return not is_ours or "ttlSecondsAfterFinished" in raw["spec"]
+
+    async def has_ended(self, pod: names.ObjectKey, *, container: str) -> bool:
+        """Tell whether a container of a pod has ended, or its pod is gone."""
+        try:
+            raw = await self._connection.get(kinds.PODS.path(pod))
+        except errors.NotFound:
+            return True
+        status = raw.get("status", {})
+        if status.get("phase") in {"Succeeded", "Failed"}:
+            return True
+        found = (c for c in status.get("containerStatuses", ()) if c["name"] == container)
+        return any("terminated" in one.get("state", {}) for one in found)
 
     def pod_log(
         self, key: names.ObjectKey, *, container: str, part: LogPart = _ALL
@@ -234,3 +262,13 @@ class Cluster:
             NotFound: There is no such Secret.
         """
         return await secrets.ensure(self._connection, secret, data_key, make)
+
+    async def drop_from_secret(
+        self, secret: names.ObjectKey, data_keys: Collection[str]
+    ) -> list[str]:
+        """Take data keys out of a Secret as `secrets.drop` does; return which were there.
+
+        Raises:
+            NotFound: There is no such Secret.
+        """
+        return await secrets.drop(self._connection, secret, data_keys)

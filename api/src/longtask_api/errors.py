@@ -11,6 +11,7 @@ ApiError
  +- TooLarge            413  more bytes than are taken
  +- UnsupportedMedia    415  the body is not JSON
  +- NoSuchRange         416  the resource has no such bytes
+ +- Misdirected         421  the API is not known by that name
  +- Invalid             422  fields or parameters are wrong; `errors` says which
  +- TooManyRequests     429  Kubernetes is busy, or the caller asks for too much at once
  +- Unavailable         503  what it takes is away for now
@@ -126,6 +127,13 @@ class NoSuchRange(ApiError):
 
     status = 416
     kind = "range-not-satisfiable"
+
+
+class Misdirected(ApiError):
+    """The API is not reached by that name."""
+
+    status = 421
+    kind = "misdirected-request"
 
 
 class Invalid(ApiError):

@@ -54,6 +54,33 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.webhooks = Counter(
+            "longtask_api_webhook_tries",
+            "Tries to tell subscriptions, by what became of them: 2xx and the like, or a problem.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.audit_lost = Counter(
+            "longtask_api_audit_entries_lost",
+            "Acts that stand in the log alone: the database was away for too long.",
+            registry=self.registry,
+        )
+        self.mails = Counter(
+            "longtask_api_mails",
+            "What became of mails: sent, logged, again, given_up or dropped.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("sent", "logged", "again", "given_up", "dropped"):
+            self.mails.labels(outcome)
+        self.outcomes = Counter(
+            "longtask_api_outcome_reports",
+            "What became of programs' reports of their own ends: taken, repeated or refused.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("taken", "repeated", "refused"):
+            self.outcomes.labels(outcome)
         self._overdue = Gauge(
             "longtask_api_overdue_tasks",
             "Tasks whose time is over and that are not archived and deleted yet.",

@@ -2,6 +2,8 @@
 
 import enum
 import ipaddress
+import re
+from email.utils import getaddresses
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +26,21 @@ class Registration(enum.StrEnum):
     OFF = "off"  #: nobody: administrators make them
     INVITE = "invite"  #: whom an administrator has sent an invitation
     OPEN = "open"  #: everybody
+
+
+class MailMode(enum.StrEnum):
+    """What becomes of mails."""
+
+    LOG = "log"  #: they are written to the log, and nobody gets them
+    SEND = "send"
+
+
+class Tls(enum.StrEnum):
+    """How the connection to the mail server is kept from others."""
+
+    STARTTLS = "starttls"  #: before anything is said; a server that cannot is not used
+    TLS = "tls"  #: from its first byte
+    NONE = "none"  #: not at all
 
 
 class Settings(CommonSettings):
@@ -87,6 +104,9 @@ class Settings(CommonSettings):
     archive_days: PositiveInt = 90
     """How long a task stays in the archive."""
 
+    audit_days: PositiveInt = 365
+    """How long it is kept who did what."""
+
     registration: Registration = Registration.OFF
     """Who may make themselves an account."""
 
@@ -112,6 +132,9 @@ class Settings(CommonSettings):
     stored_tasks_per_owner: NonNegativeInt = 0
     """How many tasks somebody may have in Kubernetes, ended or not; 0 for any number."""
 
+    schedules_per_owner: NonNegativeInt = 0
+    """How many schedules somebody may have; 0 for any number."""
+
     trusted_proxies: Entries = ()
     """Addresses and networks of the proxies before the API. What they say in `X-Forwarded-For` is
     believed, and of nobody else."""
@@ -119,8 +142,44 @@ class Settings(CommonSettings):
     cors_origins: Entries = ()
     """Origins of web pages that may call the API from browsers: `https://app.example.com`."""
 
+    dashboard_plain_http: bool = False
+    """Browsers reach the dashboard by http, without TLS: its cookie is then not guarded as it is
+    else. Only where nobody else is on the way."""
+
+    hosts: Entries = ()
+    """Names by which users reach the API besides that of `public_url`; requests by any other are
+    refused, so that no page can lead a browser here under a name of its own. Empty for any name."""
+
     streams_per_caller: PositiveInt = 200
     """How many streams of events one caller may have open at a replica."""
+
+    mail_mode: MailMode = MailMode.LOG
+    """Whether mails are sent, or written to the log in place of that."""
+
+    mail_from: str = "LongTask <longtask@localhost>"
+    """Whom they are from."""
+
+    mail_host: str = ""
+    """The mail server."""
+
+    mail_port: int = Field(default=587, ge=1, le=65535)
+    """Its port."""
+
+    mail_tls: Tls = Tls.STARTTLS
+    """How the connection to it is kept from others."""
+
+    mail_credentials: Path | None = None
+    """A folder with the files `username` and `password` for it; without it asks for none."""
+
+    mail_allowed_domains: Entries = ()
+    """Domains whose addresses anybody may have mailed; `*` for all. Confirmed addresses of accounts
+    may be mailed anyway, and no others."""
+
+    mail_allowed_recipients: Entries = ()
+    """Further addresses that anybody may have mailed."""
+
+    mail_templates: Path | None = None
+    """A folder with templates that take the place of those that come with LongTask."""
 
     kubeconfig: Path | None = Field(default=None, validation_alias="KUBECONFIG")
     """How to reach Kubernetes from outside of it; inside, the pod's own account is used."""
@@ -139,6 +198,13 @@ class Settings(CommonSettings):
         return self
 
     @model_validator(mode="after")
+    def _named(self) -> "Settings":
+        for host in self.hosts:
+            if urlsplit(f"//{host}").hostname != host:
+                raise ValueError(f"{host!r} is no host's name in small letters, without a port")
+        return self
+
+    @model_validator(mode="after")
     def _issued(self) -> "Settings":
         if bool(self.oidc_issuer) != bool(self.oidc_audience):
             raise ValueError("set LONGTASK_OIDC_ISSUER and LONGTASK_OIDC_AUDIENCE, or neither")
@@ -151,6 +217,15 @@ class Settings(CommonSettings):
         is_safe = issuer.scheme == "https" or issuer.hostname in _HERE
         if self.oidc_issuer and not (is_safe and issuer.hostname):
             raise ValueError("LONGTASK_OIDC_ISSUER must begin with https://")
+        return self
+
+    @model_validator(mode="after")
+    def _mailed(self) -> "Settings":
+        ((_, address), *others) = getaddresses([self.mail_from]) or [("", "")]
+        if others or not re.fullmatch(r"[!-?A-~]+@[A-Za-z0-9.-]+", address):
+            raise ValueError(f"LONGTASK_MAIL_FROM: no mail can come from {self.mail_from!r}")
+        if self.mail_mode is MailMode.SEND and not self.mail_host:
+            raise ValueError("set LONGTASK_MAIL_HOST, or LONGTASK_MAIL_MODE=log to send nothing")
         return self
 
     def token(self) -> str | None:

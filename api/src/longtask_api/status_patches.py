@@ -1,4 +1,6 @@
-"""The JSON Patches by which the API writes into a task's status: progress, and `result.ref`. Pure.
+"""The JSON Patches by which the API writes into a task's status. Pure.
+
+Progress, `result.ref`, and how a program says that it ends.
 
 A report's patch names no version, or the operator's writes and these would refuse each other. So it
 tests that what it speaks of is still there: the task, the attempt, and in a pipeline the places of
@@ -62,12 +64,29 @@ def of_result(task: v1alpha1.LongTask, run: str, result: v1alpha1.Result) -> Pat
         run: The program's name; empty for that of a plain task.
         result: The result.
     """
+    return _guarded(task, run, "result", result.to_json())
+
+
+def of_outcome(task: v1alpha1.LongTask, run: str, report: v1alpha1.Report) -> Patch:
+    """Return what records how a program says that it ends, while the task is as it is known.
+
+    So whoever asked for its end before has done so first.
+
+    Args:
+        task: The task.
+        run: The program's name; empty for that of a plain task.
+        report: What it says.
+    """
+    return _guarded(task, run, "report", report.to_json())
+
+
+def _guarded(task: v1alpha1.LongTask, run: str, field: str, value: dict[str, Any]) -> Patch:
     meta = task.metadata
     at = _way(task.status, run)[-1][0] if run else "/status"
     return [
         _test("/metadata/uid", meta.uid),
         {"op": "replace", "path": "/metadata/resourceVersion", "value": meta.resource_version},
-        {"op": "add", "path": f"{at}/result", "value": result.to_json()},
+        {"op": "add", "path": f"{at}/{field}", "value": value},
     ]
 
 

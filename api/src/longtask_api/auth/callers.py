@@ -41,6 +41,14 @@ class Caller:
         return act in self.acts
 
     @property
+    def is_admin(self) -> bool:
+        """Tell whether they are an administrator of the installation.
+
+        Who manages queues by rights in the tasks' namespace is none.
+        """
+        return self.may(Act.MANAGE) and self.via is not Via.KUBERNETES
+
+    @property
     def is_local(self) -> bool:
         """Tell whether they are a user of LongTask's own, who has a password."""
         return self.via in (Via.SESSION, Via.TOKEN)

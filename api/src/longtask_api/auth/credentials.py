@@ -45,8 +45,18 @@ class Credentials:
         self._verifiers = tuple(verifiers)
         self._insecure = insecure
 
-    async def caller(self, token: str | None) -> callers.Caller:
+    @property
+    def insecure(self) -> bool:
+        """Tell whether everybody is let in."""
+        return self._insecure
+
+    async def caller(self, token: str | None, *, of_cookie: bool = False) -> callers.Caller:
         """Return who bears the token.
+
+        Args:
+            token: The token.
+            of_cookie: It came in a cookie, where only that of a login is taken: whoever has a
+                browser send another, which never ends, knows it already.
 
         Raises:
             Unauthenticated: The token is absent, of no kind that is known, or not valid.
@@ -56,6 +66,8 @@ class Credentials:
         if token is not None:
             for verifier in self._verifiers:
                 if (found := await verifier.caller(token)) is not None:
+                    if of_cookie and found.via is not callers.Via.SESSION:
+                        break
                     return found
         raise errors.Unauthenticated
 

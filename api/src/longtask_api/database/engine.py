@@ -9,10 +9,13 @@ import contextlib
 import functools
 import logging
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
+import aiosqlite
 import asyncpg
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -29,6 +32,7 @@ _CONNECTIONS: Final = 10
 _POOL_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 5.0
 _BUSY_SECONDS: Final = 10.0
+_MODE_SECONDS: Final = 0.02
 _TRANSACTION_SECONDS: Final = 30.0
 #: Errors of SQL that the database's state is not to blame for.
 _OURS: Final = (exc.ProgrammingError, exc.IntegrityError, exc.DataError, exc.NotSupportedError)
@@ -45,6 +49,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, transaction_seconds: float, note: Note) -> None:
         self._engine = engine
+        self._threads = _threads_of(engine)
         self._note = note
         self._transaction_seconds = transaction_seconds
         # SQLite has one writer at a time and lets others try again and again: in here they queue.
@@ -133,11 +138,13 @@ class Database:
                     yield connection
 
     async def aclose(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and of their threads."""
         if self._preparation is not None and not self._preparation.done():
             self._preparation.cancel()
             await asyncio.gather(self._preparation, return_exceptions=True)
         await self._engine.dispose()
+        for thread in tuple(self._threads):
+            await asyncio.to_thread(thread.join, _BUSY_SECONDS)
 
     @contextlib.contextmanager
     def _noted(self, kind: str) -> Iterator[None]:
@@ -174,8 +181,11 @@ def _told_apart() -> Iterator[None]:
         yield
     except _OURS:
         raise
+    except exc.DBAPIError as error:
+        if _is_unstorable(error):
+            raise
+        raise errors.DatabaseAway from error
     except (
-        exc.DBAPIError,
         exc.TimeoutError,
         # While connecting, the driver's own.
         asyncpg.PostgresError,
@@ -185,6 +195,12 @@ def _told_apart() -> Iterator[None]:
         TimeoutError,
     ) as error:
         raise errors.DatabaseAway from error
+
+
+def _is_unstorable(error: exc.DBAPIError) -> bool:
+    """Tell whether there is a value that no database takes, such as a text with a NUL in it."""
+    cause = None if error.orig is None else error.orig.__cause__
+    return isinstance(cause, (asyncpg.DataError, ValueError))
 
 
 # --- connections
@@ -206,17 +222,53 @@ def _sqlite(url: str) -> AsyncEngine:
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     # Transactions are begun by us alone: the driver's would let changes of tables out of them.
     connection.isolation_level = None
-    cursor = connection.cursor()
+    connection.run_async(_set_modes)
+
+
+async def _set_modes(connection: aiosqlite.Connection) -> None:
     # Readers never wait, and a write that was told of is on the disk.
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        async with asyncio.timeout(_BUSY_SECONDS):
+            await _set_mode(connection, pragma)
+
+
+async def _set_mode(connection: aiosqlite.Connection, pragma: str) -> None:
+    # SQLite waits for whoever writes, but not for whoever changes a new file's mode meanwhile.
+    while True:
+        try:
+            return await (await connection.execute(f"PRAGMA {pragma}")).close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+        await asyncio.sleep(_MODE_SECONDS)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # One that begins as a reader is refused at its first write if another has written meanwhile.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _threads_of(engine: AsyncEngine) -> weakref.WeakSet[threading.Thread]:
+    """Keep in view in which threads the driver of SQLite works.
+
+    A connection whose user is cut off is told to end and not waited for: its thread would answer
+    to an event loop that may be closed by then.
+    """
+    threads = weakref.WeakSet[threading.Thread]()
+
+    def connect(*args: Any, **keywords: Any) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*args, **keywords)
+        connection._thread.daemon = True
+        threads.add(connection._thread)
+        return connection
+
+    def use_ours(_dialect: Any, _record: Any, _args: Any, keywords: dict[str, Any]) -> None:
+        keywords["async_creator_fn"] = connect
+
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "do_connect", use_ours)
+    return threads
 
 
 def _postgresql(url: str) -> AsyncEngine:

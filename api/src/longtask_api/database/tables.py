@@ -107,6 +107,8 @@ ARCHIVE: Final = sa.Table(
     sa.Column("owner", sa.String(63)),
     sa.Column("type", sa.String(253)),
     sa.Column("queue", sa.String(253)),
+    #: Whose run it is.
+    sa.Column("schedule", sa.String(63)),
     sa.Column("phase", sa.String(16), nullable=False),
     #: What free text is looked for in.
     sa.Column("words", sa.Text, nullable=False),
@@ -114,14 +116,26 @@ ARCHIVE: Final = sa.Table(
     sa.Column("archived_at", Moment, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("spec", sa.Text, nullable=False),
+    #: What is counted: when it ended, in seconds of the epoch; why; and for how many seconds it
+    #: waited and ran.
+    sa.Column("ended", sa.BigInteger),
+    sa.Column("is_pipeline", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("reason", sa.String(64)),
+    sa.Column("waited", sa.Integer),
+    sa.Column("ran", sa.Integer),
 )
 # The order of lists, alone and behind each filter; a uid tells apart what was made in one second.
 _AGE = (ARCHIVE.c.created_at, ARCHIVE.c.namespace, ARCHIVE.c.name, ARCHIVE.c.task_uid)
 sa.Index("ix_archive_age", *_AGE)
 for _filter in (ARCHIVE.c.owner, ARCHIVE.c.type, ARCHIVE.c.queue, ARCHIVE.c.phase):
     sa.Index(f"ix_archive_{_filter.name}_age", _filter, *_AGE)
+sa.Index("ix_archive_schedule_age", ARCHIVE.c.schedule, *_AGE)
 # A name may come again: the newest of its tasks is meant.
 sa.Index("ix_archive_name", ARCHIVE.c.namespace, ARCHIVE.c.name, ARCHIVE.c.created_at)
+# All that is counted, so that no row has to be read for it.
+_COUNTED = [ARCHIVE.c[name] for name in ("type", "is_pipeline", "phase", "reason", "waited", "ran")]
+sa.Index("ix_archive_ended", ARCHIVE.c.ended, *_COUNTED)
+sa.Index("ix_archive_owner_ended", ARCHIVE.c.owner, ARCHIVE.c.ended, *_COUNTED)
 #: For retention.
 sa.Index("ix_archive_archived_at", ARCHIVE.c.archived_at)
 
@@ -147,6 +161,12 @@ USERS: Final = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("disabled_at", Moment),
     sa.Column("deleted_at", Moment),
+    #: Since when the address is known to be theirs.
+    sa.Column("email_verified_at", Moment),
+    #: Of which events of their tasks they get mails, with commas between them; empty for none.
+    sa.Column("notice_events", sa.String(200), nullable=False, server_default=""),
+    #: Since when that is so: what happened before is no news.
+    sa.Column("notices_since", Moment),
 )
 
 #: What users show in place of their passwords. Of the token itself only its sum is here.
@@ -167,6 +187,56 @@ sa.Index("ix_tokens_username", TOKENS.c.username)
 #: For the sweep.
 sa.Index("ix_tokens_expires_at", TOKENS.c.expires_at)
 
+#: Who did what, when, to what.
+AUDIT: Final = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("id", _in_order(32), primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("door", sa.String(16), nullable=False),
+    sa.Column("act", sa.String(64), nullable=False),
+    sa.Column("actor", sa.String(256), nullable=False),
+    sa.Column("subject", sa.String(63), nullable=False),
+    sa.Column("via", sa.String(16)),
+    sa.Column("target", sa.String(253)),
+    sa.Column("target_uid", sa.String(64)),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("request_id", sa.String(64)),
+    sa.Column("address", sa.String(64)),
+    #: As JSON.
+    sa.Column("detail", sa.Text, nullable=False),
+)
+# The order of the list, alone and behind what one looks for.
+sa.Index("ix_audit_at", AUDIT.c.at, AUDIT.c.id)
+for _column in (AUDIT.c.actor, AUDIT.c.subject, AUDIT.c.target):
+    sa.Index(f"ix_audit_{_column.name}_at", _column, AUDIT.c.at, AUDIT.c.id)
+
+#: Who wants to be told at a URL of theirs what happens to tasks.
+SUBSCRIPTIONS: Final = sa.Table(
+    "subscriptions",
+    METADATA,
+    sa.Column("id", _in_order(32), primary_key=True),
+    #: Whose it is, as tasks have it; empty for the installation.
+    sa.Column("owner", sa.String(63), nullable=False),
+    #: Whether it is a user of LongTask's own, who may lose what they may.
+    sa.Column("is_local", sa.Boolean, nullable=False),
+    sa.Column("scope", sa.String(8), nullable=False),
+    sa.Column("url", sa.String(2048), nullable=False),
+    #: With commas between them.
+    sa.Column("events", sa.String(100), nullable=False),
+    #: As JSON.
+    sa.Column("filter", sa.Text, nullable=False),
+    sa.Column("format", sa.String(16), nullable=False),
+    sa.Column("description", sa.String(100)),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("paused_reason", sa.String(32)),
+    sa.Column("created_at", Moment, nullable=False),
+    #: From when on it is told: what happened before it was so is no news.
+    sa.Column("since", Moment, nullable=False),
+)
+sa.Index("ix_subscriptions_owner", SUBSCRIPTIONS.c.owner)
+
 #: Invitations that nobody has taken yet.
 INVITES: Final = sa.Table(
     "invites",
@@ -178,4 +248,61 @@ INVITES: Final = sa.Table(
     sa.Column("created_by", sa.String(255), nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("expires_at", Moment, nullable=False),
+)
+
+#: What is to be told, by mail or to subscriptions, and what became of it: a row for each event and
+#: recipient. Nothing of it depends on the resource, which may be gone when it is told.
+OUTBOX: Final = sa.Table(
+    "outbox",
+    METADATA,
+    sa.Column("id", _in_order(32), primary_key=True),
+    sa.Column("channel", sa.String(16), nullable=False),
+    sa.Column("event_id", sa.String(64), nullable=False),
+    sa.Column("event", sa.String(32), nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    _uid(nullable=False),
+    sa.Column("namespace", sa.String(63), nullable=False),
+    sa.Column("task_name", sa.String(253), nullable=False),
+    sa.Column("owner", sa.String(63)),
+    #: An address, or the id of a subscription.
+    sa.Column("recipient", sa.String(254), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_try_at", Moment),
+    #: Somebody tells it now, and has until then to say what became of it.
+    sa.Column("taken_until", Moment),
+    sa.Column("taken_by", sa.String(32)),
+    sa.Column("last_code", sa.Integer),
+    sa.Column("last_error", sa.String(256)),
+    #: What was told together has this in common.
+    sa.Column("batch", sa.String(64)),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("settled_at", Moment),
+    #: All that is needed to say it, as JSON.
+    sa.Column("document", sa.Text, nullable=False),
+    # However often it is noted, and by however many replicas.
+    sa.UniqueConstraint("event_id", "channel", "recipient"),
+)
+_IS_PENDING = OUTBOX.c.state == "pending"
+#: For who tells: what is due, and what one recipient was told lately.
+sa.Index(
+    "ix_outbox_due",
+    OUTBOX.c.channel,
+    OUTBOX.c.next_try_at,
+    sqlite_where=_IS_PENDING,
+    postgresql_where=_IS_PENDING,
+)
+sa.Index("ix_outbox_told", OUTBOX.c.channel, OUTBOX.c.recipient, OUTBOX.c.settled_at)
+# For lists, the newest first: of all, of somebody's, of a task's, of a recipient's.
+_NOTED = (OUTBOX.c.created_at, OUTBOX.c.id)
+sa.Index("ix_outbox_noted", *_NOTED)
+for _filter in (OUTBOX.c.owner, OUTBOX.c.task_name, OUTBOX.c.recipient):
+    sa.Index(f"ix_outbox_{_filter.name}_noted", _filter, *_NOTED)
+
+#: Addresses whose owners want no more mail.
+MUTED: Final = sa.Table(
+    "muted_addresses",
+    METADATA,
+    sa.Column("address", sa.String(254), primary_key=True),
+    sa.Column("at", Moment, nullable=False),
 )

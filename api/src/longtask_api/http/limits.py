@@ -19,6 +19,11 @@ from longtask_api import errors
 _BURST_SECONDS: Final = 10
 #: From one address several people may log in.
 _PEOPLE_AT_ONE_ADDRESS: Final = 4
+#: No more codes than this in an hour: from one user to one mailbox, so that nobody uses up those of
+#: whose it is; from one user, wherever to; and to one mailbox, whoever asks.
+_CODES: Final = 6
+_CODES_OF_USER: Final = 12
+_CODES_OF_MAILBOX: Final = 24
 #: A customer of a network is given at least so much of it.
 _PREFIX_OF_V6: Final = 64
 #: So many are counted before it is looked who may be forgotten.
@@ -56,6 +61,9 @@ class Limiter:
         self._of_caller = Bucket.per_second("caller", rates.per_second)
         self._of_address = Bucket.per_second("address", rates.per_second_of_address)
         logins = rates.logins_per_minute
+        self._codes = Bucket("code", _CODES, 3600)
+        self._codes_of_user = Bucket("codes of user", _CODES_OF_USER, 3600)
+        self._codes_of_mailbox = Bucket("codes of mailbox", _CODES_OF_MAILBOX, 3600)
         self._logins = Bucket("login", logins, 60)
         self._logins_of_address = Bucket("logins", logins * _PEOPLE_AT_ONE_ADDRESS, 60)
         # When each bucket will have run empty: all that has to be known of it, and nothing from
@@ -94,6 +102,15 @@ class Limiter:
         """
         self.take(self._logins_of_address, address)
         self.take(self._logins, username, address)
+
+    def take_code(self, subject: str, mailbox: str) -> None:
+        """Count a code that somebody asks for, and that is to be mailed there.
+
+        What is refused for the sake of others is last: what nobody gets is not counted there.
+        """
+        self.take(self._codes, subject, mailbox)
+        self.take(self._codes_of_user, subject)
+        self.take(self._codes_of_mailbox, mailbox)
 
 
 def address_of(request: Request) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from fastapi import FastAPI
 from starlette._utils import get_route_path
@@ -53,6 +53,30 @@ class Published:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         await self._app({**scope, "root_path": self._prefix}, receive, send)
+
+
+class KnownNames:
+    """Answers to the names that the API is known by, and to probes, which come by an address.
+
+    A page may let its own name lead here, and then read what it likes as if it were ours.
+    """
+
+    def __init__(
+        self, app: ASGIApp, is_known: Callable[[str], bool], probes: Collection[str]
+    ) -> None:
+        self._app = app
+        self._is_known = is_known
+        self._probes = probes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on if it is for us."""
+        if scope["type"] == "http" and get_route_path(scope) not in self._probes:
+            host = Headers(scope=scope).get("Host", "")
+            if not self._is_known(host):
+                wrong = errors.Misdirected("Ask by the name that the administrator has set.")
+                await problems.response(wrong, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:
@@ -185,7 +209,9 @@ class HeadAsGet:
                 await send({"type": "http.response.body"})
                 begun.set()
 
-        await self._app({**scope, "method": "GET"}, gone, without_body)
+        # A GET may wait for a task: who asks for the head alone is answered now.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"prefer"]
+        await self._app({**scope, "method": "GET", "headers": headers}, gone, without_body)
 
 
 class SecurityHeaders:

@@ -1,13 +1,11 @@
-"""What the OpenAPI description says beyond the endpoints' own signatures."""
+"""What routes say of themselves in the OpenAPI description, beyond their signatures."""
 
 import http
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Header, Query
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from fastapi import APIRouter, Header, Query
 
-from longtask_api.http import problems as problem_details
 from longtask_client import models
 from longtask_crds import events, v1alpha1
 
@@ -21,7 +19,7 @@ Cursor = Annotated[
 ]
 IfMatch = Annotated[
     str | None,
-    Header(description="The ETag of the task as it was seen: refused with 412 if it has changed."),
+    Header(description="The ETag of it as it was seen: refused with 412 if it has changed."),
 ]
 Fields = Annotated[
     str | None,
@@ -32,7 +30,8 @@ Fields = Annotated[
     ),
 ]
 
-_REF = "#/components/schemas/{model}"
+#: Where a model stands in the description.
+REF = "#/components/schemas/{model}"
 
 #: Read from the raw body, so FastAPI does not know of it by itself.
 ORDER_BODY: dict[str, Any] = {
@@ -40,7 +39,7 @@ ORDER_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": _REF.format(model="TaskOrder")},
+                "schema": {"$ref": REF.format(model="TaskOrder")},
                 "examples": {
                     "type": {
                         "summary": "A type that is installed",
@@ -89,7 +88,7 @@ BATCH_BODY: dict[str, Any] = {
                             "type": "array",
                             "minItems": 1,
                             "maxItems": models.BATCH_MAX_ITEMS,
-                            "items": {"$ref": _REF.format(model="TaskOrder")},
+                            "items": {"$ref": REF.format(model="TaskOrder")},
                         }
                     },
                 },
@@ -101,7 +100,7 @@ BATCH_BODY: dict[str, Any] = {
     }
 }
 
-_CHANGE = {"schema": {"$ref": _REF.format(model="TaskChange")}, "example": {"priority": 90}}
+_CHANGE = {"schema": {"$ref": REF.format(model="TaskChange")}, "example": {"priority": 90}}
 CHANGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -115,7 +114,7 @@ RETRY_BODY: dict[str, Any] = {
         "required": False,
         "content": {
             "application/json": {
-                "schema": {"$ref": _REF.format(model="TaskOrder")},
+                "schema": {"$ref": REF.format(model="TaskOrder")},
                 "examples": {
                     "same": {"summary": "The same once more", "value": {}},
                     "changed": {
@@ -132,11 +131,13 @@ RETRY_BODY: dict[str, Any] = {
 }
 
 
-def json_body(model: type[v1alpha1.Model], example: dict[str, Any]) -> dict[str, Any]:
+def json_body(
+    model: type[v1alpha1.Model], example: dict[str, Any], *, required: bool = True
+) -> dict[str, Any]:
     """Return the description of a body that is read raw; `describe` knows its model."""
-    schema = {"$ref": _REF.format(model=model.__name__)}
+    schema = {"$ref": REF.format(model=model.__name__)}
     content = {"application/json": {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def _link(operation: str, description: str) -> dict[str, Any]:
@@ -170,25 +171,141 @@ TASK_LINKS: dict[str, Any] = {
 }
 
 
-_OF_STREAM = """Server-sent events. `event` names what `data`, a JSON object, is: {names}. Each has
-an `id` for `Last-Event-ID`; a comment comes each 15 seconds."""
-_SSE: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+#: A schedule to make, in two ways.
+SCHEDULE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="ScheduleOrder")},
+                "examples": {
+                    "cron": {
+                        "summary": "Each morning of a working day, by the clock of Zurich",
+                        "value": {
+                            "name": "nightly-report",
+                            "schedule": "30 6 * * 1-5",
+                            "timeZone": "Europe/Zurich",
+                            "maxFailures": 3,
+                            "taskTemplate": {
+                                "spec": {
+                                    "container": {"image": "example.com/report:1"},
+                                    "input": {"day": {"$from": "run#/scheduledTime"}},
+                                }
+                            },
+                        },
+                    },
+                    "interval": {
+                        "summary": "A URL, each five minutes",
+                        "value": {
+                            "name": "rates",
+                            "intervalSeconds": 300,
+                            "taskTemplate": {
+                                "spec": {
+                                    "type": "http-fetch",
+                                    "input": {"url": "https://example.com/rates.json"},
+                                }
+                            },
+                        },
+                    },
+                },
+            }
+        },
+    }
+}
+_SCHEDULE_CHANGE = {
+    "schema": {"$ref": REF.format(model="ScheduleChange")},
+    "example": {"schedule": "0 5 * * *", "timeZone": None, "suspend": False},
+}
+#: What is changed of a schedule.
+SCHEDULE_CHANGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/merge-patch+json": _SCHEDULE_CHANGE,
+            "application/json": _SCHEDULE_CHANGE,
+        },
+    }
+}
+
+
+def _link_of_schedule(operation: str, description: str) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "parameters": {"schedule_name": "$response.body#/name"},
+        "description": description,
+    }
+
+
+#: What one can do with the schedule that was just made.
+SCHEDULE_LINKS: dict[str, Any] = {
+    "links": {
+        "schedule": _link_of_schedule("getSchedule", "Look at it."),
+        "status": _link_of_schedule("getScheduleStatus", "See how its last run went."),
+        "data": _link_of_schedule("getScheduleData", "Get what its runs brought."),
+        "runs": _link_of_schedule("getScheduleRuns", "List its runs."),
+        "change": _link_of_schedule("changeSchedule", "Change it."),
+        "pause": _link_of_schedule("pauseSchedule", "Let it start no runs."),
+        "resume": _link_of_schedule("resumeSchedule", "Let it start runs again."),
+        "trigger": _link_of_schedule("triggerSchedule", "Start a run now."),
+        "delete": _link_of_schedule("deleteSchedule", "Delete it."),
+    }
+}
+
+
+_OF_STREAM = """Server-sent events, each as the schema says. `event` names what `data` is. The `id`
+of the last that came is what `Last-Event-ID` takes; a comment comes each 15 seconds."""
+
+
+def _stream(kinds: Mapping[str, type[v1alpha1.Model]], description: str) -> dict[str, Any]:
+    """Return the description of a stream by one event of it, as OpenAPI 3.1 can say it.
+
+    Args:
+        kinds: What `data` is, by the name of the event.
+        description: What the stream tells.
+    """
+    data = [
+        {
+            "properties": {
+                "event": {"const": name},
+                "data": {"contentSchema": {"$ref": REF.format(model=model.__name__)}},
+            }
+        }
+        for name, model in kinds.items()
+    ]
+    schema = {
+        "type": "object",
+        "required": ["event", "data", "id"],
+        "properties": {
+            "event": {"enum": [*kinds]},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+            "id": {"type": "string"},
+            "retry": {"type": "integer", "description": "Milliseconds before one comes back."},
+        },
+        "oneOf": data,
+    }
+    return {
+        "description": f"{description} {_OF_STREAM}",
+        "content": {"text/event-stream": {"schema": schema}},
+    }
+
+
+_OF_ALL: dict[str, type[v1alpha1.Model]] = {
+    "status": models.TaskView,
+    "progress": models.TaskProgress,
+    "deleted": models.TaskGone,
+}
+_OF_ONE: dict[str, type[v1alpha1.Model]] = {
+    "event": events.Event,
+    **_OF_ALL,
+    "result": models.TaskResult,
+}
 #: What a stream of one task is.
-TASK_STREAM: dict[str, Any] = {
-    "description": _OF_STREAM.format(
-        names="`event` (something has happened), `status` (a TaskView), `progress` (a"
-        " TaskProgress), and at last `result` (a TaskResult) or `deleted` (a TaskGone)"
-    ),
-    "content": _SSE,
-}
+TASK_STREAM = _stream(_OF_ONE, "What has happened to the task, and its end: then it is over.")
 #: What a stream of many tasks is.
-STREAM: dict[str, Any] = {
-    "description": _OF_STREAM.format(
-        names="`status` (a TaskView), `progress` (a TaskProgress), `deleted` (a TaskGone), `reset`"
-        " (a StreamReset: some deletions are not known)"
-    ),
-    "content": _SSE,
-}
+STREAM = _stream(
+    {**_OF_ALL, "reset": models.StreamReset},
+    "What becomes of the tasks, without an end; `reset`: some deletions are not known here.",
+)
 
 
 CALLBACKS = APIRouter()
@@ -200,103 +317,5 @@ async def task_ended(body: events.CallbackBody) -> None:
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Return the description of these errors; `describe` gives them their media type."""
+    """Return the description of these errors; `document.describe` gives them their media type."""
     return {code: {"description": http.HTTPStatus(code).phrase} for code in codes}
-
-
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the whole description, made once."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            servers=app.servers,
-            separate_input_output_schemas=False,
-        )
-        _, definitions = models_json_schema(
-            [
-                (model, "validation")
-                for model in (
-                    models.TaskOrder,
-                    models.TaskChange,
-                    models.CancelOrder,
-                    models.RedeliveryOrder,
-                    models.CallbackTrialOrder,
-                    models.Registration,
-                    models.Login,
-                    models.PasswordChange,
-                    models.TokenOrder,
-                    models.UserOrder,
-                    models.UserChange,
-                    models.InviteOrder,
-                    models.Problem,
-                    models.TaskProgress,
-                    models.TaskResult,
-                    models.TaskGone,
-                    models.StreamReset,
-                    events.Event,
-                )
-            ],
-            ref_template=_REF,
-        )
-        schemas = document["components"]["schemas"]
-        schemas.update(definitions["$defs"])
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        for path in document["paths"].values():
-            if "get" in path:
-                _tell_validators(path["get"])
-            for operation in path.values():
-                _tell_problems(operation["responses"])
-                _tell_requests_too_often(operation)
-                for callback in operation.get("callbacks", {}).values():
-                    for called in callback.values():
-                        called["post"]["responses"].pop("422", None)
-        app.openapi_schema = document
-    return app.openapi_schema
-
-
-def _tell_problems(responses: dict[str, Any]) -> None:
-    schema = {"$ref": _REF.format(model=models.Problem.__name__)}
-    for code, response in responses.items():
-        if code >= "400":
-            response["content"] = {problem_details.MEDIA_TYPE: {"schema": schema}}
-
-
-def _tell_validators(operation: dict[str, Any]) -> None:
-    """Say what `middleware.Validators` does to all JSON that is read."""
-    answer = operation["responses"].get("200", {})
-    if "application/json" not in answer.get("content", {}):
-        return
-    tag = {"schema": {"type": "string"}, "description": "Tells this answer from others."}
-    answer.setdefault("headers", {})["ETag"] = tag
-    known = {"description": "It is as it was.", "headers": {"ETag": tag}}
-    operation["responses"].setdefault("304", known)
-    parameters = operation.setdefault("parameters", [])
-    if not any(one["name"].lower() == "if-none-match" for one in parameters):
-        parameters.append(
-            {
-                "name": "If-None-Match",
-                "in": "header",
-                "required": False,
-                "schema": {"type": "string"},
-                "description": "The ETag that is known: 304 if there is nothing else.",
-            }
-        )
-
-
-def _tell_requests_too_often(operation: dict[str, Any]) -> None:
-    refused = operation["responses"].get("429")
-    if refused is not None:
-        seconds = {"schema": {"type": "integer"}, "description": "When to come again."}
-        refused["headers"] = {"Retry-After": seconds}
-
-
-class Described(FastAPI):
-    """An application with that description."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the description."""
-        return describe(self)

@@ -21,7 +21,7 @@ class Telling:
     """Tells who asked for what, and what became of it.
 
     What is found out inside, who asks and for which task, is said by `logs.add`. The header
-    `traceparent` names our own span from here on, if there is one.
+    `traceparent` names our own span from here on, if there is one; `tracestate` stays as it came.
     """
 
     def __init__(
@@ -37,12 +37,16 @@ class Telling:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        span = self._tracer.begin(
-            method, parent=traces.parse(Headers(scope=scope).get(traces.HEADER))
-        )
+        given = Headers(scope=scope)
+        state = ",".join(given.getlist(traces.STATE_HEADER))
+        trace = traces.read(given.get(traces.HEADER), state)
+        span = self._tracer.begin(method, parent=None if trace is None else trace.parent)
         headers = MutableHeaders(scope=scope)
         # What cannot be used goes no further.
         del headers[traces.HEADER]
+        del headers[traces.STATE_HEADER]
+        if trace is not None and trace.state is not None:
+            headers[traces.STATE_HEADER] = trace.state
         told: dict[str, object] = {}
         if span.traceparent is not None:
             headers[traces.HEADER] = span.traceparent

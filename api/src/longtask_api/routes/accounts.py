@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from longtask_api.dependencies import (
     AccountsDep,
+    AdminDep,
     CallerDep,
     JsonBodyDep,
     KnownCallerDep,
@@ -128,12 +129,12 @@ async def delete_token(caller: KnownCallerDep, accounts: AccountsDep, token_id: 
 @for_admins.get("/users", operation_id="listUsers", responses=openapi.problems(400, 403))
 async def list_users(
     caller: CallerDep,
-    accounts: AccountsDep,
+    admin: AdminDep,
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
     cursor: openapi.Cursor = None,
 ) -> models.UserPage:
     """List users, by name and page by page. For admins."""
-    return await accounts.user_page(caller, limit=limit, cursor=cursor)
+    return await admin.user_page(caller, limit=limit, cursor=cursor)
 
 
 @for_admins.post(
@@ -145,17 +146,15 @@ async def list_users(
         models.UserOrder, {"username": "ada", "email": "ada@example.com", "role": "admin"}
     ),
 )
-async def create_user(
-    caller: CallerDep, accounts: AccountsDep, document: JsonBodyDep
-) -> models.NewUser:
+async def create_user(caller: CallerDep, admin: AdminDep, document: JsonBodyDep) -> models.NewUser:
     """Make a user, with a password to begin with that is shown this once. For admins."""
-    return await accounts.make_user(caller, document)
+    return await admin.make_user(caller, document)
 
 
 @for_admins.get("/users/{username}", operation_id="getUser", responses=openapi.problems(403, 404))
-async def get_user(caller: CallerDep, accounts: AccountsDep, username: str) -> models.UserView:
+async def get_user(caller: CallerDep, admin: AdminDep, username: str) -> models.UserView:
     """Look at a user. For admins."""
-    return await accounts.find_user(caller, username)
+    return await admin.find_user(caller, username)
 
 
 @for_admins.patch(
@@ -165,10 +164,10 @@ async def get_user(caller: CallerDep, accounts: AccountsDep, username: str) -> m
     openapi_extra=openapi.json_body(models.UserChange, {"disabled": True}),
 )
 async def change_user(
-    caller: CallerDep, accounts: AccountsDep, username: str, document: MergePatchDep
+    caller: CallerDep, admin: AdminDep, username: str, document: MergePatchDep
 ) -> models.UserView:
     """Give a user another role, keep them out, or let them in again. For admins."""
-    return await accounts.change_user(caller, username, document)
+    return await admin.change_user(caller, username, document)
 
 
 @for_admins.delete(
@@ -177,9 +176,9 @@ async def change_user(
     operation_id="deleteUser",
     responses=openapi.problems(403, 404),
 )
-async def delete_user(caller: CallerDep, accounts: AccountsDep, username: str) -> None:
+async def delete_user(caller: CallerDep, admin: AdminDep, username: str) -> None:
     """Delete an account with its tokens. Its tasks stay, and nobody gets its name. For admins."""
-    await accounts.delete_user(caller, username)
+    await admin.delete_user(caller, username)
 
 
 @for_admins.post(
@@ -187,17 +186,15 @@ async def delete_user(caller: CallerDep, accounts: AccountsDep, username: str) -
     operation_id="resetPassword",
     responses=openapi.problems(403, 404, 409, 429),
 )
-async def reset_password(
-    caller: CallerDep, accounts: AccountsDep, username: str
-) -> models.NewPassword:
+async def reset_password(caller: CallerDep, admin: AdminDep, username: str) -> models.NewPassword:
     """Give a user a made-up password, shown this once, and end all their tokens. For admins."""
-    return await accounts.reset_password(caller, username)
+    return await admin.reset_password(caller, username)
 
 
 @for_admins.get("/invites", operation_id="listInvites", responses=openapi.problems(403))
-async def list_invites(caller: CallerDep, accounts: AccountsDep) -> models.InviteList:
+async def list_invites(caller: CallerDep, admin: AdminDep) -> models.InviteList:
     """List the invitations that nobody has taken yet. For admins."""
-    return await accounts.invite_list(caller)
+    return await admin.invite_list(caller)
 
 
 @for_admins.post(
@@ -210,10 +207,10 @@ async def list_invites(caller: CallerDep, accounts: AccountsDep) -> models.Invit
     ),
 )
 async def create_invite(
-    caller: CallerDep, accounts: AccountsDep, document: OptionalJsonBodyDep
+    caller: CallerDep, admin: AdminDep, document: OptionalJsonBodyDep
 ) -> models.NewInvite:
     """Invite somebody to register, once. What they register with is shown this once. For admins."""
-    return await accounts.make_invite(caller, document)
+    return await admin.make_invite(caller, document)
 
 
 @for_admins.delete(
@@ -222,6 +219,6 @@ async def create_invite(
     operation_id="deleteInvite",
     responses=openapi.problems(403, 404),
 )
-async def delete_invite(caller: CallerDep, accounts: AccountsDep, invite_id: str) -> None:
+async def delete_invite(caller: CallerDep, admin: AdminDep, invite_id: str) -> None:
     """Take an invitation back. For admins."""
-    await accounts.delete_invite(caller, invite_id)
+    await admin.delete_invite(caller, invite_id)

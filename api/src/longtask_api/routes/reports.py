@@ -5,15 +5,18 @@ import functools
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect
 
 from longtask_api import errors
 from longtask_api.dependencies import (
     ComposerDep,
     DeepJsonBodyDep,
+    HandoversDep,
     JsonBodyDep,
+    OutcomesDep,
     ProgressDep,
     ReportingProgramDep,
     ResultsDep,
@@ -22,6 +25,7 @@ from longtask_api.dependencies import (
     require_operator,
 )
 from longtask_api.http import answers
+from longtask_api.services.pods.outcomes import Said
 from longtask_api.services.results import Content, ResultService
 from longtask_crds import json_values, names, runner_contract, v1alpha1
 
@@ -67,6 +71,45 @@ async def take_progress(
     if report.final:
         await progress.settle(program.task, run=program.run)
     return Answer(cancel_requested=program.is_to_end)
+
+
+@router.get(runner_contract.TASK_PATH, response_class=Response)
+async def get_task(
+    token: RunnerTokenDep,
+    handed_over: HandoversDep,
+    wait: Annotated[int, Query(ge=0, le=runner_contract.TASK_WAIT_LIMIT)] = 0,
+) -> Response:
+    """Hand a pod that was started ahead its task; 204 if none has come for it meanwhile."""
+    work = await handed_over.next_task(token, within=wait)
+    if work is None:
+        return Response(status_code=204)
+    return Response(json_values.compact(work), media_type=v1alpha1.MediaType.JSON)
+
+
+class LastReport(BaseModel):
+    """How a program says that it ends, just before it does."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+    exit_code: Annotated[int, Field(ge=0, le=255, strict=True)]
+    result: Any = None
+    message: Annotated[str, StringConstraints(max_length=names.MESSAGE_MAX)] | None = None
+
+
+class Taken(BaseModel):
+    """That it is recorded, and since when."""
+
+    reported_at: v1alpha1.Time = Field(serialization_alias=runner_contract.OutcomeField.REPORTED_AT)
+
+
+@router.post(runner_contract.OUTCOME_PATH)
+async def take_outcome(
+    token: RunnerTokenDep, document: DeepJsonBodyDep, outcomes: OutcomesDep
+) -> Taken:
+    """Take how a program says that it ends; the answer comes when that is stored."""
+    return Taken(reported_at=await outcomes.take(token, parse_outcome(document)))
 
 
 class Kept(BaseModel):
@@ -173,3 +216,27 @@ def parse_report(document: Any) -> Report:
         limit = runner_contract.CHECKPOINT_LIMIT
         raise errors.TooLarge(f"The checkpoint has {size} bytes of JSON; it may have {limit}.")
     return report
+
+
+def parse_outcome(document: Any) -> Said:
+    """Return how a program says that it ends.
+
+    Raises:
+        Invalid: A field is wrong, or Kubernetes would change the result.
+        TooLarge: The result is above what a resource keeps.
+    """
+    try:
+        said = LastReport.model_validate(document)
+    except ValidationError as error:
+        raise errors.Invalid(errors=errors.findings(error)) from error
+    unfit = "message" if said.exit_code == 0 else "result"
+    if getattr(said, unfit) is not None:
+        wrong = f"a program with exit code {said.exit_code} has no {unfit}"
+        raise errors.Invalid(errors=[errors.finding(f"/{unfit}", wrong)])
+    depth = runner_contract.VALUE_DEPTH + 1  # the report is around it
+    for path, flaw in json_values.flaws(said.result, depth=depth, path=("result",)):
+        raise errors.Invalid(errors=[errors.finding(json_values.pointer(*path), flaw)])
+    if (size := json_values.size(said.result)) > runner_contract.INLINE_RESULT_LIMIT:
+        limit = runner_contract.INLINE_RESULT_LIMIT
+        raise errors.TooLarge(f"The result has {size} bytes of JSON; it may have {limit} here.")
+    return Said(said.exit_code, said.result, said.message)

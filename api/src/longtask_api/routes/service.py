@@ -1,5 +1,7 @@
 """Endpoints about the service itself. They are public."""
 
+from typing import Final
+
 from fastapi import APIRouter, Request, Response
 
 from longtask_api import errors
@@ -8,6 +10,8 @@ from longtask_api.http import openapi
 from longtask_client import models
 
 router = APIRouter(tags=["service"])
+#: What the kubelet asks, by the address of the pod.
+PROBES: Final = frozenset({"/healthz", "/readyz"})
 
 
 @router.get(

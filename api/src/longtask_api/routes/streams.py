@@ -1,17 +1,16 @@
 """Streams: what becomes of tasks, as it happens."""
 
-import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Response
 
 from longtask_api.dependencies import CallerDep, CheckDep, StreamsDep
 from longtask_api.http import openapi
 from longtask_api.http.event_streams import EventStream
 from longtask_api.routes import filters
-from longtask_api.services import listing, streams
+from longtask_api.services import streams
+from longtask_api.services.tasks import listing
 from longtask_api.stores.filters import Filter
-from longtask_crds import v1alpha1
 
 router = APIRouter(tags=["events"])
 
@@ -53,11 +52,8 @@ async def stream_of_task(
     last_event_id: str | None,
 ) -> Response:
     """Answer with the stream of a task."""
-    async with contextlib.AsyncExitStack() as stack:
-        opening = opener.of_task(caller, task_id, last_id=last_event_id, check=check)
-        chunks = await stack.enter_async_context(opening)
-        # A browser comes back after each end of a stream, until it is told that there is no more.
-        return Response(status_code=204) if chunks is None else EventStream(chunks, stack.pop_all())
+    opening = opener.of_task(caller, task_id, last_id=last_event_id, check=check)
+    return await EventStream.of(opening)
 
 
 @router.get(
@@ -70,11 +66,14 @@ async def get_events(
     caller: CallerDep,
     check: CheckDep,
     opener: StreamsDep,
-    phase: Annotated[list[v1alpha1.Phase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
+    phase: filters.InPhases = [],  # noqa: B006 - FastAPI copies it
     queue: filters.InQueue = None,
     type: filters.OfType = None,  # noqa: A002 - the parameter's public name
     owner: filters.OfOwner = None,
     label: filters.WithLabels = [],  # noqa: B006 - FastAPI copies it
+    search: filters.WithText = None,
+    since: filters.MadeSince = None,
+    until: filters.MadeBefore = None,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Follow all tasks that one may see, from now on or from the last id.
@@ -87,8 +86,8 @@ async def get_events(
         type=type,
         owner=owner,
         labels=listing.parse_selectors(label),
+        text=search,
+        since=since,
+        until=until,
     )
-    async with contextlib.AsyncExitStack() as stack:
-        opening = opener.of_all(caller, wanted, last_id=last_event_id, check=check)
-        chunks = await stack.enter_async_context(opening)
-        return EventStream(chunks, stack.pop_all())
+    return await EventStream.of(opener.of_all(caller, wanted, last_id=last_event_id, check=check))

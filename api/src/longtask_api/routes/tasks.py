@@ -4,7 +4,7 @@ import contextlib
 import functools
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from longtask_api.auth import callers
@@ -12,22 +12,27 @@ from longtask_api.cluster import LogPart
 from longtask_api.dependencies import (
     BatchBodyDep,
     CallerDep,
+    ChangesDep,
     CheckDep,
     JsonBodyDep,
     LogsDep,
     MergePatchDep,
     OptionalJsonBodyDep,
+    OrdersDep,
     ResultsDep,
     StreamsDep,
     TasksDep,
 )
 from longtask_api.http import answers, event_streams, openapi, problems
 from longtask_api.routes import filters, streams
-from longtask_api.services import listing, task_logs, views
-from longtask_api.services.tasks import TaskService, Written
+from longtask_api.services import views
+from longtask_api.services.tasks import listing
+from longtask_api.services.tasks.logs import streamed
+from longtask_api.services.tasks.showing import TaskService
+from longtask_api.services.tasks.written import Written
 from longtask_api.stores.filters import Filter
 from longtask_client import models
-from longtask_crds import v1alpha1
+from longtask_crds import traces, v1alpha1
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 #: Where orders come in batches, and bodies may be larger than elsewhere.
@@ -39,14 +44,29 @@ _Prefer = Annotated[
     Header(description="`wait=30`: answer when it is finished, or after 30 seconds."),
 ]
 
-Traceparent = Annotated[
-    str | None,
-    Header(
-        description="The trace that the task belongs to (W3C Trace Context): its program and its"
-        " callbacks get it too. One that cannot be read is ignored.",
-        examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
-    ),
-]
+
+async def get_trace(
+    traceparent: Annotated[
+        str | None,
+        Header(
+            description="The trace that the task belongs to (W3C Trace Context): its program and"
+            " its callbacks get it too. One that cannot be read is ignored.",
+            examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+        ),
+    ] = None,
+    tracestate: Annotated[
+        str | None,
+        Header(
+            description="What systems on the way say of that trace. It goes where that goes.",
+            examples=["congo=t61rcWkgMzE"],
+        ),
+    ] = None,
+) -> traces.Trace | None:
+    """Return the trace that the request belongs to, or None."""
+    return traces.read(traceparent, tracestate)
+
+
+Trace = Annotated[traces.Trace | None, Depends(get_trace)]
 
 
 @router.post(
@@ -64,18 +84,17 @@ Traceparent = Annotated[
 )
 async def create_task(
     caller: CallerDep,
+    orders: OrdersDep,
     tasks: TasksDep,
     document: JsonBodyDep,
+    trace: Trace,
     idempotency_key: Annotated[
         str | None, Header(description="The same key and order again: the same task.")
     ] = None,
     prefer: _Prefer = None,
-    traceparent: Traceparent = None,
 ) -> Response:
     """Hand over a task. It runs as soon as its queue lets it."""
-    written = await tasks.submit(
-        caller, document, header_key=idempotency_key, traceparent=traceparent
-    )
+    written = await orders.submit(caller, document, header_key=idempotency_key, trace=trace)
     return await _made(caller, tasks, written, prefer)
 
 
@@ -104,15 +123,16 @@ async def _made(
 )
 async def create_tasks(
     caller: CallerDep,
-    tasks: TasksDep,
+    orders: OrdersDep,
     document: BatchBodyDep,
+    trace: Trace,
     idempotency_key: Annotated[
         str | None,
         Header(description="The same key and orders again: the same tasks, each at its place."),
     ] = None,
 ) -> Response:
     """Hand over up to 500 tasks. Each is answered for itself: one that is wrong stops no other."""
-    made = await tasks.submit_all(caller, document, header_key=idempotency_key)
+    made = await orders.submit_all(caller, document, header_key=idempotency_key, trace=trace)
     items = [_item(one) for one in made]
     accepted = sum(item.task is not None for item in items)
     return answers.json(models.BatchAnswer(items=items, accepted=accepted))
@@ -134,9 +154,9 @@ def _item(made: Written | Exception) -> models.BatchItem:
         models.CancelOrder, {"phases": ["Queued"], "labels": {"project": "alpha"}}
     ),
 )
-async def cancel_tasks(caller: CallerDep, tasks: TasksDep, document: JsonBodyDep) -> Response:
+async def cancel_tasks(caller: CallerDep, changes: ChangesDep, document: JsonBodyDep) -> Response:
     """Ask all tasks to end that fit a filter, 200 at a time: page by page, until no cursor."""
-    return answers.json(await tasks.cancel_all(caller, document))
+    return answers.json(await changes.cancel_all(caller, document))
 
 
 @router.get(
@@ -149,28 +169,14 @@ async def list_tasks(
     request: Request,
     caller: CallerDep,
     tasks: TasksDep,
-    phase: Annotated[list[models.GivenPhase], Query(description="In one of these phases.")] = [],  # noqa: B006 - FastAPI copies it
+    phase: filters.InPhases = [],  # noqa: B006 - FastAPI copies it
     queue: filters.InQueue = None,
     type: filters.OfType = None,  # noqa: A002 - the parameter's public name
     owner: filters.OfOwner = None,
     label: filters.WithLabels = [],  # noqa: B006 - FastAPI copies it
-    search: Annotated[
-        str | None,
-        Query(
-            min_length=1,
-            max_length=200,
-            description="With this text in the name or the message, in capitals or not.",
-            examples=["out of memory"],
-        ),
-    ] = None,
-    since: Annotated[
-        v1alpha1.GivenTime | None,
-        Query(description="Made at this time or later.", examples=["2026-01-02T00:00:00Z"]),
-    ] = None,
-    until: Annotated[
-        v1alpha1.GivenTime | None,
-        Query(description="Made before this time.", examples=["2026-01-03T00:00:00Z"]),
-    ] = None,
+    search: filters.WithText = None,
+    since: filters.MadeSince = None,
+    until: filters.MadeBefore = None,
     archived: Annotated[
         bool | None,
         Query(
@@ -341,7 +347,7 @@ async def get_task_logs(
         opening = logs.opened(caller, task_id, step=step, attempt=attempt, part=part)
         opened = await stack.enter_async_context(opening)
         return StreamingResponse(
-            task_logs.streamed(stack.pop_all(), opened.chunks),
+            streamed(stack.pop_all(), opened.chunks),
             media_type="text/plain; charset=utf-8",
             headers={"X-Accel-Buffering": "no"}
             | ({"LongTask-Step": opened.run} if opened.run else {}),
@@ -357,14 +363,14 @@ async def get_task_logs(
 )
 async def change_task(
     caller: CallerDep,
-    tasks: TasksDep,
+    changes: ChangesDep,
     task_id: str,
     document: MergePatchDep,
     if_match: openapi.IfMatch = None,
 ) -> Response:
     """Change the priority of a task that waits: it gets another place in its queue."""
     known = answers.versions(if_match)
-    return answers.json(await tasks.change(caller, task_id, document, known=known))
+    return answers.json(await changes.change(caller, task_id, document, known=known))
 
 
 @router.post(
@@ -378,10 +384,10 @@ async def change_task(
     },
 )
 async def cancel_task(
-    caller: CallerDep, tasks: TasksDep, task_id: str, if_match: openapi.IfMatch = None
+    caller: CallerDep, changes: ChangesDep, task_id: str, if_match: openapi.IfMatch = None
 ) -> Response:
     """Ask a task to end: SIGTERM, thirty seconds, then the end. Its record stays."""
-    written = await tasks.cancel(caller, task_id, known=answers.versions(if_match))
+    written = await changes.cancel(caller, task_id, known=answers.versions(if_match))
     return answers.json(written.view, status=202 if written.changed else 200)
 
 
@@ -399,33 +405,35 @@ async def cancel_task(
 )
 async def retry_task(
     caller: CallerDep,
+    orders: OrdersDep,
     tasks: TasksDep,
     task_id: str,
     document: OptionalJsonBodyDep,
+    trace: Trace,
     from_failed: Annotated[
         bool,
         Query(
             alias="fromFailed",
             description="Of a pipeline that did not succeed: take over what its steps brought, and"
-            " go on where it failed. Then steps, input and output cannot be changed.",
+            " go on where it failed. The steps that succeeded, and what of the input they took,"
+            " cannot be changed then.",
         ),
     ] = False,
     idempotency_key: Annotated[
         str | None, Header(description="The same key and changes again: the same task.")
     ] = None,
-    traceparent: Traceparent = None,
 ) -> Response:
     """Make a new task of one that has ended: its whole order, but for what the body changes.
 
     Each field of the body stands in place of the original's, whole; null takes it away.
     """
-    written = await tasks.retry(
+    written = await orders.retry(
         caller,
         task_id,
         document,
         header_key=idempotency_key,
         from_failed=from_failed,
-        traceparent=traceparent,
+        trace=trace,
     )
     return await _made(caller, tasks, written)
 
@@ -437,7 +445,7 @@ async def retry_task(
     responses=openapi.problems(403, 404, 409, 412, 429),
 )
 async def delete_task(
-    caller: CallerDep, tasks: TasksDep, task_id: str, if_match: openapi.IfMatch = None
+    caller: CallerDep, changes: ChangesDep, task_id: str, if_match: openapi.IfMatch = None
 ) -> None:
     """Delete a task and its record. If it runs, it is ended."""
-    await tasks.delete(caller, task_id, known=answers.versions(if_match))
+    await changes.delete(caller, task_id, known=answers.versions(if_match))

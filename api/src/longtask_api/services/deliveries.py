@@ -1,6 +1,7 @@
 """The callbacks of tasks: how each try went, and another delivery on request."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -8,9 +9,11 @@ from typing import Any
 
 from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
-from longtask_api import errors
+from longtask_api import deeds, errors
 from longtask_api.auth import callers
-from longtask_api.services import bodies, cursors, tasks, views
+from longtask_api.services import bodies, cursors, views
+from longtask_api.services.tasks.changing import ChangeService
+from longtask_api.services.tasks.showing import TaskService
 from longtask_api.stores import pages
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.resources import Resources
@@ -31,10 +34,16 @@ class DeliveryService:
     """Shows deliveries, and has them made again. The operator makes them."""
 
     def __init__(
-        self, resources: Resources, of_tasks: tasks.TaskService, *, clock: Callable[[], datetime]
+        self,
+        resources: Resources,
+        tasks: TaskService,
+        changes: ChangeService,
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
         self._resources = resources
-        self._tasks = of_tasks
+        self._tasks = tasks
+        self._changes = changes
         self._clock = clock
 
     async def log(self, caller: callers.Caller, name: str) -> models.CallbackLog:
@@ -52,9 +61,27 @@ class DeliveryService:
             Missing: There is none of that name.
             Clash: There was nothing to deliver yet.
         """
-        task = await self._tasks.redeliver(caller, name)
+        task = await self._changes.redeliver(caller, name)
         _logger.info("Asked for another delivery", extra=logs.of_task(task) | {"by": caller.name})
         return views.callback_log(task)
+
+    def given_up(
+        self, caller: callers.Caller, *, limit: int
+    ) -> list[tuple[str, models.CallbackLog]]:
+        """Return the callbacks that no receiver took, with their tasks, the newest first.
+
+        It looks at `pages.MOST_LOOKS` tasks at most.
+        """
+        found: list[tuple[str, models.CallbackLog]] = []
+        records = self._made_before(caller, self._clock(), None)
+        for record in itertools.islice(records, pages.MOST_LOOKS):
+            if record.callback is v1alpha1.CallbackState.EXHAUSTED and caller.may_see(record.owner):
+                task = self._resources.cached_task(record.key)
+                if task is not None:
+                    found.append((record.key.name, views.callback_log(task)))
+            if len(found) == limit:
+                break
+        return found
 
     async def redeliver_all(self, caller: callers.Caller, document: Any) -> models.Redelivery:
         """Have the callbacks delivered again that report what happened in a range of time.
@@ -109,6 +136,7 @@ class DeliveryService:
                     await self._resources.redeliver(task, at=self._clock())
                 except (kube.NotFound, kube.Conflict):
                     return None  # it went meanwhile
+                deeds.to(record.key.name, record.uid)
                 return record.key.name
 
         return [name for name in await asyncio.gather(*map(redeliver, found)) if name is not None]

@@ -10,6 +10,7 @@ from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.services import cursors, views
 from longtask_api.stores import pages
+from longtask_api.stores.lines import Lines
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import queueing, v1alpha1
@@ -21,16 +22,23 @@ class QueueService:
     """Shows queues, which are there for everybody; admins pause and resume them."""
 
     def __init__(
-        self, resources: Resources, *, clock: Callable[[], datetime], path_prefix: str = ""
+        self,
+        resources: Resources,
+        lines: Lines,
+        *,
+        clock: Callable[[], datetime],
+        path_prefix: str = "",
     ) -> None:
         """Serve what the resources hold.
 
         Args:
-            resources: Where queues and tasks are.
+            resources: Where queues are.
+            lines: Who waits in them.
             clock: Returns the time.
             path_prefix: The path under which the API is published: links begin with it.
         """
         self._resources = resources
+        self._lines = lines
         self._clock = clock
         self._path_prefix = path_prefix
 
@@ -56,12 +64,12 @@ class QueueService:
         last = _rank(cursors.decode(cursor, mark, _is_rank)) if cursor is not None else None
         content: list[models.QueuedTask] = []
         more = None
-        for looks, task in enumerate(self._resources.waiting(name, after=last)):
+        for looks, task in enumerate(self._lines.waiting(name, after=last)):
             if len(content) == limit or looks == pages.MOST_LOOKS:
                 assert last is not None
                 more = cursors.encode(last, mark)
                 break
-            last, place = self._resources.rank(task), self._resources.place(task)
+            last, place = self._lines.rank(task), self._lines.place(task)
             assert last is not None
             assert place is not None
             if caller.may_see(task.owner):
@@ -70,11 +78,20 @@ class QueueService:
                         task,
                         position=place.position,
                         queued_at=datetime.fromtimestamp(last[1], UTC),
-                        priority=self._resources.priority_of(task),
+                        priority=self._lines.priority_of(task),
                         prefix=self._path_prefix,
                     )
                 )
         return models.QueueContent(**dict(self._view(queue)), content=content, next_cursor=more)
+
+    async def shares(self, caller: callers.Caller, name: str) -> dict[str, queueing.Counts]:
+        """Return how many tasks of each owner run and wait in the queue, as far as one may see.
+
+        Raises:
+            Missing: There is none of that name.
+        """
+        found = self._lines.shares_of(await self._find(name))
+        return {owner: counts for owner, counts in found.items() if caller.may_see(owner)}
 
     async def pause(self, caller: callers.Caller, name: str, *, paused: bool) -> models.QueueView:
         """Let the queue start no task from now on, or let it start them again.
@@ -102,7 +119,7 @@ class QueueService:
         return found
 
     def _view(self, queue: v1alpha1.LongTaskQueue) -> models.QueueView:
-        line = self._resources.line_of(queue, now=self._clock())
+        line = self._lines.line_of(queue, now=self._clock())
         return views.queue_view(queue, line, prefix=self._path_prefix)
 
 

@@ -14,7 +14,7 @@ from longtask_adapters import logs
 from longtask_adapters.kube import errors as kube
 from longtask_api import errors, json_parts
 from longtask_api.json_stream import Watcher
-from longtask_api.services.reporters import Program, Reporters
+from longtask_api.services.pods.reporters import Program, Reporters
 from longtask_api.stores.blobs import Blob, Blobs, Kind, Upload
 from longtask_api.stores.resources import Resources, program
 from longtask_crds import json_values, runner_contract, v1alpha1

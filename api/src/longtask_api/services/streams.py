@@ -17,16 +17,18 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel
 
 from longtask_adapters.kube import errors as kube
+from longtask_adapters.kube import kinds
 from longtask_adapters.kube.cache import key_of, version_of
-from longtask_api import errors
+from longtask_api import errors, versions
 from longtask_api.auth import callers
-from longtask_api.services import views
-from longtask_api.services.tasks import TaskService
+from longtask_api.hub import Hub, News, OfMany, OfOne
+from longtask_api.services.tasks.showing import TaskService
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
+from longtask_api.stores.lines import Lines
 from longtask_api.stores.resources import Resources
-from longtask_api.streams import Hub, News, OfMany, OfOne
 from longtask_client import models
+from longtask_client.shown import tasks as shown
 from longtask_crds import events, v1alpha1
 from longtask_crds.names import ObjectKey
 
@@ -47,8 +49,8 @@ _STREAMS_OF_A_PACE = 500
 #: So many tasks are told of at once.
 _BATCH = 100
 #: How long a client waits before it comes back.
-_RETRY = b"retry: 2000\n"
-_PING = b": ping\n"
+RETRY: Final = b"retry: 2000\n"
+PING: Final = b": ping\n"
 #: So many tasks are kept as text: each is written once, however many listen.
 _MOST_WRITTEN = 1000
 #: … and for so long: its place in a queue, which is part of it, moves without a change of it.
@@ -94,6 +96,7 @@ class StreamService:
         self,
         hub: Hub,
         resources: Resources,
+        lines: Lines,
         tasks: TaskService,
         *,
         pace: Pace = USUAL,
@@ -101,6 +104,7 @@ class StreamService:
     ) -> None:
         self._hub = hub
         self._resources = resources
+        self._lines = lines
         self._tasks = tasks
         self._pace = pace
         self._clock = clock
@@ -134,7 +138,9 @@ class StreamService:
             if known.is_over and known.uid == _short(task):
                 yield None
                 return
-            yield self._follow(key, task, listener, known, check)
+            following = self._follow(key, task, listener, known, check)
+            del task  # it is long, and would be held here for as long as the stream is open
+            yield following
 
     @contextlib.asynccontextmanager
     async def of_all(
@@ -159,6 +165,8 @@ class StreamService:
             self._hub.admitted(caller),
             self._hub.listening_to_all(caller, wanted, since=since) as listener,
         ):
+            # Who then looks at a task elsewhere sees no older state than this stream begins with.
+            versions.note(kinds.TASKS.plural, listener.since)
             yield self._follow_all(listener, check)
 
     @property
@@ -177,7 +185,7 @@ class StreamService:
         check: Check,
     ) -> AsyncIterator[bytes]:
         uid, is_first, place = task.metadata.uid if task else "", True, None
-        beat = _Beat(self._clock, self._pace)
+        beat = Beat(self._clock, self._pace)
         while True:
             if task is None or task.metadata.uid != uid:
                 gone = models.TaskGone(id=key.name, namespace=key.namespace)
@@ -189,21 +197,23 @@ class StreamService:
             if task.is_finished and version_of(task) >= known.version:
                 over = known._replace(is_over=True)
                 chunk += _frame("result", self._tasks.result_view(task), over)
-                yield (_RETRY if is_first else b"") + chunk
+                yield (RETRY if is_first else b"") + chunk
                 return
             now = self._place_of(task)
             if now != place and not chunk and not is_first:
                 chunk = _part("status", self._tasks.view(task)) + _id(known)
             place = now
             if is_first:
-                chunk = _RETRY + chunk
+                chunk = RETRY + chunk
             if not chunk and beat.is_silent():
-                chunk = _PING + b"\n"
+                chunk = PING + b"\n"
             is_first = False
             if chunk:
                 beat.sent()
                 yield chunk
                 await asyncio.sleep(self._pause)
+            # While nothing happens a stream holds nothing of its task.
+            chunk, task = b"", None
             await listener.wait(beat.until_next(place is not None))
             if self._hub.is_closing or not await beat.may_go_on(check):
                 return
@@ -237,22 +247,22 @@ class StreamService:
         return b"".join(parts), known
 
     def _place_of(self, task: v1alpha1.LongTask) -> int | None:
-        self._resources.catch_up()
-        place = self._resources.place(Record.of(task))
+        self._lines.catch_up()
+        place = self._lines.place(Record.of(task))
         return None if place is None else place.position
 
     # --- all of them
 
     async def _follow_all(self, listener: OfMany, check: Check) -> AsyncIterator[bytes]:
-        chunk = _RETRY + _id(listener.since)
+        chunk = RETRY + _id(listener.since)
         if listener.since < self._hub.known_since:
             message = "What was deleted meanwhile is not known here: list what you keep anew."
             chunk += _frame("reset", models.StreamReset(message=message), listener.since)
-        beat = _Beat(self._clock, self._pace)
+        beat = Beat(self._clock, self._pace)
         while True:
-            chunk += b"".join(map(self._told, listener.take(_BATCH)))
+            chunk += b"".join(map(self.told, listener.take(_BATCH)))
             if not chunk and beat.is_silent():
-                chunk = _PING + _id(listener.since)
+                chunk = PING + _id(listener.since)
             if chunk:
                 beat.sent()
                 yield chunk
@@ -263,13 +273,14 @@ class StreamService:
             if self._hub.is_closing or not await beat.may_go_on(check):
                 return
 
-    def _told(self, news: News) -> bytes:
+    def told(self, news: News) -> bytes:
+        """Return the event that tells of it; of what is gone by now that is told later."""
         if news.gone is not None:
             gone = models.TaskGone(id=news.key.name, namespace=news.key.namespace)
             return _frame("deleted", gone, news.version)
         task = self._resources.cached_task(news.key)
         if task is None or task.metadata.uid != news.uid:
-            return b""  # that it is gone is told later
+            return b""
         return self._text(news.key, news.version, news.only_progress, task) + _id(news.version)
 
     # --- as text
@@ -295,9 +306,13 @@ class StreamService:
         text = _progress(task) if only_progress else _part("status", self._tasks.view(task))
         self._written[key, only_progress] = _Written(version_of(task), now, text)
         self._written.move_to_end((key, only_progress))
-        if len(self._written) > _MOST_WRITTEN:
+        # What is older is of no use any more, and would be held until something happens again.
+        while len(self._written) > _MOST_WRITTEN or self._oldest() <= now - _SAME_PLACE_SECONDS:
             self._written.popitem(last=False)
         return text
+
+    def _oldest(self) -> float:
+        return next(iter(self._written.values())).at
 
 
 class _Written(NamedTuple):
@@ -306,7 +321,7 @@ class _Written(NamedTuple):
     text: bytes
 
 
-class _Beat:
+class Beat:
     """When a stream has something to do though nothing happens."""
 
     def __init__(self, clock: Callable[[], float], pace: Pace) -> None:
@@ -352,7 +367,7 @@ def _progress(task: v1alpha1.LongTask) -> bytes:
         id=task.metadata.name,
         namespace=task.metadata.namespace,
         phase=task.phase,
-        percent=views.percent_of(task),
+        percent=shown.percent_of(task),
         message=progress.message,
         updated_at=progress.updated_at,
         event=events.progress(task),

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from longtask_adapters import webhooks
-from longtask_api import errors
+from longtask_api import deeds, errors
 from longtask_api.auth import callers
 from longtask_api.services import bodies, callback_keys
 from longtask_client import models
-from longtask_crds import address_guard, events
+from longtask_crds import address_guard, events, v1alpha1
 
 _logger = logging.getLogger(__name__)
 
@@ -46,26 +46,32 @@ class Trials:
         """
         order = bodies.read(models.CallbackTrialOrder, document)
         try:
-            self._guard.check_url(order.url)
+            target = self._guard.check_url(order.url)
         except address_guard.Refused as refused:
             raise errors.Invalid(errors=[errors.finding("/url", str(refused))]) from refused
+        # Of an address no more: who reads the audit is not to learn a path that is a secret.
+        deeds.to(target.host)
         if self._under_way[caller.subject] >= _AT_ONCE:
             raise errors.TooManyRequests("Other receivers are being tried for you.")
         self._under_way[caller.subject] += 1
         try:
-            return await self._send(caller, order.url)
+            return await self._send(caller, order)
         finally:
             self._under_way[caller.subject] -= 1
 
-    async def _send(self, caller: callers.Caller, url: str) -> models.CallbackTrial:
+    async def _send(
+        self, caller: callers.Caller, order: models.CallbackTrialOrder
+    ) -> models.CallbackTrial:
         keys = await self._keys.active(caller)
 
-        async def write() -> webhooks.Letter:
-            return webhooks.Letter(events.trial_body(self._clock()), keys)
+        made_up, form = f"msg_{uuid.uuid4()}", order.format or v1alpha1.MessageFormat.STANDARD
 
-        made_up = f"msg_{uuid.uuid4()}"
+        async def write() -> webhooks.Letter:
+            body = events.trial_body(self._clock(), webhook_id=made_up, form=form)
+            return webhooks.Letter(body, keys, events.media_type(form))
+
         made = await self._sender.send(
-            url, owner=caller.subject, webhook_id=made_up, headers={}, write=write
+            order.url, owner=caller.subject, webhook_id=made_up, headers={}, write=write
         )
         _logger.info("Tried a receiver", extra={"id": made_up, "by": caller.name})
         return models.CallbackTrial(

@@ -3,23 +3,16 @@
 from datetime import datetime
 from urllib.parse import quote
 
-from longtask_api.stores.catalogue import Record, message_of
-from longtask_api.stores.resources import Line
+from longtask_api.stores.catalogue import Record
+from longtask_api.stores.lines import Line
 from longtask_client import models
+from longtask_client.shown import tasks as shown
 from longtask_crds import events, names, queueing, v1alpha1
-from longtask_crds.v1alpha1 import conditions
-
-
-def percent_of(task: v1alpha1.LongTask) -> int | None:
-    """Return how much is done: what the program said, or 100 after success."""
-    if task.phase is v1alpha1.Phase.SUCCEEDED:
-        return 100
-    return task.status.progress.percent if task.status.progress else None
 
 
 def state_view(task: v1alpha1.LongTask) -> models.TaskState:
     """Return what a poller needs."""
-    return models.TaskState(state=task.phase, percent=percent_of(task))
+    return models.TaskState(state=task.phase, percent=shown.percent_of(task))
 
 
 def task_view(
@@ -32,61 +25,39 @@ def task_view(
     prefix: str,
 ) -> models.TaskView:
     """Return the whole task; `prefix` is the path under which the API is published."""
-    meta, spec, status = task.metadata, task.spec, task.status
-    succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
-    return models.TaskView(
-        id=meta.name,
-        namespace=meta.namespace,
-        type=spec.type,
-        phase=task.phase,
-        percent=percent_of(task),
-        message=message_of(task),
-        reason=succeeded.reason if succeeded else None,
-        waiting=_waiting(task, place, queue),
-        queue=queue,
-        queue_position=place.position if place else None,
-        estimated_start=estimated,
-        priority=priority,
-        attempt=status.attempt or 0,
-        attempts=list(status.attempts or []),
-        disruptions=status.disruptions or 0,
-        retry_at=status.retry_at,
-        step=status.step,
-        steps=list(status.steps or []),
-        result=status.result,
-        result_url=f"{prefix}{events.result_path(meta.name)}" if _is_elsewhere(task) else None,
-        # Each try is shown with the others, at `callbacks`.
-        callback=status.callback and status.callback.model_copy(update={"deliveries": None}),
-        owner=meta.labels.get(names.OWNER_LABEL),
-        owner_name=meta.annotations.get(names.OWNER_NAME_ANNOTATION),
-        labels=meta.labels,
-        retry_of=meta.annotations.get(names.RETRY_OF_ANNOTATION),
-        created_at=meta.created_at,
-        queued_at=status.queued_at,
-        started_at=status.started_at,
-        finished_at=status.finished_at,
-        links=links(meta.name, prefix) | _origin(meta, prefix),
+    meta, sent = task.metadata, task.status.callback
+    return shown.view(task).model_copy(
+        update={
+            "waiting": _waiting(task, place, queue),
+            "queue": queue,
+            "queue_position": place.position if place else None,
+            "estimated_start": estimated,
+            "priority": priority,
+            "result_url": _result_url(task, prefix),
+            # Each try is shown with the others, at `callbacks`.
+            "callback": sent and sent.model_copy(update={"deliveries": None}),
+            "links": links(meta.name, prefix) | _origin(meta, prefix),
+        }
     )
 
 
 def result_view(task: v1alpha1.LongTask, *, prefix: str) -> models.TaskResult:
     """Return how the task ended; `prefix` is the path under which the API is published."""
-    meta, status = task.metadata, task.status
-    succeeded = conditions.find(status.conditions, v1alpha1.ConditionType.SUCCEEDED)
     return models.TaskResult(
-        id=meta.name,
-        namespace=meta.namespace,
+        id=task.metadata.name,
+        namespace=task.metadata.namespace,
         phase=task.phase,
-        reason=succeeded.reason if succeeded else None,
-        message=message_of(task),
-        result=status.result,
-        result_url=f"{prefix}{events.result_path(meta.name)}" if _is_elsewhere(task) else None,
+        reason=shown.reason_of(task),
+        message=shown.message_of(task),
+        result=task.status.result,
+        result_url=_result_url(task, prefix),
     )
 
 
-def _is_elsewhere(task: v1alpha1.LongTask) -> bool:
-    """Tell whether the task's result is too large to be shown with it."""
-    return task.status.result is not None and task.status.result.ref is not None
+def _result_url(task: v1alpha1.LongTask, prefix: str) -> str | None:
+    """Return the path of the task's result if it is too large to be shown with it."""
+    is_elsewhere = task.status.result is not None and task.status.result.ref is not None
+    return f"{prefix}{events.result_path(task.metadata.name)}" if is_elsewhere else None
 
 
 def _origin(meta: v1alpha1.ObjectMeta, prefix: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ A row is a task as its resource said it, found by its uid. It is read as the res
 has to know which of the two was there.
 """
 
+import enum
 import json
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from longtask_adapters.kube import deep_json, kinds
 from longtask_api.database.engine import Database
 from longtask_api.database.tables import ARCHIVE, ARCHIVE_LABELS
+from longtask_api.stores import ends
 from longtask_api.stores.catalogue import Age, Record
 from longtask_api.stores.filters import Filter, words
 from longtask_crds import v1alpha1
@@ -31,6 +33,12 @@ _AGE: Final = (
     ARCHIVE.c.name,
     ARCHIVE.c.task_uid,
 )
+
+
+class Anybody(enum.Enum):
+    """Whose tasks are meant, where it does not matter."""
+
+    ANYBODY = enum.auto()
 
 
 class Archive:
@@ -61,12 +69,14 @@ class Archive:
                 await connection.execute(sa.delete(ARCHIVE_LABELS).where(of_task))
                 await connection.execute(sa.insert(ARCHIVE_LABELS), labels)
 
-    async def find(self, key: ObjectKey, *, owner: str | None = None) -> v1alpha1.LongTask | None:
+    async def find(
+        self, key: ObjectKey, *, owner: str | Anybody | None = Anybody.ANYBODY
+    ) -> v1alpha1.LongTask | None:
         """Return the task of that name, whole, or None; if the name came again, the newest.
 
         Args:
             key: The name.
-            owner: Whose alone is meant; None for anybody's.
+            owner: Whose alone is meant; None for those that have no owner.
         """
         asked = (
             sa.select(ARCHIVE.c.document, ARCHIVE.c.spec)
@@ -74,7 +84,7 @@ class Archive:
             .order_by(ARCHIVE.c.created_at.desc(), ARCHIVE.c.archived_at.desc())
             .limit(1)
         )
-        if owner is not None:
+        if owner is not Anybody.ANYBODY:
             asked = asked.where(ARCHIVE.c.owner == owner)
         async with self._database.reading() as connection:
             row = (await connection.execute(asked)).one_or_none()
@@ -149,12 +159,14 @@ def row_of(task: v1alpha1.LongTask, at: datetime) -> Mapping[str, Any]:
         "owner": record.owner,
         "type": record.type,
         "queue": record.came_through,
+        "schedule": record.schedule,
         "phase": str(record.phase),
         "words": _storable(words(record.key.name, record.message)),
         "created_at": task.metadata.created_at,
         "archived_at": at,
         "document": _text(kinds.without_inputs(task)),
         "spec": _spec_text(task),
+        **ends.columns_of(task),
     }
 
 
@@ -199,6 +211,7 @@ def _candidates(
         (ARCHIVE.c.owner, wanted.owner),
         (ARCHIVE.c.type, wanted.type),
         (ARCHIVE.c.queue, wanted.queue),
+        (ARCHIVE.c.schedule, wanted.schedule),
     ):
         if value is not None:
             asked = asked.where(column == _storable(value))
@@ -217,7 +230,7 @@ def _in_order(asked: sa.Select[Any], newest_first: bool) -> sa.Select[Any]:
 
 def _is_search(wanted: Filter) -> bool:
     """Tell whether no index finds what is wanted: row after row is looked at."""
-    return wanted.text is not None or bool(wanted.labels)
+    return wanted.text is not None or bool(wanted.searched_labels)
 
 
 async def _matching(
@@ -237,7 +250,7 @@ async def _matching(
         if wanted.text is not None:
             needle = _storable(wanted.text.casefold())
             asked = asked.where(seen.c.words.contains(needle, autoescape=True))
-        for key, value in wanted.labels:
+        for key, value in wanted.searched_labels:
             label = sa.select(1).where(
                 ARCHIVE_LABELS.c.task_uid == seen.c.task_uid,
                 ARCHIVE_LABELS.c.key == key,

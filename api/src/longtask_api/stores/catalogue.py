@@ -9,9 +9,9 @@ from datetime import datetime
 from sortedcontainers import SortedList
 
 from longtask_adapters.kube.cache import key_of
+from longtask_client.shown import tasks as shown
 from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
-from longtask_crds.v1alpha1 import conditions
 
 #: The sorting key of a task by its age: made at, in seconds of the epoch; its key; its uid, which
 #: tells it from another of its name that was made, and is archived, in the same second.
@@ -35,6 +35,7 @@ class Record:
     message: str | None  #: what it is doing, or how it ended
     callback: v1alpha1.CallbackState | None = None  #: where the delivery of its last event stands
     told_at: datetime | None = None  #: when that event happened
+    schedule: str | None = None  #: whose run it is
 
     @classmethod
     def of(cls, task: v1alpha1.LongTask) -> "Record":
@@ -54,23 +55,14 @@ class Record:
             came_through=task.status.queue,
             callback=entry.state if entry else None,
             told_at=told_at if entry else None,
-            message=message_of(task),
+            schedule=labels.get(names.SCHEDULE_LABEL),
+            message=shown.message_of(task),
         )
 
     @property
     def age(self) -> Age:
         """Return what sorts it among all tasks."""
         return self.created, self.key, self.uid
-
-
-def message_of(task: v1alpha1.LongTask) -> str | None:
-    """Return what the task is doing, or how it ended; None if it says nothing."""
-    if task.phase.is_terminal:
-        succeeded = conditions.find(task.status.conditions, v1alpha1.ConditionType.SUCCEEDED)
-        return (succeeded.message or None) if succeeded else None
-    if task.phase is v1alpha1.Phase.RUNNING and task.status.progress:
-        return task.status.progress.message
-    return None
 
 
 #: What tasks have in common, and its value.
@@ -83,6 +75,8 @@ def _traits(record: Record) -> set[_Trait]:
         ("phase", record.phase),
         ("type", record.type),
         ("owner", record.owner),
+        # Few tasks are a run.
+        *((("schedule", record.schedule),) if record.schedule is not None else ()),
     }
 
 
@@ -92,7 +86,7 @@ class Catalogue:
     def __init__(self) -> None:
         self._records: dict[ObjectKey, Record] = {}
         self._by_age: dict[_Trait, SortedList[Age]] = {}
-        self._active: collections.Counter[str | None] = collections.Counter()
+        self._phases: dict[str | None, collections.Counter[v1alpha1.Phase]] = {}  #: by owner
 
     def __contains__(self, key: ObjectKey) -> bool:
         return key in self._records
@@ -123,7 +117,17 @@ class Catalogue:
     def count_of(self, owner: str | None) -> tuple[int, int]:
         """Return how many tasks of the owner have not ended, and how many there are."""
         shelf = self._by_age.get(("owner", owner), ())
-        return self._active[owner], len(shelf)
+        of_owner = self.phases_of(owner)
+        return sum(n for phase, n in of_owner.items() if not phase.is_terminal), len(shelf)
+
+    def phases_of(self, owner: str | None) -> collections.Counter[v1alpha1.Phase]:
+        """Return how many of the owner's tasks are in each phase."""
+        return collections.Counter(self._phases.get(owner, {}))
+
+    def phases_of_all(self) -> collections.Counter[v1alpha1.Phase]:
+        """Return how many tasks are in each phase, whoever's they are."""
+        shelves = ((phase, self._by_age.get(("phase", phase), ())) for phase in v1alpha1.Phase)
+        return collections.Counter({phase: len(shelf) for phase, shelf in shelves})
 
     def by_age(
         self,
@@ -131,6 +135,7 @@ class Catalogue:
         phases: Collection[v1alpha1.Phase] = (),
         type: str | None = None,  # noqa: A002 - the field's name
         owner: str | None = None,
+        schedule: str | None = None,
         low: Age | None = None,
         high: Age | None = None,
         newest_first: bool = False,
@@ -140,7 +145,8 @@ class Catalogue:
         Args:
             phases: In one of these phases,
             type: or of this type,
-            owner: or of this owner: whichever are fewest. Nothing else is looked at.
+            owner: or of this owner,
+            schedule: or of this schedule: whichever are fewest. Nothing else is looked at.
             low: Behind this one in age, at no cost for those before it.
             high: Before this one, likewise.
             newest_first: Go backwards.
@@ -148,7 +154,8 @@ class Catalogue:
         choices: list[set[_Trait]] = [{("all", None)}]
         if phases:
             choices.append({("phase", phase) for phase in phases})
-        choices += [{trait} for trait in (("type", type), ("owner", owner)) if trait[1] is not None]
+        named = (("type", type), ("owner", owner), ("schedule", schedule))
+        choices += [{trait} for trait in named if trait[1] is not None]
         shelves = min(([*self._shelves(choice)] for choice in choices), key=_size)
         parts = (
             shelf.irange(low, high, inclusive=(False, False), reverse=newest_first)
@@ -157,11 +164,14 @@ class Catalogue:
         return (self._records[key] for _, key, _ in heapq.merge(*parts, reverse=newest_first))
 
     def _count(self, record: Record | None, by: int) -> None:
-        if record is None or record.phase.is_terminal:
+        if record is None:
             return
-        self._active[record.owner] += by
-        if not self._active[record.owner]:
-            del self._active[record.owner]
+        of_owner = self._phases.setdefault(record.owner, collections.Counter())
+        of_owner[record.phase] += by
+        if not of_owner[record.phase]:
+            del of_owner[record.phase]
+        if not of_owner:
+            del self._phases[record.owner]
 
     def _shelves(self, traits: Iterable[_Trait]) -> Iterator[SortedList[Age]]:
         return (self._by_age[trait] for trait in traits if trait in self._by_age)

@@ -5,7 +5,7 @@ import math
 from datetime import datetime
 
 from longtask_api.stores.catalogue import Age, Record
-from longtask_crds import v1alpha1
+from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
 
 
@@ -41,6 +41,16 @@ class Filter:
     def ages(self) -> tuple[Age | None, Age | None]:
         """The ages between which all wanted tasks are."""
         return _beginning(self.since), _beginning(self.until)
+
+    @property
+    def schedule(self) -> str | None:
+        """Whose runs alone are meant: of all labels this one is found by an index."""
+        return next((value for key, value in self.labels if key == names.SCHEDULE_LABEL), None)
+
+    @property
+    def searched_labels(self) -> tuple[tuple[str, str], ...]:
+        """The labels that no index finds."""
+        return tuple(one for one in self.labels if one != (names.SCHEDULE_LABEL, self.schedule))
 
     @property
     def wants_archived(self) -> bool:

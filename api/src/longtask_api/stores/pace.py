@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from longtask_crds import v1alpha1
-from longtask_crds.forecast import Spread
 from longtask_crds.names import ObjectKey
+from longtask_crds.queueing.forecast import Spread
 
 #: Starts are counted over so many seconds.
 _WINDOW: Final = 300

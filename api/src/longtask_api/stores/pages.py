@@ -13,6 +13,7 @@ from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.stores.catalogue import Age, Record
 from longtask_api.stores.filters import Filter
+from longtask_api.stores.lines import Lines
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import v1alpha1
@@ -44,6 +45,7 @@ class _Part(NamedTuple):
 
 async def page(
     resources: Resources,
+    lines: Lines,
     caller: callers.Caller,
     wanted: Filter,
     *,
@@ -61,8 +63,8 @@ async def page(
     Raises:
         DatabaseAway: The archive does not answer, and nothing else is wanted.
     """
-    walk = _walk(resources, caller, wanted, sort, after=after)
-    live = _live(resources, caller, wanted, walk, limit=limit, most_looks=most_looks)
+    walk = _walk(resources, lines, caller, wanted, sort, after=after)
+    live = _live(resources, lines, caller, wanted, walk, limit=limit, most_looks=most_looks)
     newest_first = sort is models.SortOrder.NEWEST
     if not wanted.wants_archived or _is_among_waiting(live.end, sort):
         return _merged(live, _Part([]), limit=limit, newest_first=newest_first)
@@ -90,6 +92,7 @@ def is_key(key: Any, *, sort: models.SortOrder) -> bool:
 
 def _live(
     resources: Resources,
+    lines: Lines,
     caller: callers.Caller,
     wanted: Filter,
     walk: Iterator[tuple[Key, Record | None]],
@@ -103,7 +106,7 @@ def _live(
         if looks == most_looks or len(found) > limit:
             return _Part(found, last)
         if record is not None and caller.may_see(record.owner):
-            fits = wanted.matches(record, queue=resources.queue_of(record))
+            fits = wanted.matches(record, queue=lines.queue_of(record))
             task = resources.cached_task(record.key) if fits else None
             if task is not None:
                 found.append((key, task))
@@ -139,6 +142,7 @@ async def _archived(
 
 def _walk(
     resources: Resources,
+    lines: Lines,
     caller: callers.Caller,
     wanted: Filter,
     sort: models.SortOrder,
@@ -154,6 +158,7 @@ def _walk(
         phases=wanted.phases,
         type=wanted.type,
         owner=wanted.owner if caller.sees_all else caller.subject,
+        schedule=wanted.schedule,
         low=low,
         high=high,
         newest_first=sort is models.SortOrder.NEWEST,
@@ -165,12 +170,12 @@ def _walk(
     # First who waits, then all others, the oldest first.
     if after is None or after[0] == _WAITS:
         behind = (after[1], after[2], after[3]) if after else None
-        for task in resources.waiting(wanted.queue, after=behind):
-            rank = resources.rank(task)
+        for task in lines.waiting(wanted.queue, after=behind):
+            rank = lines.rank(task)
             assert rank is not None
             yield (_WAITS, *rank), task
     for task in by_age():
-        yield _key(task.age, sort), None if resources.rank(task) else task
+        yield _key(task.age, sort), None if lines.rank(task) else task
 
 
 def _between(

@@ -1,47 +1,28 @@
-"""The resources: read from the caches, then from Kubernetes; written through to both.
+"""Tasks, types and queues: each read from its cache, then from Kubernetes; written to both.
 
-No other room reads or writes through the caches. A task whose resource is gone is read from the
-archive: here, so that nobody else has to know. What was just written is seen at once, and a write
-is bound to the object that was looked at: another of the same name is never meant.
+A task whose resource is gone is read from the archive: here, so that nobody else has to know.
 """
 
-import contextlib
-import dataclasses
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube import kinds
-from longtask_adapters.kube.cache import Cache, key_of, version_of
-from longtask_adapters.kube.kinds import Kind, R
-from longtask_api import errors, versions
+from longtask_adapters.kube.cache import Cache, key_of
+from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster
-from longtask_api.stores.archive import Archive
+from longtask_api.stores.archive import Anybody, Archive
+from longtask_api.stores.cached import Cached
 from longtask_api.stores.catalogue import Catalogue, Record
-from longtask_api.stores.pace import Pace
-from longtask_crds import effective, forecast, names, queueing, v1alpha1
+from longtask_crds import effective, names, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.pipeline import reuse, runs
 
-_NAME = re.compile(names.DNS_LABEL_PATTERN[1:-1])
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """How a queue does."""
-
-    running: int
-    waiting: int
-    oldest_queued_at: datetime | None
-    starts_per_minute: float
-
 
 class Resources:
-    """Tasks, types and queues, and what follows from all of them together."""
+    """Tasks, types and queues, whoever asks, and tasks as somebody sees them."""
 
     def __init__(
         self,
@@ -52,24 +33,18 @@ class Resources:
         tasks: Cache[v1alpha1.LongTask],
         types: Cache[v1alpha1.LongTaskType],
         queues: Cache[v1alpha1.LongTaskQueue],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Stand on caches that something else keeps fresh; they are empty yet."""
         self._cluster = cluster
         self.archive: Final = archive  #: for reading, by whoever reads all tasks
         self._namespace = namespace
-        self._tasks = tasks
-        self._types = types
-        self._queues = queues
-        self._clock = clock
-        self._index = queueing.Index()
+        self._tasks = Cached(cluster, kinds.TASKS, tasks, namespace=namespace)
+        self._types = Cached(cluster, kinds.TYPES, types, namespace=namespace)
+        self._queues = Cached(cluster, kinds.QUEUES, queues, namespace=namespace)
         self.catalogue: Final = Catalogue()  #: of all tasks, for reading
-        self._pace = Pace()
         self._by_pod: dict[str, tuple[ObjectKey, str]] = {}
         self._origins: dict[ObjectKey, frozenset[str]] = {}
         tasks.on_change(self._task_changed)
-        types.on_change(self._type_changed)
-        queues.on_change(self._queue_changed)
 
     def key(self, name: str) -> ObjectKey:
         """Return what a name stands for."""
@@ -95,56 +70,49 @@ class Resources:
         """
         return await self._shown(caller, await self.look(self.key(name)), name)
 
-    # --- lists: by records, so that no task is read that is not shown
-
-    def waiting(self, queue: str | None, *, after: queueing.Rank | None = None) -> Iterator[Record]:
-        """Yield the tasks that wait in the queue, or in any, the next one first.
-
-        Args:
-            queue: The queue's name; None for all of them, as if they were one.
-            after: Begin behind this rank, at no cost for those before it.
-        """
-        queues = self._index.queues() if queue is None else [self.key(queue)]
-        return (self.catalogue[key] for key in self._index.waiting(*queues, after=after))
-
     # --- resources, whoever asks
 
     async def find_task(self, key: ObjectKey) -> v1alpha1.LongTask | None:
         """Return the task; None only after a look at Kubernetes itself."""
-        return self._tasks.get(key) or await self.look(key)
+        return await self._tasks.find(key)
 
     async def look(self, key: ObjectKey) -> v1alpha1.LongTask | None:
         """Return the task as Kubernetes has it now, or None."""
-        task = await self._look(kinds.TASKS, key)
+        task = await self._tasks.look(key)
         return None if task is None else self._keep(task)
 
     async def find_type(self, name: str) -> v1alpha1.LongTaskType | None:
         """Return the type; None only after a look at Kubernetes itself."""
-        return await self._find(kinds.TYPES, self._types, self.key(name))
+        return await self._types.find(self.key(name))
+
+    async def find_types(self, wanted: Iterable[str]) -> dict[str, v1alpha1.LongTaskTypeSpec]:
+        """Return the specs of the types, of those that there are."""
+        found = {name: await self.find_type(name) for name in sorted(wanted)}
+        return {name: one.spec for name, one in found.items() if one is not None}
 
     async def find_queue(self, name: str) -> v1alpha1.LongTaskQueue | None:
         """Return the queue; None only after a look at Kubernetes itself."""
-        return await self._find(kinds.QUEUES, self._queues, self.key(name))
+        return await self._queues.find(self.key(name))
 
     def queues(self) -> list[v1alpha1.LongTaskQueue]:
         """Return all queues, in no order."""
-        return list(self._queues.values())
+        return list(self._queues.cache.values())
 
     def types(self) -> list[v1alpha1.LongTaskType]:
         """Return all types, in no order."""
-        return list(self._types.values())
+        return list(self._types.cache.values())
 
     def cached_task(self, key: ObjectKey) -> v1alpha1.LongTask | None:
         """Return the task as far as it is known without asking."""
-        return self._tasks.get(key)
+        return self._tasks.cache.get(key)
 
     def changed_since(self, version: int) -> Iterator[tuple[int, ObjectKey]]:
         """Yield version and key of each task that is newer; none is read for that."""
-        return self._tasks.changed_since(version)
+        return self._tasks.cache.changed_since(version)
 
     def live_uids(self) -> set[str]:
         """Return the uids of all tasks that Kubernetes has."""
-        return {uid for uid, _ in self._tasks.versions()}
+        return {uid for uid, _ in self._tasks.cache.versions()}
 
     def origin_uids(self) -> set[str]:
         """Return the uids of all tasks whose results those take over that Kubernetes has."""
@@ -154,7 +122,7 @@ class Resources:
         self, key: ObjectKey, done: Callable[[v1alpha1.LongTask | None], bool], *, within: float
     ) -> v1alpha1.LongTask | None:
         """Return the task once it is as wanted, or as it is after `within` seconds."""
-        return await self._tasks.wait_for(key, done, within=within)
+        return await self._tasks.cache.wait_for(key, done, within=within)
 
     def program_of_pod(self, uid: str) -> tuple[v1alpha1.LongTask, str] | None:
         """Return the task that has this pod on record for an attempt that goes on, or None.
@@ -163,16 +131,14 @@ class Resources:
             The task, and the name of the program: empty for that of a plain task.
         """
         key, run = self._by_pod.get(uid, (None, ""))
-        task = self._tasks.get(key) if key else None
+        task = self._tasks.cache.get(key) if key else None
         return None if task is None else (task, run)
 
     # --- writes
 
     async def create_task(self, body: Mapping[str, Any]) -> v1alpha1.LongTask:
         """Store a new task; raise AlreadyExists if its name is taken."""
-        task = await self._cluster.create(kinds.TASKS, self._namespace, body)
-        versions.note(kinds.TASKS.plural, version_of(task))
-        return self._keep(task)
+        return await self._tasks.create(body)
 
     async def patch_task(
         self, task: v1alpha1.LongTask, patch: Mapping[str, Any], *, unchanged: bool = False
@@ -188,9 +154,8 @@ class Resources:
             NotFound: It is gone.
             Conflict: Another has its name, or it has changed; the next look finds what is there.
         """
-        if unchanged:
-            patch = {**patch, "metadata": {"resourceVersion": task.metadata.resource_version}}
-        return await self._patch(kinds.TASKS, self._tasks, task, patch)
+        version = task.metadata.resource_version if unchanged else None
+        return await self._tasks.patch(task, patch, version=version)
 
     async def redeliver(self, task: v1alpha1.LongTask, *, at: datetime) -> v1alpha1.LongTask:
         """Ask the operator to deliver the last callback of the task again; as `patch_task`."""
@@ -208,7 +173,7 @@ class Resources:
             NotFound: It is gone.
             Conflict: Another has its name; the next look finds that one.
         """
-        return await self._patch(kinds.QUEUES, self._queues, queue, patch)
+        return await self._queues.patch(queue, patch)
 
     async def write_progress(
         self, task: v1alpha1.LongTask, progress: Mapping[str, Any]
@@ -246,6 +211,17 @@ class Resources:
         """
         return self._keep(await self._cluster.write_result(task, result, run=run))
 
+    async def write_outcome(
+        self, task: v1alpha1.LongTask, report: v1alpha1.Report, *, run: str = ""
+    ) -> v1alpha1.LongTask:
+        """Record how a program of the task that was looked at says that it ends.
+
+        Raises:
+            Conflict: The task has changed since.
+            Rejected: It is over.
+        """
+        return self._keep(await self._cluster.write_outcome(task, report, run=run))
+
     async def delete_task(self, task: v1alpha1.LongTask, *, unchanged: bool = False) -> None:
         """Delete the task that was looked at, live or archived or on its way from one to the other.
 
@@ -267,10 +243,7 @@ class Resources:
             if not (task.is_finished and await self.archive.remove(task.metadata.uid)):
                 raise
         else:
-            # Whatever the answer was, it does not say at which version the task went.
-            with contextlib.suppress(kube.ClusterError):
-                gone_at = await self._cluster.version(kinds.TASKS, self._namespace)
-                versions.note(kinds.TASKS.plural, gone_at)
+            await self._tasks.note_deletion()
             if task.is_finished:
                 await self.archive.remove(task.metadata.uid)
 
@@ -285,74 +258,18 @@ class Resources:
             NotFound: It is gone.
             Conflict: Another has its name, or it has changed; the next look finds what is there.
         """
-        key, uid = key_of(task), task.metadata.uid
-        try:
-            gone = await self._cluster.delete(kinds.TASKS, key, uid=uid, version=version)
-        except (kube.NotFound, kube.Conflict):
-            await self._look_again(kinds.TASKS, self._tasks, task)
-            raise
-        if gone:
-            # Else somebody's finalizer holds it, and the watch tells when it goes.
-            self._tasks.remove(key, uid)
+        await self._tasks.delete(task, version=version)
 
-    # --- queues
-
-    def catch_up(self) -> None:
-        """Let those join their queues whose time has come: once a request, which sees one state.
-
-        It costs nothing while there are none.
-        """
-        self._index.due(int(self._clock().timestamp()))
-
-    def line_of(self, queue: v1alpha1.LongTaskQueue, *, now: datetime) -> Line:
-        """Return how many run and wait in the queue, since when, and how fast it moves."""
-        key = key_of(queue)
-        counts, oldest = self._index.counts(key), self._index.oldest(key)
-        return Line(
-            running=counts.running,
-            waiting=counts.waiting,
-            oldest_queued_at=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
-            starts_per_minute=self._pace.starts_per_minute(key, now),
-        )
-
-    def place(self, task: Record) -> queueing.Place | None:
-        """Return the task's place in its queue, or None if it does not wait."""
-        return None if task.phase.is_terminal else self._index.place(task.key)
-
-    def estimated_start(self, place: queueing.Place) -> tuple[datetime, datetime] | None:
-        """Return when the task at this place starts, at the earliest and at the latest.
-
-        The two stay as they are until somebody takes or leaves a place in the queue.
-
-        Returns:
-            None where `forecast.estimate` knows nothing.
-        """
-        queue = self.key(place.queue)
-        seconds = forecast.estimate(place, self._pace.spread(queue))
-        since = self._pace.moved_at(queue)
-        if seconds is None or since is None:
-            return None
-        earliest, latest = math.floor(seconds[0]), math.ceil(seconds[1])
-        return since + timedelta(seconds=earliest), since + timedelta(seconds=latest)
-
-    def rank(self, task: Record) -> queueing.Rank | None:
-        """Return what sorts the tasks that wait, or None if it does not wait."""
-        return self._index.rank(task.key) if self._index.waits(task.key) else None
-
-    def queue_of(self, task: Record) -> str:
-        """Return the queue that the task waits in, holds a place in, or came through."""
-        # Of one that is over, another may have the name by now.
-        if not task.phase.is_terminal and (queue := self._index.queue_of(task.key)) is not None:
-            return queue.name
-        return task.came_through or effective.queue_of(task, self._defaults(task))
-
-    def priority_of(self, task: Record) -> int:
-        """Return the task's minutes of head start."""
-        return effective.priority_of(task, self._defaults(task))
+    # --- what a type gives
 
     def limits_of(self, task: v1alpha1.LongTask) -> effective.Limits:
         """Return how long each part of the task may take."""
-        return effective.limits_of(task.spec, self._defaults(Record.of(task)))
+        return effective.limits_of(task.spec, self.defaults_of(Record.of(task)))
+
+    def defaults_of(self, task: Record) -> v1alpha1.TypeDefaults | None:
+        """Return what the task's type says where the task itself says nothing."""
+        task_type = self._types.cache.get(task.key.sibling(task.type or ""))
+        return task_type.spec.defaults if task_type else None
 
     # --- inside
 
@@ -365,74 +282,31 @@ class Resources:
         """
         if live is not None and caller.may_see(Record.of(live).owner):
             return live
-        owner = None if caller.sees_all else caller.subject
+        owner = Anybody.ANYBODY if caller.sees_all else caller.subject
         found = await self.archive.find(self.key(name), owner=owner)
         if found is None:
             raise errors.Missing("There is no such task.")
         return found
 
-    def _defaults(self, task: Record) -> v1alpha1.TypeDefaults | None:
-        task_type = self._types.get(task.key.sibling(task.type or ""))
-        return task_type.spec.defaults if task_type else None
-
-    async def _find(self, kind: Kind[R], cache: Cache[R], key: ObjectKey) -> R | None:
-        found = cache.get(key)
-        if found is None and (found := await self._look(kind, key)) is not None:
-            cache.put(found)
-        return found
-
-    async def _look(self, kind: Kind[R], key: ObjectKey) -> R | None:
-        if not (_NAME.fullmatch(key.name) and len(key.name) <= 63):
-            return None  # no resource may be called that
-        try:
-            return await self._cluster.get(kind, key)
-        except kube.NotFound:
-            return None
-
-    async def _patch(
-        self, kind: Kind[R], cache: Cache[R], resource: R, patch: Mapping[str, Any]
-    ) -> R:
-        key, uid = key_of(resource), resource.metadata.uid
-        try:
-            patched = await self._cluster.patch(kind, key, patch, uid=uid)
-        except (kube.NotFound, kube.Conflict):
-            await self._look_again(kind, cache, resource)
-            raise
-        versions.note(kind.plural, version_of(patched))
-        cache.put(patched)
-        return patched
-
-    async def _look_again(self, kind: Kind[R], cache: Cache[R], resource: R) -> None:
-        """Learn what has the name of a resource that is not as it was seen."""
-        key, uid = key_of(resource), resource.metadata.uid
-        there = await self._look(kind, key)
-        if there is not None:
-            cache.put(there)
-        if there is None or there.metadata.uid != uid:
-            cache.remove(key, uid)
-
     def _keep(self, task: v1alpha1.LongTask) -> v1alpha1.LongTask:
         """Put a task into the cache, which holds less of it, and return it whole."""
-        self._tasks.put(task)
+        self._tasks.cache.put(task)
         return task
 
     def _task_changed(
         self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
     ) -> None:
         if before is not None:
-            for pod in _pods_of(before):
+            for pod in pods_of(before):
                 self._by_pod.pop(pod, None)
             if after is None:
                 key = key_of(before)
-                self._index.update(key, None)
                 self.catalogue.remove(key)
                 self._origins.pop(key, None)
         if after is not None:
             key = key_of(after)
             self.catalogue.put(Record.of(after))
-            self._index.update(key, queueing.Entry.of(after))
-            self._note_pace(before, after)
-            for pod, run in _pods_of(after).items():
+            for pod, run in pods_of(after).items():
                 self._by_pod[pod] = key, run
             if before is None or before.metadata.uid != after.metadata.uid:
                 self._note_origins(after)
@@ -446,27 +320,10 @@ class Resources:
         else:
             self._origins.pop(key_of(task), None)
 
-    def _note_pace(self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask) -> None:
-        if (last := last_attempt(after)) is not None:
-            queue = key_of(after).sibling(self.queue_of(Record.of(after)))
-            self._pace.note(queue, last_attempt(before) if before else None, last)
 
-    def _type_changed(
-        self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
-    ) -> None:
-        if after is not None:
-            self._index.set_type(key_of(after), after.spec.defaults)
-        elif before is not None:
-            self._index.set_type(key_of(before), None)
-
-    def _queue_changed(
-        self, before: v1alpha1.LongTaskQueue | None, after: v1alpha1.LongTaskQueue | None
-    ) -> None:
-        if after is not None:
-            self._index.set_queue(key_of(after), after.spec)
-        elif before is not None:
-            self._index.set_queue(key_of(before), None)
-            self._pace.forget(key_of(before))
+def owner_of(resource: v1alpha1.Resource) -> str | None:
+    """Return whose a resource is, or None if it is nobody's."""
+    return resource.metadata.labels.get(names.OWNER_LABEL)
 
 
 def last_attempt(task: v1alpha1.LongTask) -> v1alpha1.Attempt | None:
@@ -483,7 +340,7 @@ def program(task: v1alpha1.LongTask, run: str) -> v1alpha1.LongTask:
     return runs.as_task(task, run) if run else task
 
 
-def _pods_of(task: v1alpha1.LongTask) -> dict[str, str]:
+def pods_of(task: v1alpha1.LongTask) -> dict[str, str]:
     """Return the uids of the pods that work on the task now, and on which of its programs."""
     if task.is_finished:
         return {}

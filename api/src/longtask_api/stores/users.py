@@ -196,6 +196,12 @@ class Users:
             await connection.execute(sa.delete(TOKENS).where(TOKENS.c.username == username))
         return bool(done.rowcount)
 
+    async def gone(self) -> list[str]:
+        """Return the names of all users who were deleted."""
+        asked = sa.select(USERS.c.username).where(~_IS_THERE).order_by(USERS.c.username)
+        async with self._database.reading() as connection:
+            return list((await connection.execute(asked)).scalars())
+
     # --- tokens
 
     async def add_token(

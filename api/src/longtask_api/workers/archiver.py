@@ -22,6 +22,7 @@ from longtask_api import errors
 from longtask_api.cluster import Cluster
 from longtask_api.metrics import Metrics
 from longtask_api.stores.catalogue import Record
+from longtask_api.stores.lines import Lines
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.recorder import Recorder
 from longtask_api.workers.under_way import UnderWay
@@ -77,6 +78,7 @@ class Archiver:
     def __init__(
         self,
         resources: Resources,
+        lines: Lines,
         cluster: Cluster,
         recorder: Recorder,
         counted: Metrics,
@@ -89,6 +91,7 @@ class Archiver:
 
         Args:
             resources: The tasks, and their archive.
+            lines: Which queues they came through.
             cluster: Where their Jobs are.
             recorder: Keeps the logs that are not kept yet.
             counted: What is counted.
@@ -97,6 +100,7 @@ class Archiver:
             sleep: Takes the place of `asyncio.sleep`, in tests.
         """
         self._resources = resources
+        self._lines = lines
         self._cluster = cluster
         self._recorder = recorder
         self._metrics = counted
@@ -206,7 +210,7 @@ class Archiver:
             if not await self._cluster.is_released(job, owner=task.metadata.uid):
                 raise NotReleased("the operator still has work with its Job")
         await self._recorder.record_all(task)
-        queue = self._resources.queue_of(Record.of(task))
+        queue = self._lines.queue_of(Record.of(task))
         await self._resources.archive.put(task, queue=queue, at=self._clock())
         self._meet_archive()
         with contextlib.suppress(kube.NotFound):  # another replica was faster

@@ -31,6 +31,11 @@ _LONGEST: Final = timedelta(hours=1)
 #: Where Kubernetes or the database is away, a log is tried again for as long as its pod may be
 #: there: these are seconds, the last one repeated.
 _PAUSES: Final = (1, 2, 5, 15, 30, 60, 60, 120, 120, 240, 240, 240)
+#: How long the end is waited for of a container whose program said how it ends: it is stopped a
+#: minute and a half after that at the latest.
+_UNTIL_IT_ENDS: Final = (1, 1, 1, 2, 5, 10, 10, 30, 60)
+#: What said so longer ago is not waited for: of all that is told of at a start it is most.
+_MAY_RUN: Final = timedelta(minutes=2)
 #: Kubernetes counts the end of a log in lines, and what it sends in bytes from the first of those.
 #: So many lines fill what is kept unless they are shorter than 16 bytes, …
 _LINES: Final = 4_096
@@ -48,16 +53,19 @@ class Ended(NamedTuple):
     task_uid: str
     run: str
     number: int
+    is_reported: bool  #: its program just said how it ends, and may write on until it does
 
 
 def ended(task: v1alpha1.LongTask, *, since: datetime) -> Iterator[Ended]:
     """Yield the attempts that ended after a moment and had a pod."""
     for attempt in task.status.attempts or ():
         if attempt.finished_at and attempt.finished_at >= since:
-            yield from _ended(task, "", attempt.pod_name, attempt.number)
+            is_reported = _may_run(attempt.reported_at, since)
+            yield from _ended(task, "", attempt.pod_name, attempt.number, is_reported)
     for name, run in runs.statuses(task.status):
         if run.finished_at and run.finished_at >= since:
-            yield from _ended(task, name, run.pod_name, run.attempt)
+            is_reported = _may_run(run.reported_at, since)
+            yield from _ended(task, name, run.pod_name, run.attempt, is_reported)
 
 
 def replaced(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> Iterator[Ended]:
@@ -71,14 +79,20 @@ def replaced(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> Iterator[En
     now = {name: run.attempt for name, run in runs.statuses(after.status)}
     for name, run in runs.statuses(before.status):
         if run.finished_at is None and run.attempt != now.get(name):
-            yield from _ended(before, name, run.pod_name, run.attempt)
+            # How it ended was not seen: it may be that its program said so.
+            yield from _ended(before, name, run.pod_name, run.attempt, True)
+
+
+def _may_run(reported_at: datetime | None, since: datetime) -> bool:
+    return reported_at is not None and reported_at > since + _LONGEST - _MAY_RUN
 
 
 def _ended(
-    task: v1alpha1.LongTask, run: str, pod: str | None, number: int | None
+    task: v1alpha1.LongTask, run: str, pod: str | None, number: int | None, is_reported: bool
 ) -> Iterator[Ended]:
     if pod and number:
-        yield Ended(key_of(task).sibling(pod), task.metadata.name, task.metadata.uid, run, number)
+        key, meta = key_of(task).sibling(pod), task.metadata
+        yield Ended(key, meta.name, meta.uid, run, number, is_reported)
 
 
 class Recorder:
@@ -132,12 +146,12 @@ class Recorder:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(_AT_ONCE):
-                    group.create_task(self._work())
+                    group.create_task(self._work(group))
         finally:
             await self._under_way.settle()
 
     async def record_all(self, task: v1alpha1.LongTask) -> None:
-        """Record now what is not recorded yet of a task whose pods are about to go.
+        """Record now what is not recorded yet of a task whose Jobs are released: its pods may go.
 
         Raises:
             ClusterError: A log cannot be read for now.
@@ -153,14 +167,35 @@ class Recorder:
             ClusterError: It cannot be read for now.
             DatabaseAway: It cannot be kept for now.
         """
+        attempt = attempt._replace(is_reported=False)  # the same log, waited for or not
         await asyncio.shield(self._under_way.begin(self._record(attempt)))
 
-    async def _work(self) -> None:
+    async def _work(self, group: asyncio.TaskGroup) -> None:
         while True:
             attempt = await self._told.get()
+            if attempt.is_reported:
+                # It is not waited for in line, where others have ended.
+                group.create_task(self._tell_when_ended(attempt))
+                continue
             if self._several:
                 await self._sleep(random.random())
             await self._record_in_time(attempt)
+
+    async def _tell_when_ended(self, attempt: Ended) -> None:
+        await self._sleep(_UNTIL_IT_ENDS[0])
+        await self._see_its_end(attempt)
+        self._told.put_nowait(attempt._replace(is_reported=False))
+
+    async def _see_its_end(self, attempt: Ended) -> None:
+        """Wait until the container of an attempt has ended, or should have long ago."""
+        for pause in _UNTIL_IT_ENDS:
+            try:
+                if await self._cluster.has_ended(attempt.pod, container=names.RUNNER_CONTAINER):
+                    return
+            except kube.ClusterError as error:
+                told = {"pod": str(attempt.pod), "cause": str(error)}
+                _logger.info("Could not look whether a container has ended", extra=told)
+            await self._sleep(pause)
 
     async def _record_in_time(self, attempt: Ended) -> None:
         """Record a log; try again for as long as it may be there."""

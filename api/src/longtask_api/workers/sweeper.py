@@ -1,20 +1,22 @@
 """Forgets what was kept long enough: archived tasks, with their logs and results.
 
-And blobs that belong to no task any more, because somebody deleted it, and tokens and invitations
-that have expired. It goes round once an hour,
-in small batches with pauses: nobody waits for it, and nobody should have to.
+And blobs that belong to no task any more, because somebody deleted it, tokens and invitations that
+have expired, callback keys of users who are gone, and what was done or told long ago. It goes round
+once an hour, in small batches with pauses: nobody waits for it, and nobody should have to.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from longtask_api import errors
 from longtask_api.metrics import Metrics
+from longtask_api.stores.audit import Audit
 from longtask_api.stores.blobs import Blobs
+from longtask_api.stores.ledger import KEPT, Ledger
 from longtask_api.stores.resources import Resources
 from longtask_api.stores.users import Users
 
@@ -28,35 +30,47 @@ _NEWS_WITHIN: Final = timedelta(hours=1)
 
 
 class Sweeper:
-    """Keeps the database from growing for ever."""
+    """Keeps the database, and the Secret of callback keys, from growing for ever."""
 
     def __init__(
         self,
         resources: Resources,
         blobs: Blobs,
         accounts: Users,
+        audit: Audit,
+        ledger: Ledger,
         counted: Metrics,
+        forget_keys: Callable[[Iterable[str]], Awaitable[None]],
         *,
         keep: timedelta,
+        keep_audit: timedelta,
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Sweep the archive, the blobs and the accounts.
+        """Sweep the archive, the blobs, the accounts and the outbox.
 
         Args:
             resources: The tasks, and their archive.
             blobs: Their logs and results.
             accounts: Tokens and invitations.
+            audit: Who did what.
+            ledger: What was told.
             counted: What is counted.
+            forget_keys: Removes what signs callbacks of these users.
             keep: How long a task stays in the archive.
+            keep_audit: How long it is kept who did what.
             clock: Returns the time.
             sleep: Takes the place of `asyncio.sleep`, in tests.
         """
         self._resources = resources
         self._blobs = blobs
         self._accounts = accounts
+        self._audit = audit
+        self._ledger = ledger
         self._metrics = counted
+        self._forget_keys = forget_keys
         self._keep = keep
+        self._keep_audit = keep_audit
         self._clock = clock
         self._sleep = sleep
 
@@ -81,6 +95,9 @@ class Sweeper:
         await self._sweep_archive()
         await self._sweep_blobs()
         await self._accounts.remove_expired(before=self._clock())
+        await self._sweep_audit()
+        await self._sweep_outbox()
+        await self._forget_keys(await self._accounts.gone())
 
     async def _sweep_archive(self) -> None:
         before, last = self._clock() - self._keep, ""
@@ -94,6 +111,16 @@ class Sweeper:
             await self._resources.archive.remove(*gone)
             self._metrics.swept.inc(len(gone))
             _logger.info("Swept archived tasks", extra={"count": len(gone)})
+            await self._sleep(_PAUSE)
+
+    async def _sweep_audit(self) -> None:
+        before = self._clock() - self._keep_audit
+        while await self._audit.remove(before=before, limit=_BATCH):
+            await self._sleep(_PAUSE)
+
+    async def _sweep_outbox(self) -> None:
+        before = self._clock() - KEPT
+        while await self._ledger.prune(before):
             await self._sleep(_PAUSE)
 
     async def _sweep_blobs(self) -> None:

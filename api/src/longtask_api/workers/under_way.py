@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 _PATIENCE = 5.0
 
@@ -11,9 +13,9 @@ class UnderWay:
     """Pieces of work that are begun by a loop and outlive its cancellation, but not for long."""
 
     def __init__(self) -> None:
-        self._pieces: set[asyncio.Task[None]] = set()
+        self._pieces: set[asyncio.Task[Any]] = set()
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def begin(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Begin a piece of work."""
         piece = asyncio.create_task(work)
         self._pieces.add(piece)

@@ -1,0 +1,1 @@
+"""Schedules, as callers know them, and the tasks that they have started."""

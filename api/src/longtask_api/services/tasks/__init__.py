@@ -1,0 +1,1 @@
+"""Tasks, as callers know them: their orders are taken, they are shown, and they are changed."""
