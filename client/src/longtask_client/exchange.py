@@ -7,7 +7,7 @@ when something is asked again, and how long is waited before, is said here and i
 
 import dataclasses
 import random
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,12 +15,15 @@ from pydantic import BaseModel, ValidationError
 from longtask_client import errors, models
 
 _T = TypeVar("_T")
+_U = TypeVar("_U")
 _M = TypeVar("_M", bound=BaseModel)
-Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 PROBLEM: Final = "application/problem+json"
 #: Which state of things an answer is of, and a request is to be answered from.
 VERSION: Final = "LongTask-Version"
+#: What is missing in an answer although it is wanted: where only Kubernetes can be asked.
+INCOMPLETE: Final = "LongTask-Incomplete"
 #: How long a call tries again while nobody answers or the API, which asks for 5 s a time, is away.
 PATIENCE: Final = 30.0
 #: The same while it waits for a task, which may take longer than a restart of the API.
@@ -174,14 +177,55 @@ class Course(Generic[_T]):
             return None
 
 
+def each(stream: Stream[_T], of: Callable[[_T], Iterable[_U]]) -> Stream[_U]:
+    """Yield what each value of a stream is made into, which may be nothing."""
+    course: Course[_T] = Course(stream)
+    told: object = None
+    while (step := course.next(told)) is not None:
+        told = None
+        if isinstance(step, Give):
+            for made in of(step.value):
+                yield Give(made)
+            continue
+        try:
+            told = yield step
+        except errors.LongTaskError as error:
+            told = error
+
+
+def first(stream: Stream[_T], fits: Callable[[_T], bool]) -> Flow[_T | None]:
+    """Return the first value of a stream that fits; None if it ends before."""
+    course: Course[_T] = Course(stream)
+    told: object = None
+    while (step := course.next(told)) is not None:
+        told = None
+        if isinstance(step, Give):
+            if fits(step.value):
+                return step.value
+            continue
+        try:
+            told = yield step
+        except errors.LongTaskError as error:
+            told = error
+    return None
+
+
 def clock() -> Flow[float]:
     """Look at the clock."""
     seconds: float = yield Clock()
     return seconds
 
 
-def sent(request: Request, patience: float = PATIENCE) -> Flow[Answer]:
-    """Send a request that may be sent twice; while it fails for now, send it again."""
+def sent(
+    request: Request, patience: float = PATIENCE, *, refused: Container[int] = ()
+) -> Flow[Answer]:
+    """Send a request that may be sent twice; while it fails for now, send it again.
+
+    Args:
+        request: The request.
+        patience: For so many seconds it is sent again.
+        refused: Answers with these status codes are final.
+    """
     until = (yield from clock()) + patience
     pause = _FIRST_PAUSE
     while True:
@@ -195,7 +239,7 @@ def sent(request: Request, patience: float = PATIENCE) -> Flow[Answer]:
             if answer.is_success:
                 return answer
             failure = refusal(answer)
-            if answer.status not in _NOT_NOW:
+            if answer.status not in _NOT_NOW or answer.status in refused:
                 raise failure
             wanted = _retry_after(answer)
         left = until - (yield from clock())

@@ -119,15 +119,9 @@ def of_task(task_id: str, *, last_id: str = "") -> Subscription:
 
 
 def of_tasks(wanted: models.TaskFilter, *, last_id: str = "") -> Subscription:
-    """Return the subscription to all tasks that fit; text, times and the archive are no part of it.
+    """Return the subscription to all tasks that fit; whether they are archived is no part of it.
 
     Without an id it begins when it is opened.
     """
-    parameters = {
-        "phase": [str(phase) for phase in wanted.phases],
-        "queue": wanted.queue,
-        "type": wanted.type,
-        "owner": wanted.owner,
-        "label": [f"{key}={value}" for key, value in wanted.labels.items()],
-    }
-    return Subscription("/api/v1/events", parameters, ends=False, last_id=last_id)
+    asked = wanted.model_copy(update={"archived": None}).to_query()
+    return Subscription("/api/v1/events", asked, ends=False, last_id=last_id)

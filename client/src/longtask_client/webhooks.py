@@ -72,7 +72,8 @@ def receive(
         data = events.CallbackData.model_validate(told.data) if told.data else None
     except ValidationError as error:
         raise NotGenuine("It is signed, and no callback of LongTask.") from error
-    return Event(id=said["webhook-id"], type=told.type, timestamp=told.timestamp, data=data)
+    kind = told.type.removeprefix("dev.")  # a CloudEvent's begins with our domain turned round
+    return Event(id=said["webhook-id"], type=kind, timestamp=told.timestamp or told.time, data=data)
 
 
 def verify(
@@ -109,7 +110,8 @@ def verify(
 
 class _Told(v1alpha1.Model):
     type: str
-    timestamp: v1alpha1.Time | None
+    timestamp: v1alpha1.Time | None = None
+    time: v1alpha1.Time | None = None  #: of a CloudEvent
     data: v1alpha1.Json = None
 
 

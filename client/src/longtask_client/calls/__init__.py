@@ -3,6 +3,32 @@
 A function returns a call, or is a flow of several; nothing here does any IO.
 """
 
-from longtask_client.calls import accounts, callbacks, contents, events, queues, service, tasks
+from longtask_client.calls import (
+    accounts,
+    audit,
+    callbacks,
+    contents,
+    events,
+    following,
+    notices,
+    queues,
+    schedules,
+    service,
+    subscriptions,
+    tasks,
+)
 
-__all__ = ["accounts", "callbacks", "contents", "events", "queues", "service", "tasks"]
+__all__ = [
+    "accounts",
+    "audit",
+    "callbacks",
+    "contents",
+    "events",
+    "following",
+    "notices",
+    "queues",
+    "schedules",
+    "service",
+    "subscriptions",
+    "tasks",
+]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from longtask_client import exchange, models
-from longtask_client.calls import words
+from longtask_client.calls import pages, words
 
 
 def register(order: models.Registration) -> exchange.Call[models.UserView]:
@@ -87,16 +87,7 @@ def revoke_token(token_id: str) -> exchange.Call[None]:
 
 def users() -> exchange.Stream[models.UserView]:
     """Yield all users, by name. For admins."""
-    cursor = None
-    while True:
-        parameters = {"cursor": cursor}
-        path = words.path("users")
-        page = yield from exchange.call("GET", path, models.UserPage, parameters=parameters).flow()
-        for user in page.items:
-            yield exchange.Give(user)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+    return pages.each(words.path("users"), models.UserPage)
 
 
 def user(username: str) -> exchange.Call[models.UserView]:

@@ -44,7 +44,12 @@ def redeliver_all(
         until: to before this one.
         state: Only those that stand like this; Delivered and Exhausted when absent.
     """
-    order = {"from": _time(since), "to": _time(until), "state": state, "cursor": None}
+    order = {
+        "from": words.given_time(since),
+        "to": words.given_time(until),
+        "state": state,
+        "cursor": None,
+    }
     while True:
         body = {key: value for key, value in order.items() if value is not None}
         path = words.path("callbacks", then=":redeliver")
@@ -87,7 +92,3 @@ def rotate_callback_key() -> exchange.Call[models.CallbackKey]:
     # Never again: each makes one more.
     path = words.path("me", "callback-key", then=":rotate")
     return exchange.call("POST", path, models.CallbackKey, patience=0)
-
-
-def _time(at: datetime | str) -> str:
-    return at if isinstance(at, str) else at.isoformat()

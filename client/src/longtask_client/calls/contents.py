@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from longtask_client import errors, exchange
-from longtask_client.calls import words
+from longtask_client.calls import following, words
 from longtask_crds import v1alpha1
 
 #: Whatever a result is; compressed, its bytes would have other places.
@@ -102,7 +102,9 @@ def logs(
         except errors.NotStarted:
             if not follow:
                 raise
+            # One that is about to start is waited for there, and asked for again.
             yield exchange.Sleep(1.0)
+            yield from following.begun(task_id, step=step)
         else:
             break
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")

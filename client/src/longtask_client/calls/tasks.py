@@ -1,15 +1,13 @@
 """Tasks: handing over, looking, waiting, ending."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from longtask_client import errors, exchange, models
-from longtask_client.calls import words
+from longtask_client.calls import pages, words
 from longtask_client.exchange import PATIENCE, WAITING_PATIENCE
 from longtask_crds import names
-
-_T = TypeVar("_T")
 
 _LONG_POLL = 30
 #: Before `wait` asks again after an answer that should have taken longer.
@@ -17,7 +15,6 @@ _SHORTEST_WAIT = 0.25
 #: Before it asks again where a proxy took the header away.
 _WITHOUT_PREFERENCE = 1.0
 _LARGEST_PAGE = 100
-_EVERY = models.TaskFilter()
 
 
 def submit(
@@ -35,10 +32,7 @@ def submit(
     key = idempotency_key or order.idempotency_key
     if key is None:
         key = secrets.token_hex(16)
-        # The API makes a name from the key alone; one with the type in it reads better.
-        stem = "pipeline" if order.steps else order.type or "task"
-        name = order.name or names.made_up(stem)
-        order = order.model_copy(update={"name": name})
+        order = _named(order)
     return exchange.call(
         "POST",
         words.path("tasks"),
@@ -56,13 +50,23 @@ def submit_many(
     One that is wrong stops no other: look at each `problem`. The key covers them all, and is
     made up when absent, as in `submit`.
     """
+    key = idempotency_key
+    if key is None:
+        key = secrets.token_hex(16)
+        orders = (order if order.idempotency_key else _named(order) for order in orders)
     request = exchange.Request(
         "POST",
         words.path("tasks", then=":batch"),
         body={"items": [order.to_json() for order in orders]},
-        headers={"Idempotency-Key": idempotency_key or secrets.token_hex(16)},
+        headers={"Idempotency-Key": key},
     )
     return exchange.Call(request, lambda answer: exchange.parsed(answer, models.BatchAnswer).items)
+
+
+def _named(order: models.TaskOrder) -> models.TaskOrder:
+    """Return the order with a name: the API makes one from the key; the type in it reads better."""
+    stem = "pipeline" if order.steps else order.type or "task"
+    return order.model_copy(update={"name": order.name or names.made_up(stem)})
 
 
 def get(task_id: str, *, patience: float = PATIENCE) -> exchange.Call[models.TaskView]:
@@ -85,23 +89,14 @@ def state(task_id: str, *, patience: float = PATIENCE) -> exchange.Call[models.T
 
 
 def page(
-    wanted: models.TaskFilter = _EVERY,
+    wanted: models.TaskFilter = models.EVERY,
     *,
     sort: models.SortOrder = models.SortOrder.NEWEST,
     limit: int = _LARGEST_PAGE,
     cursor: str | None = None,
 ) -> exchange.Call[models.TaskPage]:
     """Read one page of the list of tasks, live and archived."""
-    parameters = {
-        "phase": [str(phase) for phase in wanted.phases],
-        "queue": wanted.queue,
-        "type": wanted.type,
-        "owner": wanted.owner,
-        "label": [f"{key}={value}" for key, value in wanted.labels.items()],
-        "search": wanted.search,
-        "since": words.stamp(wanted.since),
-        "until": words.stamp(wanted.until),
-        "archived": words.flag(wanted.archived),
+    parameters = wanted.to_query() | {
         "sort": str(sort),
         "limit": limit,
         "cursor": cursor,
@@ -110,7 +105,7 @@ def page(
 
 
 def tasks(
-    wanted: models.TaskFilter = _EVERY,
+    wanted: models.TaskFilter = models.EVERY,
     *,
     sort: models.SortOrder = models.SortOrder.NEWEST,
     limit: int | None = None,
@@ -124,19 +119,14 @@ def tasks(
         limit: No more of them than this.
         notice: Is told what a page lacks although it fits, and why.
     """
-    cursor = None
-    left = limit
-    while left is None or left > 0:
-        size = _LARGEST_PAGE if left is None else min(left, _LARGEST_PAGE)
-        found = yield from page(wanted, sort=sort, limit=size, cursor=cursor).flow()
-        if found.incomplete is not None:
-            notice(found.incomplete)
-        for task in found.items[:left]:
-            yield exchange.Give(task)
-        left = None if left is None else left - len(found.items)
-        cursor = found.next_cursor
-        if cursor is None:
-            return
+    return pages.each(
+        words.path("tasks"),
+        models.TaskPage,
+        parameters=wanted.to_query() | {"sort": str(sort)},
+        limit=limit,
+        size=_LARGEST_PAGE,
+        notice=notice,
+    )
 
 
 def wait(task_id: str, *, timeout: float | None = None) -> exchange.Flow[models.TaskView]:
@@ -168,63 +158,6 @@ def wait(task_id: str, *, timeout: float | None = None) -> exchange.Flow[models.
             yield exchange.Sleep(_WITHOUT_PREFERENCE)
         elif now - asked_at < seconds:
             yield exchange.Sleep(_SHORTEST_WAIT)  # it could not wait either
-
-
-def watch(
-    task_id: str, *, timeout: float | None = None, interval: float = 1.0
-) -> exchange.Stream[models.TaskState]:
-    """Yield a task's state again and again; the last one is its end.
-
-    Raises:
-        WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
-    """
-    looks = {task_id: state(task_id, patience=WAITING_PATIENCE)}
-    return _again_and_again(looks, lambda found: found, timeout, interval)
-
-
-def follow(
-    task_id: str, *, timeout: float | None = None, interval: float = 1.0
-) -> exchange.Stream[models.TaskView]:
-    """Yield a task with all its steps again and again; the last one is its end.
-
-    Raises:
-        WaitTimeout: It takes longer than `timeout` seconds; the task goes on.
-    """
-    return follow_all([task_id], timeout=timeout, interval=interval)
-
-
-def follow_all(
-    task_ids: Sequence[str], *, timeout: float | None = None, interval: float = 1.0
-) -> exchange.Stream[models.TaskView]:
-    """Yield several tasks again and again, each until its end.
-
-    Raises:
-        WaitTimeout: One of them takes longer than `timeout` seconds; it goes on.
-    """
-    looks = {one: get(one, patience=WAITING_PATIENCE) for one in task_ids}
-    return _again_and_again(looks, _state_of, timeout, interval)
-
-
-def changes(
-    wanted: models.TaskFilter = _EVERY, *, limit: int = _LARGEST_PAGE, interval: float = 2.0
-) -> exchange.Stream[models.TaskView]:
-    """Yield the newest tasks that fit, the oldest of them first, and each again that changes.
-
-    It does not end by itself.
-
-    Args:
-        wanted: What they must be like.
-        limit: No more of them than this are looked at.
-        interval: So many seconds pass between two looks.
-    """
-    known: dict[str, models.TaskView] = {}
-    while True:
-        found = (yield from page(wanted, limit=limit).flow()).items
-        for task in reversed(found):
-            if known.get(task.id) != task:
-                yield exchange.Give(task)
-        known = {task.id: task for task in found}
-        yield exchange.Sleep(interval)
 
 
 def cancel(task_id: str) -> exchange.Call[models.TaskView]:
@@ -267,8 +200,8 @@ def retry(
         changes: Fields of an order, as the API names them, each in place of that task's whole
             field; None takes one away.
         from_failed: Of a pipeline that did not succeed: take over the results of the steps
-            that did, and the checkpoints of the others. Then `steps`, `input` and `output`
-            cannot be changed.
+            that did, and the checkpoints of those that stay what they were. The steps that
+            succeeded, and what of the input they took, cannot be changed then.
         idempotency_key: Made up when absent, as in `submit`.
 
     Raises:
@@ -308,33 +241,6 @@ def delete(task_id: str) -> exchange.Call[None]:
     # Never again: a second answer of "not found" would say nothing.
     request = exchange.Request("DELETE", words.task(task_id))
     return exchange.Call(request, lambda _: None, patience=0)
-
-
-def _again_and_again(
-    looks: Mapping[str, exchange.Call[_T]],
-    state_of: Callable[[_T], models.TaskState],
-    timeout: float | None,
-    interval: float,
-) -> exchange.Stream[_T]:
-    """Yield what looks show, each until its task is over: soon at first, for many are short."""
-    until = None if timeout is None else (yield from exchange.clock()) + timeout
-    pause = interval / 4
-    left: dict[str, models.TaskState | None] = dict.fromkeys(looks)
-    while True:
-        for task_id in list(left):
-            found = yield from looks[task_id].flow()
-            yield exchange.Give(found)
-            left[task_id] = state_of(found)
-        left = {one: seen for one, seen in left.items() if not (seen and seen.state.is_terminal)}
-        if not left:
-            return
-        if until is not None:
-            rest = until - (yield from exchange.clock())
-            if rest <= 0:
-                raise errors.WaitTimeout(", ".join(left), next(iter(left.values())))
-            pause = min(pause, rest)
-        yield exchange.Sleep(pause)
-        pause = min(pause * 1.5, interval)
 
 
 def _state_of(task: models.TaskView) -> models.TaskState:

@@ -22,3 +22,8 @@ def flag(value: bool | None) -> str | None:
 def stamp(moment: datetime | None) -> str | None:
     """Return a time to the second, or none at all."""
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def given_time(at: datetime | str) -> str:
+    """Return a time as somebody gives it; what is text is theirs to have written well."""
+    return at if isinstance(at, str) else at.isoformat()

@@ -1,4 +1,4 @@
-"""What a shell may complete a word with: ids of tasks, types, queues, contexts.
+"""What a shell may complete a word with: ids of tasks, types, queues, schedules, contexts.
 
 Whoever presses the tab key wants no error and does not wait: where there is no answer at once,
 there is nothing to complete.
@@ -48,6 +48,23 @@ def queues(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         (queue.name, f"{queue.waiting} wait")
         for queue in found or ()
         if queue.name.startswith(incomplete)
+    ]
+
+
+def schedules(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the schedules, and when each starts a run."""
+    from longtask_client import exchange, models
+    from longtask_client.calls import words
+
+    # One page: nobody waits for all of them.
+    asked = exchange.call(
+        "GET", words.path("schedules"), models.SchedulePage, parameters={"limit": _MOST}
+    )
+    found = _asked(context, asked)
+    return [
+        (one.name, one.reason or "")
+        for one in (found.items if found else ())
+        if one.name.startswith(incomplete)
     ]
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from longtask_client.cli import inputs, terminal
+from longtask_client.cli.given import inputs
+from longtask_client.cli.output import terminal
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

@@ -25,7 +25,7 @@ MEANING: Final = {
     ExitCode.USAGE: "wrong usage, or the API refuses the input",
     ExitCode.CANCELLED: "the task was cancelled",
     ExitCode.TIMEOUT: "the task is not finished within --timeout; it goes on",
-    ExitCode.NOT_FOUND: "there is no such task, queue, type or log",
+    ExitCode.NOT_FOUND: "there is no such task, queue, schedule, type or log",
     ExitCode.UNAVAILABLE: "nobody answers, or LongTask is not available now",
     ExitCode.DENIED: "the token is missing, wrong, or not good enough",
     ExitCode.CONFLICT: "the task's state, its name or its key forbids it",

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import completion, forms
+from longtask_client.cli import completion
+from longtask_client.cli.output import forms
 
 TaskId = Annotated[
     str,
@@ -32,6 +33,19 @@ Timeout = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="From then on: 2h or 1d ago, or 2026-01-02T03:04:05Z."),
+]
+Phases = Annotated[
+    list[str] | None, typer.Option("--phase", metavar="PHASE", help="In this phase; repeatable.")
+]
+InQueue = Annotated[
+    str | None, typer.Option("--queue", help="In this queue.", autocompletion=completion.queues)
+]
+OfType = Annotated[
+    str | None, typer.Option("--type", help="Of this type.", autocompletion=completion.types)
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", "-l", metavar="KEY=VALUE", help="With this label; repeatable."),
 ]
 Step = Annotated[str | None, typer.Option(metavar="STEP", help="Of this step of a pipeline.")]
 Program = Annotated[

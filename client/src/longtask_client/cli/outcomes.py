@@ -33,6 +33,11 @@ def of_phases(phases: Iterable[v1alpha1.Phase]) -> exit_codes.ExitCode:
     return next((code for code in worst if code in codes), exit_codes.ExitCode.OK)
 
 
+def wrongs(error: errors.ApiError) -> list[str]:
+    """Return each thing that is wrong with a request, in a line."""
+    return [f"- {wrong.name or wrong.pointer or '/'}: {wrong.detail}" for wrong in error.errors]
+
+
 def of_error(error: errors.LongTaskError) -> exit_codes.ExitCode:
     """Return how the command ends on an error."""
     return next(code for kind, code in _OF_ERROR if isinstance(error, kind))

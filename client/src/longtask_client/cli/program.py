@@ -13,7 +13,9 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from longtask_client.cli import completion, exit_codes, inputs, session, terminal
+from longtask_client.cli import completion, exit_codes, session
+from longtask_client.cli.given import inputs
+from longtask_client.cli.output import terminal
 
 #: Each command's module and its line in the help, in the help's order. The line is the command's
 #: docstring said again, so that the help need not load the command.
@@ -31,20 +33,27 @@ COMMANDS: Final = {
     ),
     "events": ("tasks", "Tell what happened to a task, in its order."),
     "list": ("tasks", "List tasks, live and archived, the newest first."),
-    "top": ("watching", "Show what runs and what waits, again and again."),
+    "top": ("watching", "Show what runs and what waits, and again when something has changed."),
     "logs": ("contents", "Print the log of a task; the end of it, if its pod is gone."),
     "result": ("contents", "Print what a finished task brought, as it is: JSON mostly."),
-    "cancel": ("tasks", "Ask a task to end; its record stays."),
+    "cancel": ("tasks", "Ask a task to end, or all that fit; their records stay."),
     "retry": ("submitting", "Make a new task of one that has ended; print its id."),
     "delete": ("tasks", "Remove a task and everything of it; one that runs is ended."),
     "priority": ("tasks", "Change the priority of a task that waits."),
     "callbacks": ("callbacks", "Show how a task's callback is delivered, and each try."),
     "redeliver": ("callbacks", "Have a callback delivered again, or all of a range of time."),
     "callback-test": ("callbacks", "Send a receiver a signed test; see what it answers."),
+    "subscription": (
+        "subscriptions",
+        "Have receivers told what happens to tasks; see how that went.",
+    ),
     "callback-key": ("account", "Print the key that signs your callbacks."),
+    "notices": ("notices", "List what was told by mail, or is about to be, the newest first."),
+    "mail": ("notices", "Say of what you want mails, and where."),
     "queue": ("queues", "See who runs and who waits; pause and resume a queue."),
+    "schedule": ("schedules", "Start tasks by cron or interval; see what came of it."),
     "types": ("types", "List the types of tasks, or show one of them."),
-    "open": ("tasks", "Print the link to LongTask, or to a task, for a browser."),
+    "open": ("tasks", "Print the link to the dashboard, or to a task's page, for a browser."),
     "login": (
         "account",
         "Log in, and use that context from now on.",
@@ -55,6 +64,7 @@ COMMANDS: Final = {
     "password": ("account", "Change your password; all your other sessions end."),
     "token": ("account", "Make, list and revoke tokens for programs."),
     "admin": ("admin", "Make users, and manage them; for admins."),
+    "audit": ("audit", "Tell who did what, the newest first; for admins."),
     "config": (
         "contexts",
         "See and change where LongTask is, and who you are.",
@@ -98,10 +108,7 @@ class Commands(TyperGroup):
                 raise
             lines = [f"Error: {error}", *hints.of(error, session.of(ctx))]
             if isinstance(error, errors.ApiError):
-                lines += [
-                    f"- {wrong.name or wrong.pointer or '/'}: {wrong.detail}"
-                    for wrong in error.errors
-                ]
+                lines += outcomes.wrongs(error)
             _end("\n".join(lines), outcomes.of_error(error))
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtask_client.cli import config, inputs
+from longtask_client.cli import config
+from longtask_client.cli.given import inputs
 
 if TYPE_CHECKING:
     import typer

@@ -7,17 +7,10 @@ from urllib.parse import urlsplit
 import typer
 
 from longtask_client import errors, models
-from longtask_client.cli import (
-    config,
-    forms,
-    inputs,
-    lists,
-    options,
-    output,
-    passwords,
-    session,
-    terminal,
-)
+from longtask_client.cli import config, options, session
+from longtask_client.cli.given import inputs, passwords
+from longtask_client.cli.output import accounts as shown
+from longtask_client.cli.output import forms, lists, phrases, terminal
 
 app = typer.Typer(rich_markup_mode=None)
 token = typer.Typer(
@@ -72,7 +65,7 @@ def login(
     profile = config.Profile(address, made.token, username)
     config.save(known.with_context(kept, profile, use=True))
     terminal.say(
-        f"Logged in as {username} until {output.clock(made.expires_at)}; the context is {kept}."
+        f"Logged in as {username} until {phrases.clock(made.expires_at)}; the context is {kept}."
     )
 
 
@@ -103,7 +96,7 @@ def whoami(context: typer.Context, form: options.Output = forms.TABLE) -> None:
     """Tell who you are to LongTask, and what you may."""
     with session.of(context).open() as connection:
         found = connection.me()
-    lists.show_one(found, form, name=found.name, text=output.me_details)
+    lists.show_one(found, form, name=found.name, text=shown.me_details)
 
 
 @app.command()
@@ -158,7 +151,7 @@ def create_token(
     with session.of(context).open() as connection:
         made = connection.create_token(name, scopes=scope or None, expires_in_days=days)
     scopes = ", ".join(made.scopes)
-    terminal.say(f"{made.id} may {scopes} until {output.clock(made.expires_at)}.")
+    terminal.say(f"{made.id} may {scopes} until {phrases.clock(made.expires_at)}.")
     terminal.say("Keep it now: it is not shown again.")
     lists.show_one(made, form, name=made.id, text=lambda one, _: one.token)
 
@@ -168,7 +161,7 @@ def list_tokens(context: typer.Context, form: options.Output = forms.TABLE) -> N
     """List your tokens that are good, without what is secret of them."""
     with session.of(context).open() as connection:
         found = connection.tokens()
-    lists.show(found, form, what="tokens", name=lambda one: one.id, table=output.TOKENS)
+    lists.show(found, form, what="tokens", name=lambda one: one.id, table=shown.TOKENS)
 
 
 @token.command("revoke")

@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from longtask_client import models
-from longtask_client.cli import forms, inputs, lists, options, output, session, terminal
+from longtask_client.cli import options, session
+from longtask_client.cli.given import inputs
+from longtask_client.cli.output import accounts as shown
+from longtask_client.cli.output import forms, lists, terminal
 
 app = typer.Typer(rich_markup_mode=None)
 admin = typer.Typer(
@@ -41,7 +44,7 @@ def list_(context: typer.Context, form: options.Output = forms.TABLE) -> None:
     """List the users."""
     with session.of(context).open() as connection:
         found = list(connection.users())
-    lists.show(found, form, what="users", name=lambda one: one.username, table=output.USERS)
+    lists.show(found, form, what="users", name=lambda one: one.username, table=shown.USERS)
 
 
 @admin.command("set")
@@ -60,7 +63,7 @@ def set_(
         raise inputs.BadWord("give --role, --disable or --enable")
     with session.of(context).open() as connection:
         found = connection.change_user(username, role=role, disabled=disabled)
-    lists.show_one(found, form, name=username, text=lambda one, now: output.USERS.text([one], now))
+    lists.show_one(found, form, name=username, text=lambda one, now: shown.USERS.text([one], now))
 
 
 @admin.command("reset-password")
@@ -103,7 +106,7 @@ def invites(context: typer.Context, form: options.Output = forms.TABLE) -> None:
     """List the invitations that nobody has taken yet."""
     with session.of(context).open() as connection:
         found = connection.invites()
-    lists.show(found, form, what="invitations", name=lambda one: one.id, table=output.INVITES)
+    lists.show(found, form, what="invitations", name=lambda one: one.id, table=shown.INVITES)
 
 
 @admin.command("delete-invite")

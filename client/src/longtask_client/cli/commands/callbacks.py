@@ -4,17 +4,10 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import (
-    exit_codes,
-    forms,
-    inputs,
-    lists,
-    options,
-    orders,
-    output,
-    session,
-    terminal,
-)
+from longtask_client.cli import exit_codes, options, session
+from longtask_client.cli.given import inputs, orders
+from longtask_client.cli.output import callbacks as shown
+from longtask_client.cli.output import forms, lists, phrases, terminal
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -29,7 +22,7 @@ def callbacks(
     if found.id is None and not form.is_data:
         terminal.say("There was no callback of it yet.")
     else:
-        lists.show_one(found, form, name=found.id, text=output.callback_details)
+        lists.show_one(found, form, name=found.id, text=shown.callback_details)
 
 
 @app.command(
@@ -68,7 +61,7 @@ def redeliver(
             connection.redeliver(str(task_id))
             terminal.show(str(task_id))
             return
-        now = output.now()
+        now = phrases.now()
         begin = inputs.moment(since, option="--since", now=now)
         end = now if until is None else inputs.moment(until, option="--until", now=now)
         found = connection.redeliver_all(begin, end, state=orders.callback_state(state))
@@ -85,6 +78,6 @@ def callback_test(
     """Send a receiver a signed test; see what it answers."""
     with session.of(context).open() as connection:
         made = connection.test_callback(url)
-    lists.show_one(made, form, name=made.id, text=output.trial)
+    lists.show_one(made, form, name=made.id, text=shown.trial)
     if not made.delivered:
         raise typer.Exit(exit_codes.ExitCode.FAILED)

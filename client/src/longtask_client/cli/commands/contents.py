@@ -7,16 +7,10 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import (
-    files,
-    inputs,
-    options,
-    outcomes,
-    output,
-    session,
-    step_logs,
-    terminal,
-)
+from longtask_client.cli import options, outcomes, session
+from longtask_client.cli.given import inputs
+from longtask_client.cli.output import files, phrases, step_logs, terminal
+from longtask_client.cli.output import tasks as shown
 from longtask_crds import v1alpha1
 
 app = typer.Typer(rich_markup_mode=None)
@@ -40,7 +34,7 @@ def logs(
     Of a pipeline it is that of each step, with the step's name before each line. Ctrl-C leaves
     the task running.
     """
-    first = None if since is None else inputs.moment(since, "--since", now=output.now())
+    first = None if since is None else inputs.moment(since, "--since", now=phrases.now())
     with session.of(context).open() as connection:
 
         def log(program: str | None) -> Iterator[str]:
@@ -80,7 +74,7 @@ def result(
         is_open = step is None and first == b"null"
         task = connection.get(task_id) if is_open else None
         if task is not None and task.phase is not v1alpha1.Phase.SUCCEEDED:
-            terminal.say(output.ending(task))
+            terminal.say(shown.ending(task))
             raise typer.Exit(outcomes.of_phase(task.phase))
         whole = itertools.chain([first], pieces)
         if file is None or file == Path("-"):

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import completion, config, inputs, output, session, terminal
+from longtask_client.cli import completion, config, options, session
+from longtask_client.cli.given import inputs
+from longtask_client.cli.output import forms, tables, terminal
 
 app = typer.Typer(rich_markup_mode=None)
 config_ = typer.Typer(
@@ -24,24 +26,39 @@ _Name = Annotated[
 
 
 @config_.command("get-contexts")
-def get_contexts(context: typer.Context) -> None:
-    """List the contexts; a star marks the one in use."""
+def get_contexts(context: typer.Context, form: options.Output = forms.TABLE) -> None:
+    """List the contexts; a star marks the one in use. No token is shown."""
     known = config.load()
-    if not known.contexts:
+    in_use = session.of(context).context_in_use()[0] if known.contexts else ""
+    if form.is_data:
+        items = [
+            {
+                "name": name,
+                "url": profile.url,
+                "username": profile.username,
+                "hasToken": bool(profile.token),
+                "inUse": name == in_use,
+            }
+            for name, profile in known.contexts.items()
+        ]
+        terminal.show(form.written({"items": items}))
+    elif form.kind is forms.Kind.NAME:
+        for name in known.contexts:
+            terminal.show(name)
+    elif not known.contexts:
         terminal.say("No contexts: longtask login URL --username NAME makes one.")
-        return
-    in_use, _ = session.of(context).context_in_use()
-    rows = (
-        (
-            "*" if name == in_use else "",
-            name,
-            profile.url,
-            profile.username or "-",
-            "yes" if profile.token else "no",
+    else:
+        rows = (
+            (
+                "*" if name == in_use else "",
+                name,
+                profile.url,
+                profile.username or "-",
+                "yes" if profile.token else "no",
+            )
+            for name, profile in known.contexts.items()
         )
-        for name, profile in known.contexts.items()
-    )
-    terminal.show(output.columns(("", "NAME", "URL", "USERNAME", "TOKEN"), rows))
+        terminal.show(tables.columns(("", "NAME", "URL", "USERNAME", "TOKEN"), rows))
 
 
 @config_.command("use-context")

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from longtask_client import models
-from longtask_client.cli import completion, forms, lists, options, output, session, terminal
+from longtask_client.cli import completion, options, session
+from longtask_client.cli.output import forms, lists, terminal
+from longtask_client.cli.output import queues as shown
 
 app = typer.Typer(rich_markup_mode=None)
 queue = typer.Typer(
@@ -28,7 +30,7 @@ def list_(context: typer.Context, form: options.Output = forms.TABLE) -> None:
     """List the queues."""
     with session.of(context).open() as connection:
         found = connection.queues()
-    lists.show(found, form, what="queues", name=lambda one: one.name, table=output.QUEUES)
+    lists.show(found, form, what="queues", name=lambda one: one.name, table=shown.QUEUES)
 
 
 @queue.command()
@@ -61,4 +63,4 @@ def resume(context: typer.Context, name: _Name, form: options.Output = forms.NAM
 
 
 def _print(found: models.QueueView, form: forms.Form) -> None:
-    lists.show_one(found, form, name=found.name, text=output.queue_details)
+    lists.show_one(found, form, name=found.name, text=shown.queue_details)

@@ -7,25 +7,35 @@ from typing import Annotated
 
 import typer
 
-from longtask_client import models
-from longtask_client.cli import (
-    completion,
-    forms,
-    inputs,
-    lists,
-    options,
-    orders,
-    outcomes,
-    output,
-    session,
-    steps,
-    terminal,
-    timeline,
-    why,
-)
+from longtask_client import client, models, timeline, why
+from longtask_client.cli import completion, options, outcomes, session
+from longtask_client.cli.given import inputs, orders
+from longtask_client.cli.output import callbacks, forms, lists, phrases, steps, terminal
+from longtask_client.cli.output import tasks as shown
+from longtask_crds import v1alpha1
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+class Description(v1alpha1.Model):
+    """All about a task."""
+
+    task: models.TaskView
+    """The task, as the API shows it."""
+
+    callback: models.CallbackLog | None
+    """Its callback, and each try; null if it has none."""
+
+    events: list[timeline.Happening]
+    """What happened to it, the first first."""
+
+    why: why.Explanation
+    """Why it stands where it stands."""
+
+
 _MOST_WATCHED = 500
+#: Before it is asked whether all of them are meant.
+_MOST_COUNTED = 1_000
 
 
 @app.command()
@@ -43,7 +53,9 @@ def get(
 
 
 @app.command()
-def describe(context: typer.Context, task_id: options.TaskId) -> None:
+def describe(
+    context: typer.Context, task_id: options.TaskId, form: options.Output = forms.TABLE
+) -> None:
     """Tell all about a task, and why it stands so.
 
     Its attempts, its steps, its callback and its events are there, too.
@@ -51,33 +63,51 @@ def describe(context: typer.Context, task_id: options.TaskId) -> None:
     with session.of(context).open() as connection:
         task = connection.get(task_id)
         callback = connection.callbacks(task_id) if task.callback is not None else None
-    now = output.now()
+    now = phrases.now()
+    if form.is_data or form.kind is forms.Kind.NAME:
+        every = Description(
+            task=task, callback=callback, events=timeline.of(task), why=why.of(task, now)
+        )
+        lists.show_one(every, form, name=task.id, text=lambda _, __: "")
+        return
     _show(task)
     if task.attempts and not task.steps:
-        terminal.show("\n" + output.ATTEMPTS.text(task.attempts, now))
+        terminal.show("\n" + shown.ATTEMPTS.text(task.attempts, now))
     if callback is not None:
-        terminal.show("\n" + output.callback_details(callback, now))
-    terminal.show("\n" + output.EVENTS.text(timeline.of(task), now))
-    terminal.show("\n" + "\n".join(why.explain(task, now)))
+        terminal.show("\n" + callbacks.callback_details(callback, now))
+    terminal.show("\n" + shown.EVENTS.text(timeline.of(task), now))
+    terminal.show("\n" + _in_lines(why.of(task, now)))
 
 
 @app.command("why")
-def why_(context: typer.Context, task_id: options.TaskId) -> None:
+def why_(
+    context: typer.Context, task_id: options.TaskId, form: options.Output = forms.TABLE
+) -> None:
     """Tell why a task waits or failed, and what to do next."""
     with session.of(context).open() as connection:
         task = connection.get(task_id)
-    for line in why.explain(task, output.now()):
-        terminal.show(terminal.plain(line))
+    lists.show_one(
+        why.of(task, phrases.now()), form, name=task.id, text=lambda one, _: _in_lines(one)
+    )
+
+
+def _in_lines(told: why.Explanation) -> str:
+    """Return it for people; what a program has said breaks no line."""
+    return "\n".join(map(terminal.plain, told.lines()))
 
 
 @app.command()
 def events(
-    context: typer.Context, task_id: options.TaskId, form: options.Output = forms.TABLE
+    context: typer.Context,
+    task_id: options.TaskId,
+    since: options.Since = None,
+    form: options.Output = forms.TABLE,
 ) -> None:
     """Tell what happened to a task, in its order."""
+    first = None if since is None else inputs.moment(since, "--since", now=phrases.now())
     with session.of(context).open() as connection:
-        found = timeline.of(connection.get(task_id))
-    lists.show(found, form, what="events", name=lambda one: one.event, table=output.EVENTS)
+        found = timeline.of(connection.get(task_id), since=first)
+    lists.show(found, form, what="events", name=lambda one: one.event, table=shown.EVENTS)
 
 
 @app.command("open")
@@ -93,34 +123,24 @@ def open_(
         ),
     ] = None,
 ) -> None:
-    """Print the link to LongTask, or to a task, for a browser."""
+    """Print the link to the dashboard, or to a task's page, for a browser."""
     address = session.of(context).address().rstrip("/")
     if task_id is None:
         terminal.show(f"{address}/")
         return
     with session.of(context).open() as connection:
         task = connection.get(task_id)
-    terminal.show(address + task.links.get("self", ""))
+    terminal.show(address + task.links.get("self", "").replace("/api/v1/", "/", 1))
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    phase: Annotated[
-        list[str] | None, typer.Option(metavar="PHASE", help="In this phase; may be repeated.")
-    ] = None,
-    queue: Annotated[
-        str | None, typer.Option(help="In this queue.", autocompletion=completion.queues)
-    ] = None,
-    type_: Annotated[
-        str | None,
-        typer.Option("--type", help="Of this type.", autocompletion=completion.types),
-    ] = None,
+    phase: options.Phases = None,
+    queue: options.InQueue = None,
+    type_: options.OfType = None,
     owner: Annotated[str | None, typer.Option(help="Of this owner.")] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option("--label", "-l", metavar="KEY=VALUE", help="With this label."),
-    ] = None,
+    label: options.Labels = None,
     search: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="With this text in the name or the message."),
@@ -142,7 +162,7 @@ def list_(
     form: options.Output = forms.TABLE,
 ) -> None:
     """List tasks, live and archived, the newest first."""
-    now = output.now()
+    now = phrases.now()
     wanted = models.TaskFilter(
         phases=orders.phases(phase or []),
         queue=queue,
@@ -161,15 +181,55 @@ def list_(
             )
             return
         tasks = list(connection.tasks(wanted, limit=limit or None, notice=terminal.say))
-    lists.show(tasks, form, what="tasks", name=_id, table=output.TASKS)
+    lists.show(tasks, form, what="tasks", name=_id, table=shown.TASKS)
 
 
-@app.command()
+@app.command(
+    epilog="""\b
+Examples:
+  longtask cancel fibonacci-x4a2b3cd
+  longtask cancel --queue gpu --phase queued
+  longtask cancel --all --yes
+"""
+)
 def cancel(
-    context: typer.Context, task_id: options.TaskId, form: options.Output = forms.NAME
+    context: typer.Context,
+    task_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="The task's id, where no option says which ones.",
+            show_default=False,
+            autocompletion=completion.tasks,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of yours that have not ended.")
+    ] = False,
+    phase: options.Phases = None,
+    queue: options.InQueue = None,
+    type_: options.OfType = None,
+    label: options.Labels = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    form: options.Output = forms.NAME,
 ) -> None:
-    """Ask a task to end; its record stays."""
+    """Ask a task to end, or all that fit; their records stay.
+
+    With several options only those end that fit all of them.
+    """
+    wanted = models.TaskFilter(
+        phases=orders.phases(phase or []),
+        queue=queue,
+        type=type_,
+        labels=dict(inputs.pairs(label or [], what="label")),
+    )
+    says_which = everything or wanted != models.EVERY
+    if says_which == (task_id is not None) or (everything and wanted != models.EVERY):
+        raise inputs.BadWord("give an ID, or options that say which ones, or --all: one of these")
     with session.of(context).open() as connection:
+        if task_id is None:
+            _cancel_all(connection, wanted, everything=everything, is_sure=yes, form=form)
+            return
         task = connection.cancel(task_id)
     if task.phase.is_terminal:
         terminal.say(f"{task.id} has {task.phase.lower()} already: there is nothing to cancel.")
@@ -206,11 +266,43 @@ def delete(context: typer.Context, task_id: options.TaskId) -> None:
     terminal.show(task_id)
 
 
+def _cancel_all(
+    connection: client.Client,
+    wanted: models.TaskFilter,
+    *,
+    everything: bool,
+    is_sure: bool,
+    form: forms.Form,
+) -> None:
+    """Ask all tasks to end that fit, once somebody is sure; print their ids."""
+    if not is_sure:
+        going_on = [phase for phase in wanted.phases or v1alpha1.Phase if not phase.is_terminal]
+        fitting = wanted.model_copy(update={"phases": tuple(going_on), "archived": False})
+        count = sum(1 for _ in connection.tasks(fitting, limit=_MOST_COUNTED)) if going_on else 0
+        if not count:
+            terminal.say("No tasks that go on are like that.")
+            return
+        many = f"{count}{' or more' if count == _MOST_COUNTED else ''}"
+        if not sys.stdin.isatty():
+            raise inputs.BadWord(f"{many} would be asked to end: say --yes if that is meant")
+        if not typer.confirm(f"Ask {many} to end?", err=True):
+            terminal.say("Nothing is cancelled.")
+            return
+    done = []
+    for task_id in connection.cancel_many(wanted, everything=everything):
+        done.append(task_id)
+        if not form.is_data:
+            terminal.show(task_id)
+    if form.is_data:
+        terminal.show(form.written({"items": done}))
+    terminal.say(f"Asked {len(done)} to end.")
+
+
 def _rows(tasks: Iterator[models.TaskView], form: forms.Form) -> models.TaskView:
     """Print tasks as they come, but for one that comes again the same; return the last."""
     known: dict[str, models.TaskView] = {}
     if form.kind in (forms.Kind.TABLE, forms.Kind.WIDE):
-        terminal.show(output.TASKS.head(is_wide=form.is_wide))
+        terminal.show(shown.TASKS.head(is_wide=form.is_wide))
     for task in tasks:
         last = task
         if known.get(task.id) != task:
@@ -220,7 +312,7 @@ def _rows(tasks: Iterator[models.TaskView], form: forms.Form) -> models.TaskView
 
 
 def _row(form: forms.Form) -> Callable[[models.TaskView, datetime], str]:
-    return lambda task, now: output.TASKS.row(task, now, is_wide=form.is_wide)
+    return lambda task, now: shown.TASKS.row(task, now, is_wide=form.is_wide)
 
 
 def _id(task: models.TaskView) -> str:
@@ -231,22 +323,22 @@ def _print(task: models.TaskView, form: forms.Form) -> None:
     if form.kind is forms.Kind.TABLE:
         _show(task)
     elif form.is_wide:
-        lists.show([task], form, what="tasks", name=_id, table=output.TASKS)
+        lists.show([task], form, what="tasks", name=_id, table=shown.TASKS)
     else:
-        lists.show_one(task, form, name=task.id, text=output.details)
+        lists.show_one(task, form, name=task.id, text=shown.details)
 
 
 def _show(task: models.TaskView) -> None:
     """Show a task and where each of its steps stands: as a tree on a terminal, else as a table."""
-    terminal.show(output.details(task, output.now()))
+    terminal.show(shown.details(task, phrases.now()))
     if not task.steps:
         return
     terminal.show("")
     if not sys.stdout.isatty():
-        terminal.show(steps.table(task, output.now()))
+        terminal.show(steps.table(task, phrases.now()))
         return
     from rich.console import Console  # slow to import, and not needed by those that pipe
 
-    from longtask_client.cli import tree
+    from longtask_client.cli.output import tree
 
     tree.draw(Console(), task)

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import completion, forms, lists, options, output, session
+from longtask_client.cli import completion, options, session
+from longtask_client.cli.output import forms, lists
+from longtask_client.cli.output import types as shown
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -22,6 +24,6 @@ def types(
     with session.of(context).open() as connection:
         if name is None:
             found = connection.types()
-            lists.show(found, form, what="types", name=lambda one: one.name, table=output.TYPES)
+            lists.show(found, form, what="types", name=lambda one: one.name, table=shown.TYPES)
         else:
-            lists.show_one(connection.type(name), form, name=name, text=output.type_details)
+            lists.show_one(connection.type(name), form, name=name, text=shown.type_details)

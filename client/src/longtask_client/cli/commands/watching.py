@@ -4,18 +4,9 @@ from typing import Annotated
 
 import typer
 
-from longtask_client.cli import (
-    completion,
-    forms,
-    lists,
-    options,
-    outcomes,
-    output,
-    progress,
-    session,
-    terminal,
-    top,
-)
+from longtask_client.cli import completion, options, outcomes, session
+from longtask_client.cli.output import forms, lists, progress, terminal, top
+from longtask_client.cli.output import tasks as shown
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -44,21 +35,23 @@ def wait(
     with session.of(context).open() as connection:
         ended = progress.show(connection.follow_all(ids, timeout=timeout), ids)
     for task in ended:
-        terminal.say(output.ending(task))
+        terminal.say(shown.ending(task))
     if len(ended) > 1:
-        lists.show(ended, form, what="tasks", name=lambda task: task.id, table=output.TASKS)
+        lists.show(ended, form, what="tasks", name=lambda task: task.id, table=shown.TASKS)
     else:
-        lists.show_one(ended[0], form, name=ended[0].id, text=output.details)
+        lists.show_one(ended[0], form, name=ended[0].id, text=shown.details)
     raise typer.Exit(outcomes.of_phases(task.phase for task in ended))
 
 
 @app.command("top")
 def top_(
     context: typer.Context,
-    interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks.")] = 2.0,
+    interval: Annotated[
+        float, typer.Option(min=0.5, help="Seconds between two looks at least.")
+    ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
 ) -> None:
-    """Show what runs and what waits, again and again.
+    """Show what runs and what waits, and again when something has changed.
 
     Ctrl-C ends it. Where there is no terminal it looks once.
     """

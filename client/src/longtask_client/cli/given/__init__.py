@@ -1,0 +1,1 @@
+"""What a person gives: words, files and passwords, read into orders."""

@@ -1,0 +1,1 @@
+"""What the API answers, for people and for programs: as text by noun, as data, live or once."""
