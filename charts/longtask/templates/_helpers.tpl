@@ -113,6 +113,8 @@ true
   value: {{ join "," .Values.callbacks.allow | quote }}
 - name: LONGTASK_CALLBACK_DENY
   value: {{ join "," .Values.callbacks.deny | quote }}
+- name: LONGTASK_CALLBACK_SCHEDULE
+  value: {{ include "longtask.integers" .Values.callbacks.schedule | quote }}
 - name: LONGTASK_RUNNER_IMAGE
   value: {{ include "longtask.image" (dict "root" . "image" .Values.runner.image) | quote }}
 - name: LONGTASK_RESOURCES
@@ -186,7 +188,12 @@ v6: ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]
        cannot be said here. */ -}}
 {{- define "longtask.callbackEgress" -}}
 {{- include "longtask.internetEgress" . }}
-{{- range .Values.callbacks.allow }}
+{{- include "longtask.allowedEgress" .Values.callbacks.allow }}
+{{- end -}}
+
+{{- /* What a list of allowed places says beyond public addresses: its networks and addresses. */ -}}
+{{- define "longtask.allowedEgress" -}}
+{{- range . }}
 {{- if regexMatch "^[0-9.]+(/[0-9]+)?(:[0-9]+)?$" . }}
 {{- $parts := splitList ":" . }}
 - to:
@@ -286,4 +293,6 @@ subjects:
         && {{ $old }}.all(key, key in {{ $free }} || key in {{ $new }})
         && {{ $new }}.?result.?value == {{ $old }}.?result.?value
         && {{ $new }}.?result.?mediaType == {{ $old }}.?result.?mediaType
+        && ({{ $new }}.?report == {{ $old }}.?report
+        || (!{{ $old }}.?report.hasValue() && {{ $new }}.?report.?attempt == {{ $new }}.?attempt))
 {{- end }}
