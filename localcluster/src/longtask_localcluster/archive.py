@@ -30,10 +30,15 @@ def write(target: Path, *, layer: Path, name: str, config: Mapping[str, Any]) ->
         _add(whole, "manifest.json", json.dumps(manifest).encode())
 
 
-def layer_of(target: Path, *, program: Path, path: str) -> None:
-    """Write a layer that holds one program and nothing else."""
+def layer_of(target: Path, files: Mapping[str, Path]) -> None:
+    """Write a layer that holds some programs by their paths, and the folders that programs want."""
     with tarfile.open(target, "w") as layer:
-        layer.add(program, arcname=path, filter=_as_root)
+        for name, mode in (("etc", 0o755), ("tmp", 0o1777)):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            layer.addfile(folder)
+        for path, program in files.items():
+            layer.add(program.resolve(), arcname=path, filter=_as_root)
 
 
 def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:

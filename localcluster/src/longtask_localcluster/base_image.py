@@ -3,6 +3,7 @@
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from longtask_localcluster import archive, digest, errors, progress, shell
@@ -44,18 +45,23 @@ def ensure_base(settings: Settings) -> Path:
         tempfile.TemporaryDirectory(dir=target.parent, prefix="partial-") as scratch,
     ):
         layer = Path(scratch) / "layer.tar"
-        command: list[str | Path] = ["mmdebstrap", *RECIPE, *_apt_options(), SUITE, layer]
-        command += [file for file in HOST_SOURCES if _offers_suite(file)]
-
-        def show(line: str) -> None:
-            step.detail = line.removeprefix("I: ")[:60]
-
-        shell.follow(command, on_line=show)
+        bootstrap(layer, RECIPE, step)
         config = {"Env": [f"PATH={PATH}", "LANG=C.UTF-8"], "Cmd": ["python3"]}
         whole = Path(scratch) / "image.tar"
         archive.write(whole, layer=layer, name=base_name(), config=config)
         whole.rename(target)
     return target
+
+
+def bootstrap(target: Path, recipe: Iterable[str], step: progress.Step) -> None:
+    """Make a Debian from the machine's own mirror."""
+    command: list[str | Path] = ["mmdebstrap", *recipe, *_apt_options(), SUITE, target]
+    command += [file for file in HOST_SOURCES if _offers_suite(file)]
+
+    def show(line: str) -> None:
+        step.detail = line.removeprefix("I: ")[:60]
+
+    shell.follow(command, on_line=show)
 
 
 def ensure_pause(settings: Settings, binaries: Path) -> Path:
@@ -64,7 +70,7 @@ def ensure_pause(settings: Settings, binaries: Path) -> Path:
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=binaries.parent, prefix="partial-") as scratch:
             layer = Path(scratch) / "layer.tar"
-            archive.layer_of(layer, program=binaries / "pause", path="pause")
+            archive.layer_of(layer, {"pause": binaries / "pause"})
             config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
             whole = Path(scratch) / "image.tar"
             archive.write(whole, layer=layer, name=PAUSE, config=config)
@@ -76,7 +82,7 @@ def check_machine() -> None:
     """Refuse machines that nobody has tried this on."""
     if platform.machine() != "x86_64":
         raise errors.LocalClusterError(
-            f"The one-node cluster was only made for x86_64, this is {platform.machine()}:"
+            f"Programs and nodes are only made for x86_64, this is {platform.machine()}:"
             " give a cluster with KUBECONFIG"
         )
 

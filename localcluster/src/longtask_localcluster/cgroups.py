@@ -1,4 +1,4 @@
-"""The control group that all pods live in, so that they can be found and ended."""
+"""The control groups that pods and nodes live in, so that they can be found and ended."""
 
 import functools
 from pathlib import Path
@@ -42,10 +42,10 @@ def _hand_down_controllers(root: Path) -> None:
         (root / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
-def remove() -> None:
+def remove(name: str = GROUP) -> None:
     """Kill every process in the group, then remove it."""
     # The container runtime makes it in the other hierarchies too.
-    groups = [root / GROUP for root in _mounts() if (root / GROUP).exists()]
+    groups = [root / name for root in _mounts() if (root / name).exists()]
     # A process may fork between the look and the kill, so look again until nobody is there.
     while pids := {pid for group in groups for pid in _pids(group)}:
         processes.kill(processes.of_pid(pid) for pid in pids)

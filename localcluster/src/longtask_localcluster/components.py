@@ -150,23 +150,28 @@ def kubelet(state: Path, binaries: Path) -> Component:
 
 def traefik(settings: Settings) -> Component:
     """Return the ingress controller, as a process on loopback: only this machine comes in."""
+    address = f"{network.LOOPBACK}:{settings.port}"
     return Component(
         "traefik",
-        (
-            f"{settings.python_bin}/traefik",
-            f"--entrypoints.web.address={network.LOOPBACK}:{network.INGRESS_PORT}",
-            # A log is followed for as long as its task runs.
-            "--entrypoints.web.transport.respondingtimeouts.readtimeout=0",
-            "--providers.kubernetesingress",
-            "--providers.kubernetesingress.ingressclass=traefik",
-            # Else a Service without a ready pod is a 404, as if nothing were there; so it is a 503.
-            "--providers.kubernetesingress.allowemptyservices=true",
-            f"--providers.kubernetesingress.ingressendpoint.ip={network.LOOPBACK}",
-            "--providers.kubernetesingress.throttleduration=100ms",
-            "--providers.providersthrottleduration=100ms",
-            "--global.checknewversion=false",
-            "--global.sendanonymoususage=false",
-            "--log.level=INFO",
-        ),
+        (f"{settings.python_bin}/traefik", *traefik_arguments(address)),
         kubeconfig=settings.state / "kubeconfigs" / "traefik",
+    )
+
+
+def traefik_arguments(address: str) -> tuple[str, ...]:
+    """Return what an ingress controller that listens at an address is told."""
+    return (
+        f"--entrypoints.web.address={address}",
+        # A log is followed for as long as its task runs.
+        "--entrypoints.web.transport.respondingtimeouts.readtimeout=0",
+        "--providers.kubernetesingress",
+        "--providers.kubernetesingress.ingressclass=traefik",
+        # Else a Service without a ready pod is a 404, as if nothing were there; so it is a 503.
+        "--providers.kubernetesingress.allowemptyservices=true",
+        f"--providers.kubernetesingress.ingressendpoint.ip={network.LOOPBACK}",
+        "--providers.kubernetesingress.throttleduration=100ms",
+        "--providers.providersthrottleduration=100ms",
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+        "--log.level=INFO",
     )

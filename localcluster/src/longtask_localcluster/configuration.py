@@ -39,9 +39,10 @@ def render(settings: Settings, *, resolver: Path) -> dict[str, str]:
     return {name: _filled(settings, name, resolver) for name in FILES}
 
 
-def api_volume(settings: Settings) -> str:
-    """Return the manifest of the volume for the API's database."""
-    return _filled(settings, "api-volume.yaml", _RESOLVER)
+def api_volume(settings: Settings, *, path: Path | str, node: str) -> str:
+    """Return the manifest of the volume for the API's database, a folder of a node."""
+    template = string.Template((settings.templates / "api-volume.yaml").read_text())
+    return template.substitute(path=path, node_name=node)
 
 
 def write(settings: Settings) -> None:

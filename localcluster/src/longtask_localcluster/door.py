@@ -11,7 +11,7 @@ def forward(settings: Settings, kubectl: Kubectl) -> None:
     """Forward the port of the URL to the API, unless that is done already."""
     if any(p.name == NAME and p.is_alive() for p in processes.recorded(settings.state)):
         return
-    ports = f"{network.INGRESS_PORT}:8080"
+    ports = f"{settings.port}:8080"
     processes.start(
         NAME,
         [

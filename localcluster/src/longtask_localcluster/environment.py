@@ -6,23 +6,28 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from longtask_localcluster import install, network
+from longtask_localcluster import install
 from longtask_localcluster.kubectl import Kubectl
 from longtask_localcluster.settings import Settings
 
-URL = f"http://{network.LOOPBACK}:{network.INGRESS_PORT}"
 TOKEN_SECRET = "longtask-api-token"
 
 
-def write(settings: Settings, kubectl: Kubectl, *, host_address: str) -> None:
+def write(
+    settings: Settings, kubectl: Kubectl, *, host_address: str, more: Mapping[str, str]
+) -> None:
     """Write the exports; the token is missing while the product is not installed."""
     exports = {
+        **more,
         "KUBECONFIG": str(kubectl.kubeconfig),
-        "LONGTASK_URL": URL,
+        "KUBECACHEDIR": str(settings.kubectl_cache),
+        "LONGTASK_URL": settings.url,
         "LONGTASK_HOST_ADDRESS": host_address,
     }
     if settings.audit_log.exists():
         exports["LONGTASK_AUDIT_LOG"] = str(settings.audit_log)
+    if settings.volumes.exists():
+        exports["LONGTASK_VOLUMES"] = str(settings.volumes)
     if token := read_token(kubectl):
         exports["LONGTASK_TOKEN"] = token
     settings.env_file.touch(mode=0o600)

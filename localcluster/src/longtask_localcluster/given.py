@@ -68,19 +68,28 @@ class Given:
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
 
+    def exports(self) -> dict[str, str]:
+        """Return nothing more."""
+        return {}
+
     def report(self) -> list[tuple[str, bool]]:
         """Return whether it answers."""
         return [(f"cluster of {self.kubeconfig}", self.kubectl().succeeds("version"))]
 
 
-def link_programs(settings: Settings) -> None:
-    """Put kubectl and helm of this machine where our own would be."""
+def link_programs(settings: Settings, names: tuple[str, ...] = ("kubectl", "helm")) -> None:
+    """Put programs of this machine where our own would be."""
     settings.bin.mkdir(parents=True, exist_ok=True)
-    for name in ("kubectl", "helm"):
+    for name in names:
         ours = settings.bin / name
-        others = [f for f in settings.path.split(os.pathsep) if f != str(settings.bin)]
-        found = shutil.which(name, path=os.pathsep.join(others))
+        found = shutil.which(name, path=path_of_others(settings))
         if not found:
             raise errors.MissingProgram(f"{name} was not found: install it")
         ours.unlink(missing_ok=True)
         ours.symlink_to(found)
+
+
+def path_of_others(settings: Settings) -> str:
+    """Return the PATH without our own folder, which would lead in a circle."""
+    others = [f for f in settings.path.split(os.pathsep) if f != str(settings.bin)]
+    return os.pathsep.join(others)

@@ -43,17 +43,32 @@ def ensure(settings: Settings, kubectl: Kubectl, known_here: dict[str, Any]) -> 
     stamp.write_text(inputs)
 
 
-def values(images: Images, *, host_address: str, persistence: dict[str, str]) -> dict[str, Any]:
+def values(
+    images: Images, *, url: str, host_address: str, persistence: dict[str, str]
+) -> dict[str, Any]:
     """Return the chart's values that are only known here."""
     return {
+        "publicUrl": url,
         "api": {"image": image_values(images.api)},
         "runner": {"image": image_values(images.runner)},
         # The receiver of callbacks, in the demo and in the tests, is a process of this machine.
         "callbacks": {"allow": [host_address]},
         # And the API's own page for examples: there may be no internet here.
         "types": {"httpFetchAllow": [host_address, f"longtask-api.{NAMESPACE}.svc:8080"]},
+        "networkPolicy": {"tasksExtraEgress": [_TO_THE_API]},
         "persistence": persistence,
     }
+
+
+_TO_THE_API: dict[str, Any] = {
+    "to": [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "api"}},
+        }
+    ],
+    "ports": [{"protocol": "TCP", "port": 8080}],
+}
 
 
 def image_values(name: str) -> dict[str, str]:

@@ -28,9 +28,8 @@ FIRST_SERVICE = "10.199.32.1"
 
 LOOPBACK = "127.0.0.1"
 API_SERVER_PORT = 6443
-INGRESS_PORT = 8080
-#: Every port that the cluster takes on loopback.
-LOOPBACK_PORTS = (INGRESS_PORT, 2379, 2380, 10248, 10249, 10256, 10257, 10259, 10280, 10281)
+#: Every port that the cluster takes on loopback, beside the one of the ingress.
+LOOPBACK_PORTS = (2379, 2380, 10248, 10249, 10256, 10257, 10259, 10280, 10281)
 
 #: Settings of the kernel that routing, kubelet and kube-proxy change.
 SYSCTLS = (
@@ -55,9 +54,15 @@ def owner() -> Path | None:
     return Path(link.get("ifalias", "/nowhere"))
 
 
-def check_free() -> None:
+def check_free(port: int) -> None:
     """Refuse to start where ports or addresses are in use."""
-    for port in LOOPBACK_PORTS:
+    check_ports(port, *LOOPBACK_PORTS)
+    check_range(RANGE)
+
+
+def check_ports(*ports: int) -> None:
+    """Refuse ports of loopback that somebody has."""
+    for port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -65,12 +70,17 @@ def check_free() -> None:
             except OSError as error:
                 raise errors.MachineTaken(
                     f"Port {port} of {LOOPBACK} is in use: end the process that has it"
+                    + (", or choose another one with PORT=" if port not in LOOPBACK_PORTS else "")
                 ) from error
-    ours = ipaddress.ip_network(RANGE)
+
+
+def check_range(addresses: str) -> None:
+    """Refuse addresses that a route of this machine leads to."""
+    ours = ipaddress.ip_network(addresses)
     for route in json.loads(shell.run(["ip", "-json", "route"])):
         if route["dst"] != "default" and ours.overlaps(ipaddress.ip_network(route["dst"])):
             raise errors.MachineTaken(
-                f"The route {route['dst']} of {route.get('dev')} overlaps {RANGE}, which the"
+                f"The route {route['dst']} of {route.get('dev')} overlaps {addresses}, which the"
                 " cluster needs: see network.py"
             )
 

@@ -54,12 +54,16 @@ class OneNode:
             programs = pool.submit(binaries.ensure, settings)
             made = programs.result(), base.result()
         _clear_machine(settings)
-        network.check_free()
+        network.check_free(settings.port)
         _start(settings, *made)
         (settings.state / COMPLETE).touch()
 
     def stop(self) -> None:
-        """End it and leave nothing of it."""
+        """End it and leave nothing of it; another clone's is left alone."""
+        other = network.owner()
+        if other and other != self.settings.state and is_running(other):
+            progress.say(f"The cluster on this machine is that of {other.parent}: left alone")
+            return
         with progress.step("Cluster ended; links, mounts, tables and groups removed"):
             leftovers.clear(self.settings.state)
 
@@ -69,8 +73,10 @@ class OneNode:
 
     def storage(self) -> dict[str, str]:
         """Make the volume for the API's database."""
-        (self.settings.state / "volumes" / "api").mkdir(parents=True, exist_ok=True)
-        manifest = configuration.api_volume(self.settings)
+        folder = self.settings.volumes / "api"
+        folder.mkdir(parents=True, exist_ok=True)
+        node = certificates.NODE_NAME
+        manifest = configuration.api_volume(self.settings, path=folder, node=node)
         self.kubectl().run("apply", "--server-side", "--filename=-", stdin=manifest)
         return {"storageClass": "-"}
 
@@ -85,6 +91,10 @@ class OneNode:
         """Return the address of the node's link."""
         return network.NODE
 
+    def exports(self) -> dict[str, str]:
+        """Return nothing more."""
+        return {}
+
     def report(self) -> list[tuple[str, bool]]:
         """Return a line for each process and one for the node."""
         everything = processes.recorded(self.settings.state)
@@ -93,16 +103,10 @@ class OneNode:
         return [*lines, (f"node {certificates.NODE_NAME}", ready)]
 
     def _bring(self, image: images.Image) -> str:
-        base = base_image.base_name()
-        name = image.name(self.settings, base)
+        name = image.name(self.settings, base_image.base_name())
         if not runtime.has(self.settings, name):
             with progress.step(f"Image {name}") as step:
-                archive = images.archive(self.settings, name)
-                if not archive.exists():
-                    step.detail = "packages"
-                    context = images.prepare(image, self.settings, python=base_image.PYTHON)
-                    step.detail = "layers"
-                    buildah.build(self.settings, image, context=context, base=base, archive=archive)
+                archive = buildah.ensure(self.settings, image, step)
                 step.detail = "import"
                 runtime.load(self.settings, archive)
         return name

@@ -1,7 +1,10 @@
-"""Debian packages that the one-node cluster needs."""
+"""Debian packages that the clusters need which are made here."""
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from longtask_localcluster import errors, progress, shell
 
@@ -19,9 +22,16 @@ NEEDED = {
 }
 
 
-def ensure() -> None:
-    """Install the packages that are missing."""
-    missing = [name for name, proof in NEEDED.items() if not os.path.exists(proof)]
+#: On top of that, where no Docker engine answers.
+ENGINE = {"docker.io": "/usr/sbin/dockerd"}
+
+#: What Debian asks before it starts a service; 101 forbids it.
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def ensure(needed: Mapping[str, str] = NEEDED) -> None:
+    """Install the packages that are missing; none of their services is started."""
+    missing = [name for name, proof in needed.items() if not os.path.exists(proof)]
     if not missing:
         return
     if not shutil.which("apt-get"):
@@ -36,4 +46,18 @@ def ensure() -> None:
 
         shell.follow(["apt-get", "update"], on_line=show, env=env)
         install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-        shell.follow(install, on_line=show, env=env)
+        with _no_service_started():
+            shell.follow(install, on_line=show, env=env)
+
+
+@contextlib.contextmanager
+def _no_service_started() -> Iterator[None]:
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()

@@ -11,6 +11,9 @@ from longtask_localcluster import errors
 #: (a socket of containerd) takes this many of them.
 LONGEST_SOCKET = len("/containerd/containerd.sock.ttrpc")
 
+#: Of loopback, for the URL of the API.
+DEFAULT_PORT = 8080
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -23,6 +26,9 @@ class Settings:
     #: Images that the nodes of a given cluster can pull.
     api_image: str | None = None
     runner_image: str | None = None
+    #: Where the API is to answer on this machine, and how many nodes kind makes.
+    port: int = DEFAULT_PORT
+    nodes: int = 1
     #: The folder of the Python that runs us, where uv and traefik are installed too.
     python_bin: Path = Path("/usr/bin")
     path: str = os.defpath
@@ -81,14 +87,29 @@ class Settings:
         return self.state / "kubeconfig"
 
     @property
+    def kubectl_cache(self) -> Path:
+        """What kubectl and helm keep of each cluster, in the home folder unless they are told."""
+        return self.state / "kubectl-cache"
+
+    @property
     def env_file(self) -> Path:
         """Shell exports for the user, the tests and the demo."""
         return self.state / "env"
 
     @property
+    def url(self) -> str:
+        """Where the API answers on this machine."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def audit_log(self) -> Path:
         """Every request to the API server, without bodies."""
         return self.state / "audit.log"
+
+    @property
+    def volumes(self) -> Path:
+        """A folder that each node has too, under the same path."""
+        return self.state / "volumes"
 
     def check(self) -> None:
         """Refuse a folder that is too deep for the sockets below it."""

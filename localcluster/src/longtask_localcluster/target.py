@@ -8,6 +8,7 @@ from typing import Protocol
 from longtask_localcluster import errors
 from longtask_localcluster.images import Images
 from longtask_localcluster.kubectl import Kubectl
+from longtask_localcluster.settings import DEFAULT_PORT
 
 #: Where a clone notes which cluster it has.
 FILE = "target"
@@ -19,6 +20,10 @@ class Target(enum.Enum):
     GIVEN = "a cluster that the user brought along"
     KIND = "kind, in Docker"
     ONE_NODE = "a node on this machine itself"
+
+
+#: What a user calls them.
+NAMES = {"given": Target.GIVEN, "kind": Target.KIND, "local": Target.ONE_NODE}
 
 
 class Cluster(Protocol):
@@ -45,21 +50,26 @@ class Cluster(Protocol):
     def host_address(self) -> str:
         """Return where pods reach a process on this machine."""
 
+    def exports(self) -> dict[str, str]:
+        """Return what else tests may know of it, as variables of the shell."""
+
     def report(self) -> list[tuple[str, bool]]:
         """Return lines about its health, each with whether all is well."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A target, and the access to it if it was given."""
+    """A target, with the access to it if it was given, and what else is told only once."""
 
     target: Target
     kubeconfig: Path | None = None
+    port: int = DEFAULT_PORT
+    nodes: int = 1
 
     def write(self, state: Path) -> None:
         """Note it in the cluster's folder, for later commands."""
         state.mkdir(exist_ok=True)
-        words = [self.target.name, str(self.kubeconfig or "")]
+        words = [self.target.name, str(self.kubeconfig or ""), str(self.port), str(self.nodes)]
         (state / FILE).write_text("\n".join(words))
 
     @classmethod
@@ -67,12 +77,16 @@ class Choice:
         """Return what is noted there, if anything."""
         if not (state / FILE).exists():
             return None
-        name, kubeconfig = (state / FILE).read_text().split("\n")
-        return cls(Target[name], Path(kubeconfig) if kubeconfig else None)
+        name, kubeconfig, *numbers = (state / FILE).read_text().split("\n")
+        return cls(Target[name], Path(kubeconfig) if kubeconfig else None, *map(int, numbers))
 
 
-def choose(*, given: bool, docker: bool, linux: bool, root: bool) -> Target:
-    """Return the first target that serves here."""
+def choose(*, wish: str | None, given: bool, docker: bool, linux: bool, root: bool) -> Target:
+    """Return the target that the user names, or the first one that serves here."""
+    if wish == "given" and not given:
+        raise errors.LocalClusterError("Which cluster? Set KUBECONFIG to yours")
+    if wish:
+        return NAMES[wish]
     if given:
         return Target.GIVEN
     if docker:
