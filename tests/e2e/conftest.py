@@ -3,13 +3,15 @@
 import os
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 import e2e_support
+import people_support
+from browser_support import Visits, started
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +59,23 @@ def longtask() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def root() -> Path:
     return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+async def visits(product: e2e_support.Product) -> AsyncIterator[Visits]:
+    """A browser; what its pages may not say fails the test."""
+    async with started() as browser:
+        made = Visits(browser, product.url)
+        yield made
+        # An answer that is an error, or none, is told so too; tests name those.
+        assert [one for one in made.complaints if "Failed to load resource" not in one] == []
+
+
+@pytest.fixture
+def people(
+    product: e2e_support.Product, rest: httpx.Client, visits: Visits
+) -> Iterator[people_support.People]:
+    """Who uses it; they leave with all that is theirs."""
+    made = people_support.People(product, rest, visits)
+    yield made
+    made.leave()

@@ -1,27 +1,20 @@
 """Two users, through the ingress: each sees their own, and neither the other's."""
 
-import uuid
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from e2e_support import Kubectl, Product, Receiver, callback_key, eventually, finished, submit
-
-PASSWORD = "correct horse battery"
-
-
-def a_user(product: Product) -> httpx.Client:
-    """Register somebody, log them in, and return their client."""
-    name = f"e2e-{uuid.uuid4().hex[:10]}"
-    client = httpx.Client(base_url=product.url, timeout=70)
-    order = {"username": name, "password": PASSWORD, "email": f"{name}@example.com"}
-    made = client.post("/api/v1/register", json=order)
-    assert made.status_code == 201, made.text
-    login = client.post("/api/v1/login", json={"username": name, "password": PASSWORD})
-    assert login.status_code == 200, login.text
-    client.headers["Authorization"] = f"Bearer {login.json()['token']}"
-    return client
+from e2e_support import (
+    Kubectl,
+    Product,
+    Receiver,
+    a_user,
+    callback_key,
+    eventually,
+    finished,
+    submit,
+)
 
 
 @pytest.fixture

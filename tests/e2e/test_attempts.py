@@ -16,6 +16,7 @@ from e2e_support import (
     shell,
     submit,
 )
+from preemption_support import preempt
 
 #: How often it has run so far is written nowhere but in what each attempt is told of itself.
 ONCE_MORE = '[ "$LONGTASK_ATTEMPT" -ge 2 ] && exit 0; echo "not yet"; exit 75'
@@ -83,10 +84,16 @@ def delete(kubectl: Kubectl, pod: str) -> None:
     kubectl("delete", "pod", pod, "--wait=false")
 
 
-@pytest.mark.parametrize("disrupt", [evict, delete], ids=["evicted", "deleted-by-hand"])
+def overtake(kubectl: Kubectl, pod: str) -> None:
+    preempt(kubectl, kubectl.get("pod", pod)["spec"]["nodeName"], f"overtakes-{pod}")
+
+
+@pytest.mark.parametrize(
+    "disrupt", [evict, delete, overtake], ids=["evicted", "deleted-by-hand", "preempted"]
+)
 def test_a_disruption_costs_no_attempt(rest: httpx.Client, kubectl: Kubectl, disrupt: Any) -> None:
     script = f'[ "$LONGTASK_ATTEMPT" -ge 2 ] && exit 0; {PATIENT}'
-    task = submit(rest, container=shell(script))["id"]
+    task = submit(rest, container=shell(script), resources={"requests": {"cpu": "100m"}})["id"]
     phase(rest, task, "Running")
 
     disrupt(kubectl, pod_of(kubectl, task, 1))

@@ -180,6 +180,41 @@ def test_again_from_the_failed_step(
     assert jobs_ever_created(product, task) == attempts_of(view) == 2
 
 
+def test_again_from_the_failed_step_with_another_input(rest: httpx.Client) -> None:
+    share = (
+        "import json, os, sys; given = json.load(open(os.environ['LONGTASK_INPUT_FILE']));"
+        "given['limit'] or sys.exit(65);"
+        "json.dump(given, open(os.environ['LONGTASK_OUTPUT_FILE'], 'w'))"
+    )
+    steps = [
+        {"name": "list", "type": "prime-numbers", "input": {"n": {"$from": "input#/n"}}},
+        {
+            "name": "share",
+            "container": shell("") | {"command": ["python3", "-c", share]},
+            "input": {"limit": {"$from": "input#/limit"}, "rows": {"$from": "steps.list#/count"}},
+        },
+    ]
+    origin = submit(rest, input={"n": 20, "limit": 0}, steps=steps)["id"]
+    assert phases_of(finished(rest, origin)) == {"list": "Succeeded", "share": "Failed"}
+    path, whole = f"/api/v1/tasks/{origin}:retry", {"fromFailed": "true"}
+
+    # What the list was made of is not to be changed, for it is not made again.
+    refused = rest.post(path, params=whole, json={"input": {"n": 30, "limit": 3}})
+    assert refused.status_code == 422
+    assert [wrong["pointer"] for wrong in refused.json()["errors"]] == ["/input/n"]
+    again = rest.post(path, params=whole, json={"input": {"n": 20, "limit": 3}})
+    anew = rest.post(path, json={"input": {"n": 30, "limit": 3}})
+    assert (again.status_code, anew.status_code) == (202, 202), (again.text, anew.text)
+
+    for answer, reused, rows in ((again, True, 8), (anew, None, 10)):
+        view = finished(rest, str(answer.json()["id"]))
+        assert (view["phase"], view["retryOf"]) == ("Succeeded", origin), view
+        assert view["result"]["value"] == {"limit": 3, "rows": rows}
+        assert steps_of(view)["list"].get("reused") == reused
+        assert not steps_of(view)["share"].get("reused")
+    assert phases_of(look(rest, origin)) == {"list": "Succeeded", "share": "Failed"}
+
+
 def test_each_program_was_started_once(a_round: Round, product: Product) -> None:
     programs = {"page-report": 3, "diamond": 4, "fan-out": 10, "nightly": 3, "retry-from-failed": 2}
     assert {name: attempts_of(view) for name, view in a_round.views.items()} == programs

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e_support import BASE_IMAGE, Kubectl, eventually, finished, submit
+from e2e_support import BASE_IMAGE, Kubectl, Product, eventually, finished, submit
 
 WIDGET = "example.com/widget"
 #: Where a JSON Patch finds it.
@@ -48,6 +49,13 @@ def scratch(kubectl: Kubectl) -> Iterator[Scratch]:
 @pytest.fixture
 def node(kubectl: Kubectl) -> str:
     return str(kubectl.get("nodes")["items"][0]["metadata"]["name"])
+
+
+@pytest.fixture
+def folder(product: Product) -> Iterator[Path]:
+    """A folder of this machine and of its nodes."""
+    with tempfile.TemporaryDirectory(dir=product.volumes) as made:
+        yield Path(made)
 
 
 @pytest.fixture
@@ -112,14 +120,14 @@ def test_a_device_that_nobody_may_ask_for_is_refused(
 
 
 def test_what_one_task_writes_into_a_claim_the_next_one_reads(
-    rest: httpx.Client, scratch: Scratch, node: str, name: str, tmp_path: Path
+    rest: httpx.Client, scratch: Scratch, node: str, name: str, folder: Path
 ) -> None:
     volume = {
         "capacity": {"storage": "1Gi"},
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": "",
         "persistentVolumeReclaimPolicy": "Retain",
-        "local": {"path": str(tmp_path)},
+        "local": {"path": str(folder)},
         "nodeAffinity": {
             "required": {
                 "nodeSelectorTerms": [
@@ -156,7 +164,7 @@ def test_what_one_task_writes_into_a_claim_the_next_one_reads(
 
     assert view["phase"] == "Succeeded", view
     assert rest.get(f"/api/v1/tasks/{second}/result").json() == {"by": first}
-    assert json.loads((tmp_path / "note").read_text()) == {"by": first}
+    assert json.loads((folder / "note").read_text()) == {"by": first}
 
 
 def test_shared_memory_and_a_config_map(rest: httpx.Client, scratch: Scratch, name: str) -> None:

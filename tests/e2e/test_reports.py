@@ -6,19 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e_support import BASE_IMAGE, Kubectl, eventually, finished, submit
+from e2e_support import BASE_IMAGE, Kubectl, eventually, finished, program, submit
 
-#: Reports, and returns what is answered.
-REPORT = """
-import json, os, sys, time, urllib.request
-
-def report(**said):
-    with open(os.environ["LONGTASK_TOKEN_FILE"]) as file:
-        headers = {"Authorization": "Bearer " + file.read(), "Content-Type": "application/json"}
-    url = os.environ["LONGTASK_API_URL"] + "/runner/v1/progress"
-    request = urllib.request.Request(url, json.dumps(said).encode(), headers)
-    return json.load(urllib.request.urlopen(request, timeout=10))
-"""
 GOES_ON = """
 text = open(os.environ["LONGTASK_CHECKPOINT_FILE"]).read()
 if not text:
@@ -40,10 +29,6 @@ while not report()["cancelRequested"]:
     time.sleep(0.5)
 sys.exit(143)
 """
-
-
-def program(text: str) -> dict[str, Any]:
-    return {"image": BASE_IMAGE, "command": ["python3", "-c", REPORT + text]}
 
 
 def test_a_checkpoint_reaches_the_next_attempt_as_a_file(

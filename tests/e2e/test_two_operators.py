@@ -3,8 +3,6 @@
 import collections
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,12 +12,14 @@ from typing import Any
 import pytest
 
 from e2e_support import Kubectl, Product, eventually
+from freezing_support import frozen, main_of
 from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_localcluster import audit
 
 SYSTEM = ("-n", "longtask")
 OPERATOR = "deploy/longtask-operator"
+OPERATORS = ("-l", "app.kubernetes.io/component=operator")
 #: Only the API names owners.
 AS_THE_API = "--as=system:serviceaccount:longtask:longtask-api"
 LIMITS = {"maxRunning": 3, "maxRunningPerOwner": 2}
@@ -138,34 +138,18 @@ def scaled_back(kubectl: Kubectl) -> Iterator[None]:
 def scale(kubectl: Kubectl, replicas: int) -> None:
     kubectl("scale", OPERATOR, *SYSTEM, f"--replicas={replicas}")
     kubectl("rollout", "status", OPERATOR, *SYSTEM, "--timeout=60s")
+    # One that is to end acts until it has ended, in the next test, too.
+    eventually(
+        lambda: kubectl.get("pods", *SYSTEM, *OPERATORS)["items"],
+        lambda pods: len(pods) == replicas,
+        within=60,
+    )
 
 
 def holder(kubectl: Kubectl) -> str:
     """Return the pod that lets tasks start."""
     lease = kubectl.get("lease", names.ADMISSION_LEASE)["spec"]
     return str(lease.get("holderIdentity", "")).rpartition("_")[0]
-
-
-@contextlib.contextmanager
-def frozen(pod: str) -> Iterator[None]:
-    """Stop an operator's process where it stands, and let it go on afterwards."""
-    mark = f"LONGTASK_POD_NAME={pod}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        # Some end while we look.
-        with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    (pid,) = found
-    # Not by the pid: the probe may end the process meanwhile, and another one get its number.
-    process = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(process, signal.SIGSTOP)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, signal.SIGCONT)
-        os.close(process)
 
 
 @pytest.mark.usefixtures("scaled_back")
@@ -178,14 +162,14 @@ def test_limits_and_order_hold_whatever_becomes_of_the_operators(
         queue.go_on()
         for killed in range(2):
             queue.wait_for_claims(3 * (killed + 1), within=60)
-            pods = ("-l", "app.kubernetes.io/component=operator", "--force", "--grace-period=0")
-            kubectl("delete", "pod", *SYSTEM, *pods, "--wait=false")
+            now = ("--force", "--grace-period=0", "--wait=false")
+            kubectl("delete", "pod", *SYSTEM, *OPERATORS, *now)
         # Claimed by the third one: the lease is held by one of those who are there.
         queue.wait_for_claims(9, within=60)
         scale(kubectl, 2)
 
         first = holder(kubectl)
-        with frozen(first):
+        with frozen(main_of(first)):
             since, claimed = time.monotonic(), queue.claimed()
             queue.wait_for_claims(claimed + 1, within=TAKEN_OVER_WITHIN)
             assert holder(kubectl) != first

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 import httpx
 
-from e2e_support import BASE_IMAGE, eventually
+from e2e_support import eventually
 from fault_checker import Expected
 from fault_proxy import Bend, Crash, Cut, Refuse, Rule, error_line
 from fault_stage import COUNT, LABEL, MAX_RUNNING, QUEUE_MANIFEST, Stage
 from longtask_crds import names, v1alpha1
 from longtask_crds.v1alpha1 import Phase
+from preemption_support import preempt
 
 SUCCEEDED = Expected()
 #: A disruption gives another attempt for nothing, three times at most.
@@ -234,55 +235,11 @@ def evicted_and_preempted(stage: Stage) -> Ends:
         stage.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
     stage.mark()
     stage.wait_for(lambda task: (task.status.attempt or 0) >= 2, count=1, within=60)
-    _preempt(stage)
-    return DISRUPTED
-
-
-def _preempt(stage: Stage) -> None:
-    """Let something more important need all that is left beside the system and half the tasks."""
     stage.wait_until_running(MAX_RUNNING // 2)
     (node,) = stage.kubectl.get("nodes")["items"]
-    free = _millis(node["status"]["allocatable"]["cpu"])
-    for pod in stage.kubectl.get("pods", "-A")["items"]:
-        is_ours = names.TASK_LABEL in pod["metadata"].get("labels", {})
-        if not is_ours and pod["status"].get("phase") == "Running":
-            for container in pod["spec"]["containers"]:
-                free -= _millis(container["resources"].get("requests", {}).get("cpu", "0"))
-    restricted = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    container = {
-        "name": "main",
-        "image": BASE_IMAGE,
-        "command": ["sleep", "3"],
-        "securityContext": restricted,
-        "resources": {
-            "requests": {"cpu": f"{free - 20}m", "memory": "16Mi"},
-            "limits": {"memory": "32Mi"},
-        },
-    }
-    spec = {"priorityClassName": stage.stamp, "restartPolicy": "Never", "containers": [container]}
-    more_important = {"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1"}
-    pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": stage.stamp}, "spec": spec}
-    try:
-        stage.kubectl.apply(
-            json.dumps(more_important | {"metadata": {"name": stage.stamp}, "value": 1000})
-        )
-        stage.kubectl.apply(json.dumps(pod))
-        path = "--for=jsonpath={.status.phase}=Succeeded"
-        stage.kubectl("wait", path, f"pod/{stage.stamp}", "--timeout=60s")
-    finally:
-        stage.kubectl("delete", "pod", stage.stamp, "--ignore-not-found", "--wait=false")
-        stage.kubectl("delete", "priorityclass", stage.stamp, "--ignore-not-found")
+    preempt(stage.kubectl, node["metadata"]["name"], stage.stamp)
     stage.mark()
-
-
-def _millis(amount: str) -> int:
-    return int(amount[:-1]) if amount.endswith("m") else int(float(amount) * 1000)
+    return DISRUPTED
 
 
 def out_of_memory(stage: Stage) -> Ends:

@@ -197,7 +197,7 @@ class Stage:
         self.operators: Final = operators
         self.rest: Final = rest
         self.kubectl: Final = Kubectl()
-        self.stamp = f"{fault.lower()}-{uuid.uuid4().hex[:6]}"
+        self.stamp = f"{fault.lower().replace('.', '-')}-{uuid.uuid4().hex[:6]}"
         self.selector = f"{LABEL}={self.stamp}"
         self.watched = Watched(self.selector, folder / "watched.json")
         self._clock = folder / "clock"
@@ -441,9 +441,29 @@ def write_kubeconfig(path: Path, proxy: Proxy, kubectl: Kubectl) -> None:
     path.write_text(json.dumps(document))
 
 
-def make_queue(kubectl: Kubectl) -> None:
-    """Make the queue of the tasks that meet faults."""
+@contextlib.contextmanager
+def queue_made(kubectl: Kubectl, host: str) -> Iterator[None]:
+    """Make the queue of the tasks that meet faults, and let their programs speak to this host."""
     kubectl.apply(json.dumps(QUEUE_MANIFEST))
+    kubectl.apply(json.dumps(egress_to(host)))
+    try:
+        yield
+    finally:
+        kubectl("delete", f"ltq/{QUEUE}", f"networkpolicy/{LABEL}", "--ignore-not-found")
+
+
+def egress_to(host: str) -> dict[str, Any]:
+    """Return a policy that opens the way to a host, where policies are enforced."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": LABEL},
+        "spec": {
+            "podSelector": {"matchLabels": {names.QUEUE_LABEL: QUEUE}},
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [{"ipBlock": {"cidr": f"{host}/32"}}]}],
+        },
+    }
 
 
 QUEUE_MANIFEST: Final = {

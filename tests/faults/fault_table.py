@@ -34,7 +34,7 @@ def keep(file: Path, one: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Write a run down in place of that fault's last one; return all, in their order."""
     known = {old["id"]: old for old in json.loads(file.read_text())} if file.is_file() else {}
     known[one["id"]] = dict(one)
-    every = sorted(known.values(), key=lambda run: int(run["id"].lstrip("F")))
+    every = sorted(known.values(), key=lambda run: float(run["id"].lstrip("F")))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(every, indent=1) + "\n")
     return every

@@ -3,6 +3,8 @@
     . .localcluster/env
     PYTHONPATH=tests/support python tests/faults/run_faults.py [F5 …] [--write docs/reliability.md]
 
+With `--nodes` those of a cluster with several nodes, which are named F13.1 and so on.
+
 The installed operator rests meanwhile: one of this checkout takes its place, outside of the
 cluster, behind a proxy. API server, Jobs, kubelet and pods are real. What came out is kept in
 `.faults`, each fault's last run; the table is made of all of them.
@@ -22,6 +24,7 @@ from pathlib import Path
 import httpx
 
 import fault_checker
+import fault_nodes
 import fault_stage
 import fault_table
 import marked_text
@@ -144,19 +147,18 @@ def staged() -> Iterator[tuple[Product, Witness, Proxy, Operators, httpx.Client]
         Witness(product.host_address) as witness,
         Proxy(upstream, _KEPT) as proxy,
         httpx.Client(base_url=product.url, headers=headers, timeout=70) as rest,
+        fault_stage.queue_made(kubectl, product.host_address),
         fault_stage.installed_operator_away(kubectl) as deployment,
     ):
         fault_stage.write_kubeconfig(_KEPT / "kubeconfig", proxy, kubectl)
         environment = fault_stage.environment_of(deployment, _KEPT / "kubeconfig")
         operators = Operators(environment, _KEPT)
-        fault_stage.make_queue(kubectl)
         operators[0].start()
         try:
             operators[0].ready()
             yield product, witness, proxy, operators, rest
         finally:
             operators.stop()
-            kubectl("delete", "ltq", fault_stage.QUEUE, "--ignore-not-found")
 
 
 def _told(fault: Fault, verdict: Verdict, seconds: float) -> str:
@@ -170,9 +172,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the faults that are named, or all; tell whether all held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="F1 to F32; all by default")
+    parser.add_argument("--nodes", action="store_true", help="those of `make up NODES=3`")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table into it")
     arguments = parser.parse_args(words)
-    known = {fault.id: fault for fault in FAULTS}
+    faults, mark, kept = FAULTS, "faults", "runs.json"
+    if arguments.nodes:
+        faults, mark, kept = fault_nodes.FAULTS, "node-faults", "node-runs.json"
+    known = {fault.id: fault for fault in faults}
     unknown = set(arguments.faults) - set(known)
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
@@ -181,7 +187,7 @@ def main(words: Sequence[str] | None = None) -> int:
     held = True
     runs: list[dict[str, object]] = []
     with staged() as (product, witness, proxy, operators, rest):
-        for fault in [known[name] for name in arguments.faults] or FAULTS:
+        for fault in [known[name] for name in arguments.faults] or faults:
             folder = _KEPT / fault.id
             folder.mkdir(exist_ok=True)
             (folder / "watched.json").unlink(missing_ok=True)
@@ -200,13 +206,13 @@ def main(words: Sequence[str] | None = None) -> int:
             print(_told(fault, verdict, time.monotonic() - began), flush=True)
             day = datetime.now(UTC).date().isoformat()
             one = fault_table.record(fault.id, fault.what, verdict, day=day)
-            runs = fault_table.keep(_KEPT / "runs.json", one)
+            runs = fault_table.keep(_KEPT / kept, one)
             held = held and not verdict.findings
     table = fault_table.rendered(runs)
     print(f"\n{table}")
     if arguments.write:
         text = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(marked_text.written(text, "faults", table), encoding="utf-8")
+        arguments.write.write_text(marked_text.written(text, mark, table), encoding="utf-8")
     return 0 if held else 1
 
 

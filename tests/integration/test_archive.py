@@ -112,13 +112,14 @@ async def test_of_a_name_that_came_again_the_newest_is_found(archive: Archive) -
     assert await pages_of(archive, Filter(), limit=9) == ["12"]
 
 
+OF_SCHEDULE = (names.SCHEDULE_LABEL, "s")
 TASKS = [
     ended("a", age=5, type="fast", labels={"team": "x", "kind": "y"}),
     ended("b", age=4, phase=FAILED, message="Out Of Memory: 100%", queue="slow"),
     ended("c", age=3, type="fast", labels={names.OWNER_LABEL: "ann"}),
     ended("a-c", uid="d", age=2, labels={"team": "x"}),
-    ended("a", uid="e", age=2, message="a_b"),
-    ended("z", age=1, phase=v1alpha1.Phase.CANCELLED),
+    ended("a", uid="e", age=2, message="a_b", labels={names.SCHEDULE_LABEL: "s", "day": "1"}),
+    ended("z", age=1, phase=v1alpha1.Phase.CANCELLED, labels={names.SCHEDULE_LABEL: "s"}),
 ]
 
 
@@ -134,6 +135,11 @@ TASKS = [
         pytest.param(Filter(owner="\0"), "", id="an-owner-that-nobody-is"),
         pytest.param(Filter(labels=(("team", "x"),)), "ad", id="label"),
         pytest.param(Filter(labels=(("team", "x"), ("kind", "y"))), "a", id="labels"),
+        pytest.param(Filter(labels=(OF_SCHEDULE,)), "ez", id="schedule"),
+        pytest.param(Filter(labels=(OF_SCHEDULE, ("day", "1"))), "e", id="schedule-and-label"),
+        pytest.param(
+            Filter(labels=(OF_SCHEDULE, (names.SCHEDULE_LABEL, "t"))), "", id="two-schedules"
+        ),
         pytest.param(Filter(text="OF MEM"), "b", id="text-in-a-message"),
         pytest.param(Filter(text="-C"), "d", id="text-in-a-name"),
         pytest.param(Filter(text="%"), "b", id="a-percent-sign-is-one"),
@@ -161,6 +167,12 @@ async def test_pages_are_in_the_order_of_live_tasks(archive: Archive) -> None:
     in_order = sorted(TASKS, key=lambda task: Record.of(task).age)
     (found,) = await pages_of(archive, Filter(), limit=9)
     assert found == "".join(task.metadata.uid for task in in_order)
+
+
+async def test_the_runs_of_a_schedule_are_found_without_a_search(archive: Archive) -> None:
+    await put(archive, *TASKS)
+    runs = await pages_of(archive, Filter(labels=(OF_SCHEDULE,)), limit=9, most_looks=1)
+    assert runs == ["ez"]
 
 
 async def test_a_page_is_between_two_ages(archive: Archive) -> None:

@@ -4,27 +4,18 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from clock_support import Clock
 from longtask_api.database import tables
 from longtask_api.database.engine import Database
 from longtask_api.stores.blobs import CHUNK_BYTES, Blob, Blobs, Kind
-from longtask_crds.testing import NOW
 
 #: Bytes that differ from piece to piece, and do not fill the last one.
 LARGE = b"".join(b"%08d" % number for number in range(5 * CHUNK_BYTES // 16))
-
-
-class Clock:
-    """Says what the test wants."""
-
-    now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture

@@ -99,6 +99,13 @@ TOLD = {
 REF = {"ref": {"size": 1, "sha256": "0" * 64}}
 
 
+def said(attempt: int = 1, exit_code: int = 0) -> dict[str, Any]:
+    """Return how a program says that it ends."""
+    at = "2026-01-02T03:04:05Z"
+    whose = {"attempt": attempt, "podName": "p", "podUid": "u", "reportedAt": at}
+    return whose | {"exitCode": exit_code}
+
+
 def late(name: str, steps: list[dict[str, Any]]) -> str:
     """Return a pipeline that begins tomorrow."""
     at = datetime.now(UTC) + timedelta(days=1)
@@ -139,6 +146,8 @@ def pipeline() -> Iterator[str]:
         pytest.param(of_item(progress={"percent": 5, "message": "…"}), id="progress-of-an-item"),
         pytest.param(of_step(result=REF), id="a-reference"),
         pytest.param(of_item(result=REF), id="a-reference-of-an-item"),
+        pytest.param(of_step(report=said()), id="how-a-program-ends"),
+        pytest.param(of_item(report=said()), id="how-that-of-an-item-ends"),
     ],
 )
 def test_what_the_api_may_write_of_steps(pipeline: str, status: dict[str, Any]) -> None:
@@ -160,6 +169,11 @@ def test_what_the_api_may_write_of_steps(pipeline: str, status: dict[str, Any]) 
         pytest.param(of_item(index=5), id="another-item"),
         pytest.param({"steps": [{"name": "six"}]}, id="another-step"),
         pytest.param({"outcome": {"phase": "Failed", "reason": "x"}}, id="the-outcome"),
+        pytest.param(of_step(report=said(2)), id="how-another-attempt-ends"),
+        pytest.param(of_step(report=said(), reportedAt="2026-01-02T03:04:05Z"), id="that-it-ended"),
+        pytest.param(of_step(report=said(), exitCode=0), id="the-exit-code"),
+        pytest.param({"report": said()}, id="how-a-pipeline-ends"),
+        pytest.param({"contradictions": [{"attempt": 1, "exitCode": 1}]}, id="a-contradiction"),
     ],
 )
 def test_what_the_api_may_not_write_of_steps(pipeline: str, status: dict[str, Any]) -> None:
@@ -391,3 +405,52 @@ def test_status_that_may_not_be_written(
     answer = write_status(waiting, status, account)
     assert answer.returncode != 0
     assert message in answer.stderr
+
+
+def schedule(labels: dict[str, str] | None = None, **spec: Any) -> str:
+    """Return a schedule whose runs could be made."""
+    template = {"taskTemplate": {"spec": {"type": "sleep", "input": {"seconds": 0}}}}
+    return json.dumps(
+        {
+            "apiVersion": "longtask.dev/v1alpha1",
+            "kind": "LongTaskSchedule",
+            "metadata": {"name": "test-admission", "labels": labels or {}},
+            "spec": template | spec,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        pytest.param({}, "exactly one of schedule and intervalSeconds", id="neither"),
+        pytest.param(
+            {"schedule": "@daily", "intervalSeconds": 60}, "exactly one of schedule", id="both"
+        ),
+        pytest.param({"schedule": {"a": 1}}, "a list of 1 to 10", id="an-object"),
+        pytest.param({"schedule": ["@daily", 1]}, "a list of 1 to 10", id="a-number-in-a-list"),
+        pytest.param({"schedule": []}, "a list of 1 to 10", id="an-empty-list"),
+        pytest.param(
+            {
+                "schedule": "@daily",
+                "taskTemplate": {"labels": {OWNER: "bob"}, "spec": {"type": "sleep"}},
+            },
+            "LongTask's own to give",
+            id="runs-of-somebody-else",
+        ),
+    ],
+)
+def test_a_schedule_that_names_no_times_is_refused(spec: dict[str, Any], told: str) -> None:
+    answer = create(schedule(**spec))
+    assert answer.returncode != 0
+    assert told in answer.stderr
+
+
+@pytest.mark.parametrize("spec", [{"schedule": "@daily"}, {"intervalSeconds": 5}])
+def test_a_schedule_is_made_and_only_the_api_says_whose_it_is(spec: dict[str, Any]) -> None:
+    assert create(schedule(**spec)).returncode == 0
+    owned = schedule({OWNER: "bob"}, **spec)
+    answer = create(owned)
+    assert answer.returncode != 0
+    assert "only LongTask itself sets it" in answer.stderr
+    assert create(owned, API).returncode == 0

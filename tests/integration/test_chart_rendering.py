@@ -64,6 +64,12 @@ def test_lint_finds_nothing() -> None:
         ("accounts.kubernetes=yes-please", "/accounts/kubernetes"),
         ("accounts.registration=everybody", "/accounts/registration"),
         ("accounts.tokenDays=366", "/accounts/tokenDays"),
+        ("mail.mode=send", "/mail/smtp/host"),
+        ("mail.smtp.tls=perhaps", "/mail/smtp/tls"),
+        ("mail.smtp.password=x", "/mail/smtp"),
+        ("mail.from=LongTask", "/mail/from"),
+        ("mail.allowedDomains={@example.com}", "/mail/allowedDomains"),
+        (r"mail.templates.other\.txt=x", "/mail/templates"),
     ],
 )
 def test_wrong_values_are_refused(setting: str, where: str) -> None:
@@ -212,6 +218,54 @@ def test_a_private_identity_provider_is_reached_where_it_is_said_to_be() -> None
     assert wanted in policy["spec"]["egress"]
     policy = one(render(*place), "NetworkPolicy", "longtask-api")
     assert wanted not in policy["spec"]["egress"]
+
+
+def test_mails_are_logged_by_default() -> None:
+    objects = render()
+    told = env(one(objects, "Deployment", "longtask-api"))
+    assert told["LONGTASK_MAIL_MODE"] == "log"
+    assert "LONGTASK_MAIL_HOST" not in told
+    assert not [o for o in objects if o["kind"] == "ConfigMap" and "mail" in o["metadata"]["name"]]
+    assert not [
+        name for name in env(one(objects, "Deployment", "longtask-operator")) if "MAIL" in name
+    ]
+
+
+def test_the_mail_server_is_told_to_the_api_and_it_may_reach_it() -> None:
+    templates = {"subject.txt": '{{ last.name }}: "x"\nb'}
+    mail = {
+        "mode": "send",
+        "from": "LongTask <longtask@example.org>",
+        "smtp": {"host": "mail.example.org", "port": 465, "tls": "tls", "existingSecret": "smtp"},
+        "allowedDomains": ["example.com", "*"],
+        "templates": templates,
+    }
+    cidrs = {"smtp": {"cidrs": ["10.9.0.0/16"]}}
+    objects = render(values={"mail": mail, "networkPolicy": cidrs})
+    deployment = one(objects, "Deployment", "longtask-api")
+    told = {key: value for key, value in env(deployment).items() if "MAIL" in key}
+    assert told == {
+        "LONGTASK_MAIL_MODE": "send",
+        "LONGTASK_MAIL_FROM": "LongTask <longtask@example.org>",
+        "LONGTASK_MAIL_HOST": "mail.example.org",
+        "LONGTASK_MAIL_PORT": "465",
+        "LONGTASK_MAIL_TLS": "tls",
+        "LONGTASK_MAIL_CREDENTIALS": "/var/run/longtask/smtp",
+        "LONGTASK_MAIL_ALLOWED_DOMAINS": "example.com,*",
+        "LONGTASK_MAIL_TEMPLATES": "/etc/longtask/mail",
+    }
+    pod = deployment["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["smtp"]["secret"]["secretName"] == "smtp"
+    assert volumes["mail"]["configMap"]["name"] == "longtask-mail"
+    mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+    assert (mounts["smtp"], mounts["mail"]) == ("/var/run/longtask/smtp", "/etc/longtask/mail")
+    assert one(objects, "ConfigMap", "longtask-mail")["data"] == templates
+    egress = one(objects, "NetworkPolicy", "longtask-api")["spec"]["egress"]
+    assert {
+        "ports": [{"protocol": "TCP", "port": 465}],
+        "to": [{"ipBlock": {"cidr": "10.9.0.0/16"}}],
+    } in egress
 
 
 def test_without_accounts_of_kubernetes_nobodys_rights_are_asked_for() -> None:
@@ -489,3 +543,30 @@ def test_either_may_reach_more() -> None:
         for policy in ("api", "operator"):
             rules = one(objects, "NetworkPolicy", f"longtask-{policy}")["spec"]["egress"]
             assert (rule in rules) == (policy == component)
+
+
+def test_what_http_fetch_may_reach_its_pods_do_reach() -> None:
+    rule = {"to": [{"podSelector": {"matchLabels": {"app": "mirror"}}}]}
+    given = {"networkPolicy": {"tasksExtraEgress": [rule]}}
+    usual = one(render(), "NetworkPolicy", "longtask-tasks-internet")["spec"]["egress"]
+    objects = render("types.httpFetchAllow={10.1.2.3:8080,10.4.0.0/16,mirror.corp}", values=given)
+    egress = one(objects, "NetworkPolicy", "longtask-tasks-internet")["spec"]["egress"]
+    assert egress[: len(usual)] == usual
+    assert egress[len(usual) :] == [
+        {
+            "to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}],
+            "ports": [{"protocol": "TCP", "port": 8080}],
+        },
+        {"to": [{"ipBlock": {"cidr": "10.4.0.0/16"}}]},
+        rule,
+    ]
+
+
+def test_browsers_get_a_guarded_cookie_unless_they_come_by_http() -> None:
+    usual = env(one(render(), "Deployment", "longtask-api"))
+    assert usual["LONGTASK_DASHBOARD_PLAIN_HTTP"] == "false"
+    assert "LONGTASK_HOSTS" not in usual
+    given = ("api.dashboard.plainHttp=true", "api.hosts={longtask.test,longtask-api.longtask.svc}")
+    told = env(one(render(*given), "Deployment", "longtask-api"))
+    assert told["LONGTASK_DASHBOARD_PLAIN_HTTP"] == "true"
+    assert told["LONGTASK_HOSTS"] == "longtask.test,longtask-api.longtask.svc"

@@ -21,6 +21,7 @@ TOKEN = "secrets=longtask-api-token"
 
 API_MAY: Rights = [
     (TASKS, "get list watch create patch delete", "longtasks.longtask.dev"),
+    (TASKS, "get list watch create patch delete", "longtaskschedules.longtask.dev"),
     (TASKS, "get list watch patch", "longtaskqueues.longtask.dev"),
     (TASKS, "get list watch", "longtasktypes.longtask.dev"),
     (TASKS, "patch", "longtasks.longtask.dev/status"),
@@ -34,12 +35,10 @@ API_MAY: Rights = [
 API_MAY_NOT: Rights = [
     (TASKS, "list create patch delete", "jobs.batch"),
     (TASKS, "update deletecollection", "longtasks.longtask.dev"),
-    *(
-        (TASKS, "create update patch delete", f"{kind}.longtask.dev")
-        for kind in ("longtasktypes", "longtaskschedules")
-    ),
+    (TASKS, "create update patch delete", "longtasktypes.longtask.dev"),
+    (TASKS, "update deletecollection", "longtaskschedules.longtask.dev"),
+    (TASKS, "patch", "longtaskschedules.longtask.dev/status"),
     (TASKS, "create update delete", "longtaskqueues.longtask.dev"),
-    (TASKS, "get list watch", "longtaskschedules.longtask.dev"),
     (TASKS, "create update patch delete watch", "pods"),
     (TASKS, "create get", "pods/exec"),
     (TASKS, "get list watch", "secrets"),
@@ -54,10 +53,13 @@ API_MAY_NOT: Rights = [
     (TASKS, "impersonate", "serviceaccounts"),
     ("", "impersonate", "users"),
     ("", "impersonate", "groups"),
+    ("", "get list watch", "nodes"),
     ("default", "list create", "longtasks.longtask.dev"),
 ]
 OPERATOR_MAY: Rights = [
-    (TASKS, "get list watch", "longtasks.longtask.dev"),
+    (TASKS, "get list watch create patch", "longtasks.longtask.dev"),
+    (TASKS, "get list watch patch", "longtaskschedules.longtask.dev"),
+    (TASKS, "patch", "longtaskschedules.longtask.dev/status"),
     (TASKS, "get list watch", "longtasktypes.longtask.dev"),
     (TASKS, "list watch", "longtaskqueues.longtask.dev"),
     (TASKS, "patch", "longtasks.longtask.dev/status"),
@@ -70,6 +72,7 @@ OPERATOR_MAY: Rights = [
     (TASKS, "get patch", "leases.coordination.k8s.io=longtask-admission"),
     (TASKS, "create", "leases.coordination.k8s.io"),
     (RELEASE, "get patch", KEYS),
+    ("", "list watch", "nodes"),
 ]
 OPERATOR_MAY_NOT: Rights = [
     (TASKS, "list watch create patch delete", "secrets"),
@@ -82,8 +85,8 @@ OPERATOR_MAY_NOT: Rights = [
     (TASKS, "create", "rolebindings.rbac.authorization.k8s.io"),
     (TASKS, "create", "serviceaccounts/token"),
     (TASKS, "impersonate", "serviceaccounts"),
-    (TASKS, "create update patch delete", "longtasks.longtask.dev"),
-    (TASKS, "get list watch", "longtaskschedules.longtask.dev"),
+    (TASKS, "update delete deletecollection", "longtasks.longtask.dev"),
+    (TASKS, "create update delete", "longtaskschedules.longtask.dev"),
     (TASKS, "create patch delete", "longtasktypes.longtask.dev"),
     (TASKS, "create patch delete", "longtaskqueues.longtask.dev"),
     ("", "create", "tokenreviews.authentication.k8s.io"),
@@ -91,6 +94,8 @@ OPERATOR_MAY_NOT: Rights = [
     (RELEASE, "create", "jobs.batch"),
     ("default", "create", "jobs.batch"),
     ("default", "list", "longtasks.longtask.dev"),
+    ("", "get create update patch delete", "nodes"),
+    ("", "get", "nodes/proxy"),
 ]
 TASK_MAY_NOT: Rights = [
     (namespace, "get list create patch delete", resource)

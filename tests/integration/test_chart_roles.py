@@ -23,13 +23,14 @@ from longtask_api.cluster import Access, TokenIdentity
 from longtask_crds import names, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.queueing import Counts
-from longtask_crds.testing import NOW, a_queue, a_task, with_meta, with_status
+from longtask_crds.testing import NOW, a_queue, a_schedule, a_task, with_meta, with_status
 from longtask_operator import handlers, testing
 
 RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
 KEYS = ObjectKey(RELEASE, signing_keys.KEYS_SECRET)
 A = ObjectKey(TASKS, "a")
 RESULT = v1alpha1.Result()
+REPORT = v1alpha1.Report(attempt=1, pod_name="a", pod_uid="p", exit_code=0, reported_at=NOW)
 SOMEBODY = TokenIdentity("somebody", (), {})
 
 #: Something to ask.
@@ -124,7 +125,7 @@ async def test_the_apis_rights() -> None:
     server = Refusing()
     connection = Connection(server, user_agent="test")
     door = longtask_api.cluster.Cluster(connection)
-    cached = (kinds.TASKS, kinds.TYPES, kinds.QUEUES)
+    cached = (kinds.TASKS, kinds.TYPES, kinds.QUEUES, kinds.SCHEDULES)
 
     async def log() -> None:
         async with door.pod_log(A, container="runner"):
@@ -135,25 +136,35 @@ async def test_the_apis_rights() -> None:
 
     questions: dict[str, list[Question]] = {
         "get": [lambda kind=kind: door.get(kind, A) for kind in cached],
-        "create": [lambda: door.create(kinds.TASKS, TASKS, {})],
+        "create": [
+            lambda: door.create(kinds.TASKS, TASKS, {}),
+            lambda: door.create(kinds.SCHEDULES, TASKS, {}),
+        ],
         "patch": [
             lambda: door.patch(kinds.TASKS, A, {}, uid="u"),
             lambda: door.patch(kinds.QUEUES, A, {}, uid="u"),
+            lambda: door.patch(kinds.SCHEDULES, A, {}, uid="u"),
         ],
         "write_progress": [lambda: door.write_progress(A, {}, uid="u", attempt=1)],
         "write_progress_of_steps": [
             lambda: door.write_progress_of_steps(with_meta(a_task(), namespace=TASKS), {})
         ],
         "write_result": [lambda: door.write_result(with_meta(a_task(), namespace=TASKS), RESULT)],
-        "delete": [lambda: door.delete(kinds.TASKS, A, uid="u")],
+        "write_outcome": [lambda: door.write_outcome(with_meta(a_task(), namespace=TASKS), REPORT)],
+        "delete": [
+            lambda: door.delete(kinds.TASKS, A, uid="u"),
+            lambda: door.delete(kinds.SCHEDULES, A, uid="u"),
+        ],
         "version": [lambda: door.version(kinds.TASKS, TASKS)],
         "get_pod": [lambda: door.get_pod(A)],
         "find_pods": [lambda: door.find_pods(TASKS, {})],
         "pod_log": [log],
         "is_released": [lambda: door.is_released(A, owner="u")],
+        "has_ended": [lambda: door.has_ended(A, container="runner")],
         "review_token": [lambda: door.review_token("token", "audience")],
         "may": [lambda: door.may(SOMEBODY, Access("get", "longtasks", TASKS))],
         "ensure_in_secret": [lambda: door.ensure_in_secret(KEYS, "default", keep)],
+        "drop_from_secret": [lambda: door.drop_from_secret(KEYS, ["default"])],
     }
     assert set(questions) == calls(longtask_api.cluster.Cluster)
     for several in questions.values():
@@ -176,7 +187,7 @@ def a_secret(key: ObjectKey) -> secrets.Secret:
 
 
 async def test_the_operators_rights() -> None:
-    server, task = Refusing(), a_task()
+    server, task, schedule = Refusing(), a_task(), a_schedule()
     connection = Connection(server, user_agent="test")
     door = longtask_operator.cluster.Cluster(connection)
     job, pod = testing.a_job(), testing.a_pod()
@@ -195,8 +206,16 @@ async def test_the_operators_rights() -> None:
         "delete_job": [lambda: door.delete_job(job)],
         "release_job": [lambda: door.release_job(job)],
         "stop_pod": [lambda: door.stop_pod(pod)],
+        "adopt_job": [lambda: door.adopt_job(job, {}, now=NOW)],
+        "change_pod": [lambda: door.change_pod(pod, [])],
+        "limit_pod": [lambda: door.limit_pod(pod, 60)],
         "adopt_pod": [lambda: door.adopt_pod(pod, {})],
         "warn": [lambda: door.warn(task, "Stalled", "message", now=NOW)],
+        "get_schedule": [lambda: door.get_schedule(A)],
+        "write_schedule": [lambda: door.write_schedule(schedule, schedule.status)],
+        "annotate_schedule": [lambda: door.annotate_schedule(schedule, "a", None)],
+        "create_task": [lambda: door.create_task({"metadata": {"namespace": TASKS}})],
+        "change_task": [lambda: door.change_task(A, "u", cancel=True)],
     }
     assert set(questions) == calls(longtask_operator.cluster.Cluster)
     for several in questions.values():
@@ -217,11 +236,13 @@ async def test_the_operators_rights() -> None:
             for seen in (None, lease)
         ),
     )
-    for kind in (kinds.TASKS, kinds.TYPES, kinds.QUEUES):
+    for kind in (kinds.TASKS, kinds.TYPES, kinds.QUEUES, kinds.SCHEDULES):
         await server.ask(lambda kind=kind: informer.relist(connection, kind, TASKS, Cache()))
     for place in (kinds.PODS, kinds.JOBS):
         await server.ask(lambda place=place: anext(connection.pages(place.collection(TASKS))))
-    await server.ask(lambda: anext(connection.watch(kinds.TASKS.collection(TASKS), 1)))
+    for kind in (kinds.TASKS, kinds.SCHEDULES):
+        await server.ask(lambda kind=kind: anext(connection.watch(kind.collection(TASKS), 1)))
+    await server.ask(*lists_and_watches(connection, kinds.NODES))
     # kopf lists and watches what a handler names, and has no public word for it.
     rights = server.rights
     for selector in handlers.registry._watching.get_all_selectors():

@@ -199,10 +199,10 @@ def test_a_bad_task_is_refused_with_the_fields_name(
         pytest.param("LongTaskType", {"egress": "everywhere"}, "t", "egress", id="no-such-egress"),
         pytest.param(
             "LongTaskSchedule",
-            {"taskTemplate": {"spec": {"type": "x"}}},
+            {"intervalSeconds": 4, "taskTemplate": {"spec": {"type": "x"}}},
             "s",
-            "exactly one of schedule and intervalSeconds",
-            id="a-schedule-without-a-time",
+            "intervalSeconds",
+            id="a-schedule-that-comes-too-often",
         ),
         pytest.param(
             "LongTaskSchedule",

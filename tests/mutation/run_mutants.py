@@ -31,7 +31,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _KEPT: Final = ROOT / ".mutants"
 #: The searches of states, what reads files that are not copied, and what tests none of them.
 _LEFT_OUT: Final = (
-    *("test_model.py", "test_machine.py", "test_rendered_pods.py", "test_generate.py"),
+    *(
+        "test_model.py",
+        "test_model_warm.py",
+        "test_machine.py",
+        "test_rendered_pods.py",
+        "test_generate.py",
+    ),
     *(
         "test_pipeline_examples.py",
         "test_readable.py",
@@ -80,15 +86,22 @@ def _all_of(folder: str, room: str) -> tuple[str, ...]:
 
 
 _OF_CRDS: Final = (
-    *("acceptance", "delivery", "effective", "events", "forecast", "json_values", "names"),
-    *("queueing", "signing_keys"),
+    *("delivery", "effective", "json_values", "names"),
+    *("signing_keys", "traces"),
 )
 _MAKE_RULES: Final = ("_extended", "_least", "_least_of", "_least_size", "_request_within_limit")
 PARTS: Final = (
     Part(
         "crds",
-        (*_OF_CRDS, *_all_of("crds", "pipeline")),
-        on_import=frozenset(f"acceptance.{name}" for name in _MAKE_RULES),
+        (
+            *_OF_CRDS,
+            *_all_of("crds", "acceptance"),
+            *_all_of("crds", "events"),
+            *_all_of("crds", "pipeline"),
+            *_all_of("crds", "queueing"),
+            *_all_of("crds", "schedule"),
+        ),
+        on_import=frozenset(f"acceptance.rules.{name}" for name in _MAKE_RULES),
     ),
     Part("operator", _all_of("operator", "rules")),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api.auth import callers
-from longtask_api.services import local_tokens
+from longtask_api.services.accounts import local_tokens
 from longtask_api.stores.users import NameTaken, Token, User, Users
 from longtask_client import models
 from longtask_crds import names, v1alpha1
@@ -105,6 +105,40 @@ def put_ended_task(
             **status,
         },
     )
+
+
+def put_schedule(kubernetes: MemoryKubernetes, name: str = "s", **parts: Any) -> None:
+    """Make or change a schedule as somebody else would: by default one for each hour."""
+    is_new = key(name) not in kubernetes.objects(names.LONGTASKSCHEDULES)
+    template = {"spec": {"type": "fibonacci", "input": {"n": 1}}}
+    usual = {"spec": {"schedule": "@hourly", "taskTemplate": template}} if is_new else {}
+    kubernetes.put(names.LONGTASKSCHEDULES, name, **(usual | parts))
+
+
+def put_run(
+    kubernetes: MemoryKubernetes,
+    at: datetime,
+    *,
+    schedule: str = "s",
+    number: int = 1,
+    owner: str | None = None,
+    **ended: Any,
+) -> str:
+    """Make a run that ended a minute after its time, as `put_ended_task` does; return its name."""
+    name = names.run_name(schedule, at)
+    labels = {names.SCHEDULE_LABEL: schedule} | ({names.OWNER_LABEL: owner} if owner else {})
+    stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    put_ended_task(
+        kubernetes,
+        name,
+        ended_at=at + timedelta(minutes=1),
+        labels=labels,
+        startedAt=stamp,
+        **ended,
+    )
+    said = {names.SCHEDULED_AT_ANNOTATION: stamp, names.RUN_NUMBER_ANNOTATION: str(number)}
+    put_task(kubernetes, name, metadata={"annotations": said})
+    return name
 
 
 async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,11 +21,28 @@ BASE_IMAGE = "localhost/longtask-base:dev"
 #: A script that goes on until somebody ends it, and then ends at once.
 PATIENT = "trap 'exit 143' TERM; sleep 300 & wait"
 SYSTEM = ("-n", "longtask")
+PASSWORD = "correct horse battery"
+#: Reports, and returns what is answered.
+REPORT = """
+import json, os, sys, time, urllib.request
+
+def report(**said):
+    with open(os.environ["LONGTASK_TOKEN_FILE"]) as file:
+        headers = {"Authorization": "Bearer " + file.read(), "Content-Type": "application/json"}
+    url = os.environ["LONGTASK_API_URL"] + "/runner/v1/progress"
+    request = urllib.request.Request(url, json.dumps(said).encode(), headers)
+    return json.load(urllib.request.urlopen(request, timeout=10))
+"""
 
 
 def shell(script: str) -> dict[str, Any]:
     """Return a container that runs a script."""
     return {"image": BASE_IMAGE, "command": ["sh", "-c", script]}
+
+
+def program(text: str) -> dict[str, Any]:
+    """Return a container that runs a program in Python, which may `report`."""
+    return {"image": BASE_IMAGE, "command": ["python3", "-c", REPORT + text]}
 
 
 def eventually(fetch: Callable[[], T], is_so: Callable[[T], bool], *, within: float) -> T:
@@ -75,6 +93,8 @@ class Product:
     token: str
     host_address: str
     audit_log: str
+    #: A folder that each node has too, under the same path.
+    volumes: str
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Product":
@@ -91,7 +111,26 @@ class Product:
             environ["LONGTASK_TOKEN"],
             environ["LONGTASK_HOST_ADDRESS"],
             environ.get("LONGTASK_AUDIT_LOG", ""),
+            environ.get("LONGTASK_VOLUMES", ""),
         )
+
+
+def a_user(product: Product) -> httpx.Client:
+    """Register somebody, log them in, and return their client."""
+    name = f"e2e-{uuid.uuid4().hex[:10]}"
+    order = {"username": name, "password": PASSWORD, "email": f"{name}@example.com"}
+    made = httpx.post(f"{product.url}/api/v1/register", json=order)
+    assert made.status_code == 201, made.text
+    return logged_in(product, name, PASSWORD)
+
+
+def logged_in(product: Product, name: str, password: str) -> httpx.Client:
+    """Log somebody in, and return their client."""
+    client = httpx.Client(base_url=product.url, timeout=70)
+    login = client.post("/api/v1/login", json={"username": name, "password": password})
+    assert login.status_code == 200, login.text
+    client.headers["Authorization"] = f"Bearer {login.json()['token']}"
+    return client
 
 
 class Kubectl:

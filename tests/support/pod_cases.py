@@ -155,8 +155,13 @@ class _Maker:
                 "placement": self.placement,
                 "volumes": self.volumes,
                 "shmSize": lambda: self.one(("1Mi", "1Gi", 2**20)),
+                "warm": self.warm,
             }
         )
+
+    def warm(self) -> Json:
+        more = {"maxAgeSeconds": lambda: self.one((60, 3600)), "minIdle": lambda: self.one((0, 9))}
+        return {"size": self.one((10, 100))} | self.some(more)
 
     def defaults(self) -> Json:
         return self.some(

@@ -1,8 +1,13 @@
-"""A PostgreSQL server of the tests' own: in a temporary folder, reached by a socket in it."""
+"""A PostgreSQL server of the tests' own: in a temporary folder, reached by a socket in it.
+
+Pods reach one by an address of this host, with a password that nothing else knows.
+"""
 
 import contextlib
 import os
 import pwd
+import secrets
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -14,21 +19,37 @@ _PROGRAMS = Path("/usr/lib/postgresql")
 #: The account that the package makes: the server refuses to be root's.
 _ACCOUNT = "postgres"
 #: Nothing of it outlives the tests, so nothing need be on the disk.
-_SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=50")
+_SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=50")
+_PORT = 5432  #: of the socket alone, if there is no address
 
 
 class Server:
     """A server that can be stopped and started, and that gives out databases."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make one in an empty folder; it does not run yet."""
+    def __init__(self, folder: Path, address: str = "") -> None:
+        """Make one in an empty folder; it does not run yet.
+
+        Args:
+            folder: Where it is.
+            address: Where it listens besides its socket; nowhere else if empty.
+        """
         self._folder = folder
         self._data = folder / "data"
-        self._run("initdb", "--auth=trust", "--username=test", "--no-sync")
+        self._address = address
+        self._port = _free_port(address) if address else _PORT
+        self._password = secrets.token_hex(16)
+        (folder / "password").write_text(self._password)
+        self._run(
+            *("initdb", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync"),
+            *("--username=test", f"--pwfile={folder / 'password'}"),
+        )
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
 
     def start(self) -> None:
         """Start it, and wait until it serves."""
-        settings = [f"-k {self._folder}", *(f"-c {setting}" for setting in _SETTINGS)]
+        own = (f"listen_addresses={self._address}", f"port={self._port}")
+        settings = [f"-k {self._folder}", *(f"-c {setting}" for setting in (*own, *_SETTINGS))]
         log = f"--log={self._folder / 'log'}"
         self._run("pg_ctl", "start", "--wait", log, "--options", " ".join(settings))
 
@@ -44,7 +65,10 @@ class Server:
     def new_database(self) -> str:
         """Make an empty database, and return its URL."""
         name = f"t{uuid.uuid4().hex}"
-        self._run("createdb", f"--host={self._folder}", "--username=test", name)
+        at = (f"--host={self._folder}", f"--port={self._port}")
+        self._run("createdb", *at, "--username=test", name)
+        if self._address:
+            return f"postgresql://test:{self._password}@{self._address}:{self._port}/{name}"
         return f"postgresql://test@/{name}?host={self._folder}"
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -67,8 +91,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
-    """Run a server, and leave nothing of it."""
+def running(address: str = "") -> Iterator[Server]:
+    """Run a server, and leave nothing of it; give it an address of this host to listen at."""
     assert any(_PROGRAMS.glob("*/bin/initdb")), "PostgreSQL is not there: run `make postgresql`"
     # A socket's path must be short, so not pytest's own folder.
     with tempfile.TemporaryDirectory(prefix="longtask-pg-") as name:
@@ -77,12 +101,18 @@ def running() -> Iterator[Server]:
             os.chown(folder, pwd.getpwnam(account).pw_uid, pwd.getpwnam(account).pw_gid)
         # Else only its owner may enter, to the socket too.
         folder.chmod(0o755)
-        server = Server(folder)
+        server = Server(folder, address)
         server.start()
         try:
             yield server
         finally:
             server.stop()
+
+
+def _free_port(address: str) -> int:
+    with socket.create_server((address, 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _account() -> str | None:

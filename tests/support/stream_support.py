@@ -22,10 +22,14 @@ QUICK = streams.Pace(ping=0.2, check=0.1, place=0.05, batch=0)
 
 
 @contextlib.asynccontextmanager
-async def serving(services: wiring.Services) -> AsyncIterator[str]:
+async def serving(services: wiring.Services, *, path_prefix: str = "") -> AsyncIterator[str]:
     """Serve the API of users on a port of its own; yield its URL."""
     config = uvicorn.Config(
-        app.for_users(services), host="127.0.0.1", port=0, lifespan="off", log_config=None
+        app.for_users(services, path_prefix=path_prefix),
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        log_config=None,
     )
     server = uvicorn.Server(config)
     with contextlib.ExitStack() as stack:
@@ -132,6 +136,52 @@ async def listening(one: Listener) -> AsyncIterator[asyncio.Task[int]]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+class Door:
+    """A way to the API that can be cut off, as a proxy or a network may do."""
+
+    def __init__(self, target: httpx.URL) -> None:
+        self._target = target
+        self._ways: set[asyncio.StreamWriter] = set()
+        self.url = ""
+        self.ways = 0  #: how many were opened, ever
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server:
+            yield
+            self.cut()
+
+    def cut(self) -> None:
+        """Break off what goes through."""
+        for way in self._ways:
+            way.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.ways += 1
+        there, back = await asyncio.open_connection(self._target.host, self._target.port)
+        self._ways |= {writer, back}
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(_pour(reader, back), _pour(there, writer))
+        self._ways -= {writer, back}
+
+
+async def _pour(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with contextlib.closing(target):
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+
+
+@contextlib.asynccontextmanager
+async def a_door(api: Api) -> AsyncIterator[Door]:
+    """Open a way to the API that can be cut off."""
+    door = Door(api.http.base_url)
+    async with door.open():
+        yield door
 
 
 def told(one: Listener, *wanted: str) -> Callable[[], Awaitable[bool]]:

@@ -1,7 +1,9 @@
 """Transcripts in pages: what is typed, what happens meanwhile, and what is shown.
 
 A block of `console` has lines `$ …` and below each what is printed. `…` stands for anything in a
-line. Between blocks a comment says what becomes of a task meanwhile: `<!-- NAME: {status} -->`.
+line. Between blocks a comment says what becomes of a task meanwhile: `<!-- NAME: {status} -->`; or
+of a schedule, `<!-- schedule NAME: {status} -->`; or that there is a run of it,
+`<!-- run NAME: {status} -->`.
 """
 
 import asyncio
@@ -10,17 +12,23 @@ import dataclasses
 import re
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import yaml
 
+from longtask_adapters.kube import kinds
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import app, settings, wiring
+from longtask_api import settings, wiring
 from longtask_crds import names
+from longtask_crds.schedule import runs
 from longtask_crds.testing import NOW
+from stream_support import serving
 
-_PART = re.compile(r"^```console\n(.*?)^```$|^<!-- ([\w-]+): (\{.*?\}) -->$", re.M | re.S)
+_PART = re.compile(
+    r"^```console\n(.*?)^```$|^<!-- (?:(schedule|run) )?([\w-]+): (\{.*?\}) -->$", re.M | re.S
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +41,9 @@ class Typed:
 
 @dataclasses.dataclass(frozen=True)
 class Meanwhile:
-    """What becomes of a task."""
+    """What becomes of a task, a schedule, or a run."""
 
+    what: str  #: empty for a task
     name: str
     status: dict[str, Any]
 
@@ -43,7 +52,7 @@ def parts(page: str) -> Iterator[Typed | Meanwhile]:
     """Yield what happens in a page, in its order."""
     for found in _PART.finditer(page):
         if found[1] is None:
-            yield Meanwhile(found[2], yaml.safe_load(found[3]))
+            yield Meanwhile(found[2] or "", found[3], yaml.safe_load(found[4]))
             continue
         for one in re.split(r"^\$ ", found[1], flags=re.M)[1:]:
             line, _, shown = one.partition("\n")
@@ -56,14 +65,15 @@ def fits(shown: str, pattern: str) -> bool:
 
 
 class Installation(httpx.BaseTransport):
-    """The real API with a Kubernetes in memory, in a thread of its own."""
+    """The real API on a port of its own, with a Kubernetes in memory, in a thread of its own."""
 
     def __init__(self, kubernetes: MemoryKubernetes, configured: settings.Settings) -> None:
-        self._kubernetes = kubernetes
+        self.kubernetes = kubernetes
         self._configured = configured
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._open = contextlib.AsyncExitStack()
+        self._http = httpx.HTTPTransport()
 
     def __enter__(self) -> "Installation":
         self._thread.start()
@@ -71,6 +81,7 @@ class Installation(httpx.BaseTransport):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._http.close()
         self._run(self._open.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -78,7 +89,16 @@ class Installation(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Let the API answer."""
-        return self._run(self._answer(request))
+        asked = request.url.copy_with(scheme="http", host=self._at.host, port=self._at.port)
+        return self._http.handle_request(
+            httpx.Request(
+                request.method,
+                asked,
+                headers=request.headers,
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        )
 
     def happen(self, then: Meanwhile) -> None:
         """Let something become of a task, and the API hear of it."""
@@ -89,24 +109,27 @@ class Installation(httpx.BaseTransport):
 
     async def _begin(self) -> None:
         running = wiring.running(
-            self._kubernetes, self._configured, clock=lambda: NOW, start_patience=0.05
+            self.kubernetes, self._configured, clock=lambda: NOW, start_patience=0.05
         )
         services = await self._open.enter_async_context(running)
         await services.health.synced()
-        self._transport = httpx.ASGITransport(app.for_users(services))
+        self._at = httpx.URL(await self._open.enter_async_context(serving(services)))
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
-        asked = httpx.Request(
-            request.method, request.url, headers=request.headers, content=request.read()
-        )
-        response = await self._transport.handle_async_request(asked)
-        content = await response.aread()
-        return httpx.Response(response.status_code, headers=response.headers, content=content)
+    def _begin_run(self, name: str) -> None:
+        """Make the task of a run, as the operator would."""
+        schedule, _, seconds = name.rpartition("-")
+        made = kinds.SCHEDULES.read(self.kubernetes.stored(names.LONGTASKSCHEDULES, schedule))
+        at = datetime.fromtimestamp(int(seconds, 16), UTC)
+        body = runs.task_of(made, at, number=1)
+        self.kubernetes.put(names.LONGTASKS, name, metadata=body["metadata"], spec=body["spec"])
 
     async def _happen(self, then: Meanwhile) -> None:
-        before = self._kubernetes.objects(names.LONGTASKS)[names.ObjectKey("longtasks", then.name)]
-        self._kubernetes.put(
-            names.LONGTASKS, then.name, status={**before.get("status", {}), **then.status}
-        )
+        plural = names.LONGTASKSCHEDULES if then.what == "schedule" else names.LONGTASKS
+        if then.what == "run":
+            self._begin_run(then.name)
+        before = self.kubernetes.stored(plural, then.name)
+        seen = {"observedGeneration": before["metadata"]["generation"]}
+        status = {**before.get("status", {}), **seen, **then.status}
+        self.kubernetes.put(plural, then.name, status=status)
         for _ in range(100):  # the watches are told at the loop's next turns
             await asyncio.sleep(0)

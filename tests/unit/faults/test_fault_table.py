@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import fault_nodes
 import fault_table
 import marked_text
 from fault_cases import FAULTS
@@ -15,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_a_run_takes_the_place_of_the_last_one_of_its_fault(tmp_path: Path) -> None:
     file = tmp_path / "runs.json"
-    for name in ("F10", "F2", "F10"):
+    for name in ("F10", "F2.1", "F2", "F10"):
         runs = fault_table.keep(file, fault_table.record(name, name, VERDICT, day="2026-01-02"))
-    assert [run["id"] for run in runs] == ["F2", "F10"]
+    assert [run["id"] for run in runs] == ["F2", "F2.1", "F10"]
 
 
 def test_the_table() -> None:
@@ -35,13 +36,15 @@ def test_only_what_is_between_the_markers_changes() -> None:
         marked_text.written(document, "y", "new")
 
 
-def test_the_docs_have_a_place_for_it() -> None:
+@pytest.mark.parametrize("mark", ["faults", "node-faults"])
+def test_the_docs_have_a_place_for_it(mark: str) -> None:
     text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-    assert marked_text.written(text, "faults", "new") != text
+    assert marked_text.written(text, mark, "new") != text
 
 
 def test_each_fault_is_one_of_the_docs() -> None:
     text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-    assert len({fault.id for fault in FAULTS}) == len(FAULTS)
-    for fault in FAULTS:
+    every = (*FAULTS, *fault_nodes.FAULTS)
+    assert len({fault.id for fault in every}) == len(every)
+    for fault in every:
         assert f"\n| {fault.id} | " in text

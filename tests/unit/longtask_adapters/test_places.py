@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from clock_support import Seconds
 from longtask_adapters import places
 
 
@@ -105,21 +106,13 @@ async def test_who_gives_up_waiting_takes_nothing() -> None:
     await walk.end()
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds(100.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def hosts(clock: Clock) -> places.Hosts:
+def hosts(clock: Seconds) -> places.Hosts:
     return places.Hosts(at_once=2, failures=3, pause=60, clock=clock)
 
 
@@ -129,7 +122,7 @@ async def call(hosts: places.Hosts, *, failed: bool, owner: str = "a") -> None:
 
 
 async def test_a_host_is_left_alone_after_failures_in_a_row(
-    hosts: places.Hosts, clock: Clock
+    hosts: places.Hosts, clock: Seconds
 ) -> None:
     for failed in (True, True, False, True, True, True):
         await call(hosts, failed=failed)
@@ -148,7 +141,7 @@ async def test_a_host_is_left_alone_after_failures_in_a_row(
         await call(hosts, failed=False)
 
 
-async def test_who_waits_for_a_host_goes_when_its_pause_is_over(clock: Clock) -> None:
+async def test_who_waits_for_a_host_goes_when_its_pause_is_over(clock: Seconds) -> None:
     hosts = places.Hosts(at_once=2, failures=1, pause=0.05, clock=clock)
     await call(hosts, failed=True)
     waiting = asyncio.create_task(call(hosts, failed=False))

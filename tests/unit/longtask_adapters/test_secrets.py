@@ -5,6 +5,7 @@ import pytest
 
 from longtask_adapters import testing
 from longtask_adapters.kube import connection, errors, secrets
+from longtask_adapters.testing.kubernetes import Refusal
 from longtask_crds import names
 
 KEY = names.ObjectKey("longtask", "keys")
@@ -97,6 +98,29 @@ async def test_a_secret_that_others_keep_writing_is_given_up(
     kubernetes.interrupt = somebody_writes(kubernetes, 99, "old")
     with pytest.raises(errors.Unavailable, match="longtask/keys"):
         await secrets.ensure(connected, KEY, "none", made_of)
+
+
+async def test_a_secret_that_is_full_is_said_to_be(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    def refuse(_write: str, moment: str) -> None:
+        if moment == "before":
+            raise Refusal(422, "Invalid", "data: Too long: may not be more than 1048576 bytes")
+
+    kubernetes.interrupt = refuse
+    with pytest.raises(errors.Full, match="longtask/keys has no room for the key of none"):
+        await secrets.ensure(connected, KEY, "none", made_of)
+
+
+async def test_keys_are_dropped_and_the_others_stay(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    assert await secrets.drop(connected, KEY, ["old", "none"]) == ["old"]
+    left = await secrets.read(connected, KEY)
+    assert (left.get("old"), left.get("kept")) == (None, "whsec_kept")
+    writes = kubernetes.writes
+    assert await secrets.drop(connected, KEY, ["old"]) == []
+    assert kubernetes.writes == writes
 
 
 async def test_without_the_secret_nothing_is_made(connected: connection.Connection) -> None:

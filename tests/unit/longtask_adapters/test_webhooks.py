@@ -69,6 +69,23 @@ async def send_with(
         await sender.close()
 
 
+async def test_a_letter_says_what_it_is(receiver: Receiver) -> None:
+    async def write() -> webhooks.Letter:
+        return webhooks.Letter(BODY, [KEY], "application/cloudevents+json")
+
+    sender = webhooks.HttpSender(LOOPBACK)
+    try:
+        made = await sender.send(
+            receiver.url, owner="somebody", webhook_id="msg_1", headers={}, write=write
+        )
+    finally:
+        await sender.close()
+    assert made.code == 200
+    ((_, headers, body),) = receiver.requests
+    assert headers.getall("Content-Type") == ["application/cloudevents+json"]
+    standardwebhooks.Webhook(KEY).verify(body, headers)
+
+
 async def test_the_receivers_library_verifies_what_arrives(receiver: Receiver) -> None:
     made = await send_with(LOOPBACK, f"{receiver.url}/done?x=1", headers={"X-Team": "a b"})
     assert (made.code, made.problem) == (200, None)

@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api_support import TOKEN, bearing, put_task
+from api_support import TOKEN, bearing, eventually, put_task
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
+from longtask_adapters.testing.kubernetes import Refusal
 from longtask_api import app, settings, wiring
 from longtask_api.auth import passwords
-from longtask_api.services import local_tokens
+from longtask_api.services.accounts import local_tokens
 from longtask_api.settings import Registration
 from longtask_crds import names, signing_keys
 from longtask_crds.testing import FINISHED, NOW
@@ -48,6 +49,12 @@ def logins_per_minute() -> int:
 
 
 @pytest.fixture
+def services_of() -> list[wiring.Services]:
+    """Hold what the client's API stands on."""
+    return []
+
+
+@pytest.fixture
 async def client(
     kubernetes: MemoryKubernetes,
     configured: settings.Settings,
@@ -55,6 +62,7 @@ async def client(
     registration: Registration,
     logins_per_minute: int,
     clock: Clock,
+    services_of: list[wiring.Services],
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client that bears no token by itself."""
     changed = configured.model_copy(
@@ -64,6 +72,7 @@ async def client(
         kubernetes, changed, clock=lambda: clock.now, sender=sender
     ) as services:
         await services.health.synced()
+        services_of.append(services)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app.for_users(services)),
             base_url="http://api.test/api/v1",
@@ -288,7 +297,7 @@ async def test_a_session_ends_by_itself(client: httpx.AsyncClient, clock: Clock)
 async def test_of_too_many_sessions_the_oldest_end(
     client: httpx.AsyncClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longtask_api.services.accounts._MOST_SESSIONS", 2)
+    monkeypatch.setattr("longtask_api.services.accounts.own._MOST_SESSIONS", 2)
     sessions = [await registered(client)]
     for _ in range(2):
         clock.now += timedelta(seconds=1)
@@ -417,7 +426,7 @@ async def test_tokens_are_ones_own(client: httpx.AsyncClient) -> None:
 async def test_only_so_many_tokens(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longtask_api.services.accounts._MOST_TOKENS", 1)
+    monkeypatch.setattr("longtask_api.services.accounts.own._MOST_TOKENS", 1)
     session = await registered(client)
     answers = [await client.post("/tokens", json={"name": "a"}, headers=session) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 409]
@@ -496,6 +505,43 @@ async def test_who_is_deleted_is_gone_with_all_tokens(client: httpx.AsyncClient)
         await client.get("/users/%00", headers=ROOT),
     ):
         assert answer.status_code == 404
+
+
+async def test_the_callback_key_of_who_is_deleted_goes_with_the_last_task(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes, services_of: list[wiring.Services]
+) -> None:
+    place = names.ObjectKey("longtask", signing_keys.KEYS_SECRET)
+    kubernetes.add_secret(signing_keys.KEYS_SECRET, {"eve": "whsec_x"}, namespace="longtask")
+    for user in ("ada", "bob"):
+        session = await registered(client, user)
+        assert await status(client, session, "/me/callback-key") == 200
+    labels = {names.OWNER_LABEL: "bob"}
+    put_task(kubernetes, "a", metadata={"labels": labels})
+    (services,) = services_of
+
+    async def is_known() -> bool:
+        return services.resources.catalogue.count_of("bob") == (1, 1)
+
+    await eventually(is_known)
+    for user in ("ada", "bob"):
+        assert (await client.delete(f"/users/{user}", headers=ROOT)).status_code == 204
+    # What bob's task has to tell is signed as its receiver knows it.
+    assert set(kubernetes.objects("secrets")[place]["data"]) == {"bob", "eve"}
+
+
+async def test_a_key_that_has_no_room_is_refused_in_words(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    def refuse(write: str, moment: str) -> None:
+        if (write, moment) == ("add_to_secret", "before"):
+            raise Refusal(422, "Invalid", "data: Too long: may not be more than 1048576 bytes")
+
+    kubernetes.add_secret(signing_keys.KEYS_SECRET, {}, namespace="longtask")
+    session = await registered(client)
+    kubernetes.interrupt = refuse
+    answer = await client.get("/me/callback-key", headers=session)
+    assert answer.status_code == 503
+    assert "no room for another key" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/logout", "/users/ada:reset-password"])

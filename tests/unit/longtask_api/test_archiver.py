@@ -16,6 +16,7 @@ from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.stores.archive import Archive
 from longtask_api.stores.blobs import Blobs
+from longtask_api.stores.lines import Lines
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.archiver import Archiver, Stay, due_at
@@ -84,13 +85,20 @@ class Work:
         tasks, types, queues = (one.cache for one in self.informers)
         self.now = NOW
         self.resources = Resources(
-            cluster, self.archive, namespace=NAMESPACE, tasks=tasks, types=types, queues=queues
+            cluster,
+            self.archive,
+            namespace=NAMESPACE,
+            tasks=tasks,
+            types=types,
+            queues=queues,
         )
+        lines = Lines(self.resources, tasks=tasks, types=types, queues=queues)
         tails = LogTails(Blobs(self.database, clock=self.clock))
         counted = Metrics()
         recorder = Recorder(cluster, tails, counted, clock=self.clock)
         self.archiver = Archiver(
             self.resources,
+            lines,
             cluster,
             recorder,
             counted,

@@ -1,5 +1,6 @@
 """Many tasks in one request: handed over, or cancelled."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -8,6 +9,8 @@ import pytest
 from api_support import put_ended_task, put_task
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_adapters.testing.kubernetes import Refusal
+from longtask_api import wiring
+from longtask_api.services.tasks import taking
 from longtask_crds import names
 
 ORDER = {"type": "fibonacci", "input": {"n": 100}}
@@ -39,6 +42,23 @@ async def test_each_order_is_answered_for_itself(
     assert [error["pointer"] for error in items[1]["problem"]["errors"]] == ["/priority"]
     assert (items[4]["task"]["id"], items[4]["problem"]) == ("b", None)
     assert stored(kubernetes) == ["a", "b"]
+
+
+async def test_a_batch_waits_once_for_an_archive_that_hangs(
+    client: httpx.AsyncClient, services: wiring.Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def hang(*_: Any, **__: Any) -> None:
+        asked.append(1)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(services.resources.archive, "find", hang)
+    monkeypatch.setattr(taking, "_ARCHIVE_SECONDS", 0.05)
+    batch = {"items": [ORDER] * 40}
+    answer = await client.post(BATCH, json=batch, headers={"Idempotency-Key": "k"})
+    assert answer.json()["accepted"] == 40
+    assert len(asked) <= 8  # as many as are looked up at once
 
 
 async def test_a_batch_that_is_sent_again_makes_no_second_task(

@@ -54,12 +54,13 @@ MANY = [a_record(f"t{n}", created=n, phase=Phase.SUCCEEDED, type="usual") for n 
         pytest.param({"phases": [Phase.FAILED]}, id="phase"),
         pytest.param({"type": "rare"}, id="type"),
         pytest.param({"owner": "ann"}, id="owner"),
+        pytest.param({"schedule": "s"}, id="schedule"),
         pytest.param({"phases": [Phase.SUCCEEDED, Phase.FAILED], "owner": "ann"}, id="the-fewest"),
     ],
 )
 def test_only_the_fewest_that_come_into_question_are_looked_at(chosen: dict[str, Any]) -> None:
     catalogue = Catalogue()
-    rare = a_record("x", phase=Phase.FAILED, type="rare", owner="ann")
+    rare = a_record("x", phase=Phase.FAILED, type="rare", owner="ann", schedule="s")
     for record in (*MANY, rare):
         catalogue.put(record)
     assert list(catalogue.by_age(**chosen)) == [rare]
@@ -73,7 +74,23 @@ RECORDS = st.builds(
     phase=st.sampled_from([Phase.QUEUED, Phase.RUNNING, Phase.FAILED]),
     type=st.sampled_from([None, "t"]),
     owner=st.sampled_from([None, "ann"]),
+    schedule=st.sampled_from([None, "s"]),
 )
+
+
+def test_it_counts_by_phase() -> None:
+    catalogue = Catalogue()
+    catalogue.put(a_record("a", owner="ann"))
+    catalogue.put(a_record("b", owner="ann", phase=Phase.RUNNING))
+    catalogue.put(a_record("c", owner="bob", phase=Phase.FAILED))
+    assert catalogue.phases_of("ann") == {Phase.QUEUED: 1, Phase.RUNNING: 1}
+    assert +catalogue.phases_of_all() == {Phase.QUEUED: 1, Phase.RUNNING: 1, Phase.FAILED: 1}
+    catalogue.put(a_record("b", owner="ann", phase=Phase.SUCCEEDED))
+    assert catalogue.count_of("ann") == (1, 2)
+    catalogue.remove(names.ObjectKey("ns", "b"))
+    catalogue.remove(names.ObjectKey("ns", "a"))
+    assert catalogue.phases_of("ann") == {}
+    assert +catalogue.phases_of_all() == {Phase.FAILED: 1}
 
 
 @given(
@@ -81,6 +98,7 @@ RECORDS = st.builds(
     phases=st.sets(st.sampled_from([Phase.QUEUED, Phase.RUNNING])),
     type_=st.sampled_from([None, "t"]),
     owner=st.sampled_from([None, "ann"]),
+    schedule=st.sampled_from([None, "s"]),
     newest_first=st.booleans(),
 )
 def test_whatever_changes_it_finds_what_a_search_would(
@@ -88,6 +106,7 @@ def test_whatever_changes_it_finds_what_a_search_would(
     phases: set[Phase],
     type_: str | None,
     owner: str | None,
+    schedule: str | None,
     newest_first: bool,
 ) -> None:
     catalogue, known = Catalogue(), dict[str, Record]()
@@ -103,10 +122,12 @@ def test_whatever_changes_it_finds_what_a_search_would(
             (not phases or record.phase in phases)
             and type_ in (None, record.type)
             and owner in (None, record.owner)
+            and schedule in (None, record.schedule)
         )
 
     everything = sorted(known.values(), key=lambda r: r.age, reverse=newest_first)
     given_filter: dict[str, Any] = {"phases": phases, "type": type_, "owner": owner}
+    given_filter["schedule"] = schedule
     found = list(catalogue.by_age(**given_filter, newest_first=newest_first))
     assert list(catalogue.by_age(newest_first=newest_first)) == everything
     assert list(filter(fits, found)) == list(filter(fits, everything))

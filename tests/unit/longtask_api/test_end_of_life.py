@@ -10,7 +10,7 @@ from api_support import TOKEN, eventually, key, put_ended_task, put_pod, put_tas
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
 from longtask_crds import names
-from longtask_crds.testing import NOW
+from longtask_crds.testing import NOW, a_task
 
 LONG_AGO = NOW - timedelta(days=30)
 
@@ -198,6 +198,29 @@ async def test_the_same_key_finds_the_archived_task(
     other = await client.post("/api/v1/tasks", json={"type": "fibonacci"}, headers=headers)
     assert other.status_code == 409
     assert not is_there(kubernetes, task)
+
+
+async def test_the_installation_finds_its_own_behind_what_is_anothers(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    """The newest of a name may be another's: that is none of this request's."""
+    headers, named = {"Idempotency-Key": "k"}, ORDER | {"name": "report"}
+    assert (await client.post("/api/v1/tasks", json=named, headers=headers)).status_code == 202
+    await archived(kubernetes, "report", spec=ORDER)
+    others = a_task("report", uid="another").model_copy()
+    later = NOW + timedelta(hours=1)
+    meta = others.metadata.model_copy(
+        update={"labels": {names.OWNER_LABEL: "ann"}, "created_at": later}
+    )
+    others = others.model_copy(update={"metadata": meta})
+    await services.resources.archive.put(others, queue="default", at=later)
+    found = await services.resources.archive.find(key("report"))
+    assert found is not None
+    assert found.metadata.uid == "another"
+    again = await client.post("/api/v1/tasks", json=named, headers=headers)
+    assert again.status_code == 200
+    assert again.json()["owner"] is None
+    assert not is_there(kubernetes, "report")
 
 
 async def test_a_name_of_ones_own_may_come_again(

@@ -6,8 +6,9 @@ import pytest
 
 from api_support import CALLER, put_task
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import streams, wiring
+from longtask_api import wiring
 from longtask_api.auth import callers
+from longtask_api.hub import MOST_PENDING, OfMany
 from longtask_api.stores.filters import Filter
 from longtask_crds import names
 from longtask_crds.names import ObjectKey
@@ -18,7 +19,7 @@ LABELS = {names.OWNER_LABEL: "ann"}
 EVERYTHING = Filter()
 
 
-def taken(listener: streams.OfMany, most: int = 100) -> list[tuple[str, bool]]:
+def taken(listener: OfMany, most: int = 100) -> list[tuple[str, bool]]:
     return [(news.key.name, news.gone is not None) for news in listener.take(most)]
 
 
@@ -64,7 +65,7 @@ async def test_who_takes_nothing_falls_back_on_the_cache(
     kubernetes: MemoryKubernetes, services: wiring.Services
 ) -> None:
     with services.hub.listening_to_all(CALLER, EVERYTHING, since=None) as listener:
-        count = streams.MOST_PENDING + 5
+        count = MOST_PENDING + 5
         for number in range(count):
             put_task(kubernetes, f"t{number}")
         kubernetes.remove_task("t1")
@@ -91,7 +92,7 @@ async def test_all_tasks_are_looked_at_once_for_a_thousand(
         return iter(changed_since(version))
 
     monkeypatch.setattr(services.resources, "changed_since", counted)
-    for number in range(2 * streams.MOST_PENDING + 5):
+    for number in range(2 * MOST_PENDING + 5):
         put_task(kubernetes, f"t{number}")
     await knows(services, kubernetes)
     with services.hub.listening_to_all(CALLER, EVERYTHING, since=0) as listener:
@@ -102,7 +103,7 @@ async def test_all_tasks_are_looked_at_once_for_a_thousand(
                 put_task(kubernetes, "t500")
                 await knows(services, kubernetes)
             names_told += [name for name, _ in found]
-    assert len(names_told) == len(set(names_told)) == 2 * streams.MOST_PENDING + 5
+    assert len(names_told) == len(set(names_told)) == 2 * MOST_PENDING + 5
     assert names_told[-1] == "t500"
     assert len(looks) <= 4
 

@@ -9,6 +9,7 @@ import pytest
 
 from account_support import DEFAULT_AUDIENCE, EDITOR, a_kubernetes_token, know
 from api_support import put_task
+from clock_support import Seconds
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.testing import MemoryKubernetes
@@ -19,20 +20,13 @@ from longtask_api.cluster import Cluster
 from longtask_crds import names
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tokens(kubernetes: MemoryKubernetes, clock: Clock) -> KubernetesTokens:
+def tokens(kubernetes: MemoryKubernetes, clock: Seconds) -> KubernetesTokens:
     cluster = Cluster(Connection(kubernetes, user_agent="test"))
     return KubernetesTokens(cluster, namespace="longtasks", clock=clock)
 
@@ -121,7 +115,7 @@ async def test_a_groups_rights_count(
 
 
 async def test_a_review_in_ten_seconds(
-    kubernetes: MemoryKubernetes, tokens: KubernetesTokens, clock: Clock
+    kubernetes: MemoryKubernetes, tokens: KubernetesTokens, clock: Seconds
 ) -> None:
     token = know(kubernetes, "alice", "get longtasks")
     await asyncio.gather(*(tokens.caller(token) for _ in range(20)))
@@ -138,7 +132,7 @@ async def test_a_review_in_ten_seconds(
 
 
 async def test_a_refusal_is_remembered_too(
-    kubernetes: MemoryKubernetes, tokens: KubernetesTokens, clock: Clock
+    kubernetes: MemoryKubernetes, tokens: KubernetesTokens, clock: Seconds
 ) -> None:
     for now in (0, 5, 9.9, 10):
         clock.now = now
@@ -212,7 +206,7 @@ async def test_nor_is_one_that_the_api_server_takes_for_that(
 
 
 async def test_made_up_tokens_take_few_places(
-    clock: Clock,
+    clock: Seconds,
 ) -> None:
     class Slow:
         at_once = most = 0

@@ -1,5 +1,6 @@
 """How much somebody may ask for."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -68,6 +69,15 @@ async def test_addresses_are_counted_before_anybody_is_known(services: wiring.Se
             {"X-Forwarded-For": "198.51.100.{n}, 203.0.113.1"}, True, id="not-what-a-client-claims"
         ),
         pytest.param({}, True, id="the-proxy-itself"),
+        pytest.param({"X-Forwarded-For": "203.0.113.1:4{n}"}, True, id="one-client-by-its-ports"),
+        pytest.param(
+            {"X-Forwarded-For": "198.51.100.{n}, 203.0.113.1:80, 10.0.0.9:8{n}"},
+            True,
+            id="behind-a-proxy-with-its-port",
+        ),
+        pytest.param({"X-Forwarded-For": "[2001:db8::1]:4{n}"}, True, id="ipv6-with-ports"),
+        pytest.param({"X-Forwarded-For": "[2001:db8::{n}]"}, True, id="one-network-of-ipv6"),
+        pytest.param({"X-Forwarded-For": "[2001:db8:{n}::1]"}, False, id="networks-of-ipv6"),
     ],
 )
 async def test_what_a_trusted_proxy_says_is_believed(
@@ -123,12 +133,12 @@ def test_logins_are_counted_by_user_and_address() -> None:
 async def test_a_route_may_ask_for_it(services: wiring.Services) -> None:
     application = app.for_users(with_parts(services, logins_per_minute=1))
 
-    @application.post("/login")
+    @application.post("/slow-login")
     async def login(take: dependencies.LoginLimitDep) -> None:
         take("ann")
 
     async with at(application) as client:
-        found = [(await client.post("/login")).status_code for _ in range(2)]
+        found = [(await client.post("/slow-login")).status_code for _ in range(2)]
     assert found == [200, 429]
 
 
@@ -252,3 +262,24 @@ async def test_a_task_too_many_is_refused_and_a_repeated_request_is_not(
         refused = await client.post("/api/v1/tasks", json=ORDER, headers=bearing("ann"))
     assert refused.status_code == 429
     assert "have not ended; 3 are allowed" in refused.json()["detail"]
+
+
+def test_codes_are_counted_by_who_asks_and_for_whose_mailbox() -> None:
+    limiter = limits.Limiter(limits.Rates(), clock=lambda: 0.0)
+
+    def taken(subject: str, mailbox: str, times: int) -> int:
+        count = 0
+        for _ in range(times):
+            with contextlib.suppress(errors.TooManyRequests):
+                limiter.take_code(subject, mailbox)
+                count += 1
+        return count
+
+    assert taken("eve", "ada@a.test", 100) == 6
+    assert taken("ada", "ada@a.test", 100) == 6, "what eve was refused is not counted"
+    assert (taken("eve", "b@a.test", 5), taken("eve", "c@a.test", 5)) == (5, 1), "twelve in all"
+    others = sum(taken(f"eve-{number}", "ada@a.test", 6) for number in range(4))
+    assert others == 12, "a mailbox gets 24"
+    with pytest.raises(errors.TooManyRequests) as refused:
+        limiter.take_code("joe", "ada@a.test")
+    assert int(refused.value.headers["Retry-After"]) > 60

@@ -9,9 +9,10 @@ from api_support import CALLER
 from longtask_adapters.kube.cache import Cache
 from longtask_api import errors
 from longtask_api.auth import callers
-from longtask_api.services import listing
+from longtask_api.services.tasks import listing
 from longtask_api.stores.archive import Archive
 from longtask_api.stores.filters import Filter
+from longtask_api.stores.lines import Lines
 from longtask_api.stores.resources import Resources
 from longtask_client import models
 from longtask_crds import names, v1alpha1
@@ -35,13 +36,14 @@ def listed(name: str, *, age: int = 0, labels: Any = None, spec: Any = None, **s
     return with_meta(made, creation_timestamp=created, labels=labels or {})
 
 
-def held(archive: Archive, tasks: Iterable[v1alpha1.LongTask]) -> Resources:
-    caches: Any = {"tasks": Cache(), "types": Cache(), "queues": Cache()}
+def held(archive: Archive, tasks: Iterable[v1alpha1.LongTask]) -> tuple[Resources, Lines]:
+    caches: Any = {kind: Cache() for kind in ("tasks", "types", "queues")}
     resources = Resources(None, archive, namespace=NAMESPACE, **caches)  # type: ignore[arg-type]
+    lines = Lines(resources, **caches)
     caches["types"].put(FAST)
     for task in tasks:
         caches["tasks"].put(task)
-    return resources
+    return resources, lines
 
 
 async def a_page(
@@ -54,8 +56,9 @@ async def a_page(
     cursor: str | None = None,
 ) -> str:
     """Return the names on the page, each of one letter."""
-    resources = held(archive, tasks)
-    found, _ = await listing.page(resources, caller, wanted, sort=sort, limit=10, cursor=cursor)
+    found, _ = await listing.page(
+        *held(archive, tasks), caller, wanted, sort=sort, limit=10, cursor=cursor
+    )
     return "".join(task.metadata.name for task in found.tasks)
 
 
@@ -125,12 +128,12 @@ async def test_callers_see_what_they_may(archive: Archive) -> None:
     assert await a_page(archive, TASKS, caller=callers.Caller("me")) == "a"
 
 
-async def every_page(resources: Resources, wanted: Filter, **how: Any) -> list[str]:
+async def every_page(there: tuple[Resources, Lines], wanted: Filter, **how: Any) -> list[str]:
     """Return the names on each page, and follow the cursors to their end."""
     pages: list[str] = []
     cursor = None
     while not pages or cursor is not None:
-        found, cursor = await listing.page(resources, CALLER, wanted, cursor=cursor, **how)
+        found, cursor = await listing.page(*there, CALLER, wanted, cursor=cursor, **how)
         pages.append("".join(task.metadata.name for task in found.tasks))
         assert len(pages) <= 20, "it goes in circles"
     return pages
@@ -171,7 +174,7 @@ async def test_pages_show_each_task_once_however_few_they_look_at(
 async def test_a_page_begins_at_its_cursor_whatever_came_and_went(archive: Archive) -> None:
     before = [listed("b", age=2), listed("c", age=1)]
     _, cursor = await listing.page(
-        held(archive, before),
+        *held(archive, before),
         CALLER,
         Filter(),
         sort=models.SortOrder.OLDEST,

@@ -8,8 +8,8 @@ from api_support import a_token
 from longtask_api import errors
 from longtask_api.auth.callers import Act, Role, Via
 from longtask_api.database.engine import Database
-from longtask_api.services import local_tokens
-from longtask_api.services.local_tokens import LocalTokens
+from longtask_api.services.accounts import local_tokens
+from longtask_api.services.accounts.local_tokens import LocalTokens
 from longtask_api.stores.users import Token, User, Users
 from longtask_crds.testing import NOW
 

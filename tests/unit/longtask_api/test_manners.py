@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api_support import TOKEN, eventually, put_ended_task, put_task
+from api_support import TOKEN, eventually, put_ended_task, put_schedule, put_task
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
 from longtask_crds import names, signing_keys
@@ -18,7 +18,7 @@ from longtask_crds.testing import NOW
 
 ORDER = {"type": "fibonacci", "input": {"n": 100}}
 TASKS = "/api/v1/tasks"
-#: All that is read as JSON, of a task `a`.
+#: All that is read as JSON, of a task `a` and a schedule `s`.
 READ = (
     TASKS,
     f"{TASKS}/a",
@@ -29,6 +29,11 @@ READ = (
     "/api/v1/queues/default",
     "/api/v1/types",
     "/api/v1/types/fibonacci",
+    "/api/v1/schedules",
+    "/api/v1/schedules/s",
+    "/api/v1/schedules/s/runs",
+    "/api/v1/schedules/s/status",
+    "/api/v1/schedules/s/data",
     "/api/v1/me/callback-key",
     "/version",
     "/openapi.json",
@@ -125,8 +130,10 @@ async def test_whatever_is_read_is_read_once(
     client: httpx.AsyncClient, kubernetes: MemoryKubernetes, path: str
 ) -> None:
     put_ended_task(kubernetes, "a")
+    put_schedule(kubernetes, "s")
     kubernetes.add_secret(signing_keys.KEYS_SECRET, namespace="longtask")
     await client.get(f"{TASKS}/a")
+    await client.get("/api/v1/schedules/s")
     first = await client.get(path)
     assert first.status_code == 200
     again = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})
@@ -254,6 +261,16 @@ async def test_head_is_get_without_its_body(
     assert {k: v for k, v in head.headers.items() if k not in own} == {
         k: v for k, v in get.headers.items() if k not in own
     }
+
+
+async def test_head_waits_for_nothing(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    put_task(kubernetes, "a")
+    async with asyncio.timeout(10):
+        answer = await client.head(f"{TASKS}/a", headers={"Prefer": "wait=60"})
+    assert answer.status_code == 200
+    assert "Preference-Applied" not in answer.headers
 
 
 async def test_head_of_a_log_that_is_followed_ends(
@@ -434,3 +451,19 @@ async def test_a_request_id_goes_through(client: httpx.AsyncClient) -> None:
     forged = await client.get("/nothing", headers={"X-Request-ID": "a\tb" * 99})
     assert re.fullmatch("[0-9a-f]{32}", forged.headers["X-Request-ID"])
     assert json.loads(forged.content)["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"{TASKS}/a%00b", 404),
+        (f"{TASKS}/a%00b/callbacks", 404),
+        ("/api/v1/schedules/a%00b/runs", 404),
+        ("/api/v1/notices?task=a%00b", 200),
+        (f"{TASKS}?owner=%00", 200),
+    ],
+)
+async def test_what_nothing_can_be_called_is_not_there(
+    client: httpx.AsyncClient, path: str, status: int
+) -> None:
+    assert (await client.get(path)).status_code == status

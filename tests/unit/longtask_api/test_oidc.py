@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 import issuer_support
+from clock_support import Seconds
 from issuer_support import AUDIENCE, RunningIssuer, SigningKey
 from longtask_api import errors
 from longtask_api.auth import callers, issuer, oidc
@@ -24,16 +25,9 @@ OTHER = SigningKey("second", "ES256")
 WEAK = SigningKey("weak", bits=1024)
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ async def provider() -> AsyncIterator[RunningIssuer]:
 
 
 @pytest.fixture
-async def keys(provider: RunningIssuer, clock: Clock) -> AsyncIterator[issuer.Issuer]:
+async def keys(provider: RunningIssuer, clock: Seconds) -> AsyncIterator[issuer.Issuer]:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         yield issuer.Issuer(provider.url, session, clock=clock, seconds=0.3)
 
@@ -248,7 +242,7 @@ async def test_a_weak_key_is_none(tokens: oidc.OidcTokens, provider: RunningIssu
 
 
 async def test_keys_are_asked_for_once(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Clock
+    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Seconds
 ) -> None:
     token = KEY.sign(provider.claims())
     await asyncio.gather(*(tokens.caller(token) for _ in range(20)))
@@ -262,7 +256,7 @@ async def test_keys_are_asked_for_once(
 
 
 async def test_a_new_key_is_found_soon(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Clock
+    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Seconds
 ) -> None:
     await tokens.caller(KEY.sign(provider.claims()))
     provider.keys = [OTHER.public]
@@ -278,7 +272,7 @@ async def test_a_new_key_is_found_soon(
 
 
 async def test_made_up_keys_do_not_make_us_ask_again_and_again(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Clock
+    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Seconds
 ) -> None:
     await tokens.caller(KEY.sign(provider.claims()))
     for number in range(100):
@@ -289,7 +283,7 @@ async def test_made_up_keys_do_not_make_us_ask_again_and_again(
 
 
 async def test_one_key_needs_no_name_and_two_do(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Clock
+    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Seconds
 ) -> None:
     nameless = SigningKey(None, "ES256")
     provider.keys = [nameless.public]
@@ -350,7 +344,7 @@ def at_keys(answer: Callable[[], web.Response]) -> Callable[[RunningIssuer], Non
 async def test_an_issuer_in_trouble_is_away_and_no_fault_of_the_token(
     tokens: oidc.OidcTokens,
     provider: RunningIssuer,
-    clock: Clock,
+    clock: Seconds,
     trouble: Callable[[RunningIssuer], None],
 ) -> None:
     trouble(provider)
@@ -368,7 +362,7 @@ async def test_an_issuer_in_trouble_is_away_and_no_fault_of_the_token(
 
 
 async def test_keys_serve_for_an_hour_while_the_issuer_is_away(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Clock
+    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Seconds
 ) -> None:
     token = KEY.sign(provider.claims())
     await tokens.caller(token)
@@ -387,7 +381,7 @@ async def test_keys_serve_for_an_hour_while_the_issuer_is_away(
 
 
 async def test_while_keys_are_looked_for_anew_nobody_waits_for_those_that_are_known(
-    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Clock
+    tokens: oidc.OidcTokens, provider: RunningIssuer, clock: Seconds
 ) -> None:
     token = KEY.sign(provider.claims())
     await tokens.caller(token)

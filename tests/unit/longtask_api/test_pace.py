@@ -5,8 +5,8 @@ import pytest
 
 from longtask_api.stores.pace import Pace
 from longtask_crds import v1alpha1
-from longtask_crds.forecast import Spread
 from longtask_crds.names import ObjectKey
+from longtask_crds.queueing.forecast import Spread
 from longtask_crds.testing import NOW, an_attempt
 
 QUEUE = ObjectKey("ns", "q")

@@ -116,6 +116,17 @@ async def test_a_report_is_written_to_the_program_and_told_of_the_whole(
 
 
 @pytest.mark.usefixtures("pods")
+async def test_a_message_of_one_of_many_programs_is_short(
+    runner: httpx.AsyncClient, kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    await put_pipeline(services, kubernetes)
+    answer = await report(runner, "f", message="m" * names.MESSAGE_MAX)
+    assert answer.status_code == 200
+    said = stored(kubernetes)["steps"][0]["progress"]
+    assert said["message"] == "m" * names.BRIEF_MAX
+
+
+@pytest.mark.usefixtures("pods")
 async def test_items_report_each_for_itself_and_the_whole_never_falls(
     runner: httpx.AsyncClient, services: wiring.Services, kubernetes: MemoryKubernetes
 ) -> None:
@@ -629,9 +640,16 @@ async def test_a_pipeline_goes_on_where_another_failed(
     [
         pytest.param("Succeeded", {}, 409, [], id="one-that-succeeded"),
         pytest.param(
-            "Failed", {"input": 1, "output": None}, 422, ["/input", "/output"], id="other-inputs"
+            "Failed",
+            {"steps": [SPEC["steps"][0] | {"input": {"n": 2}}, *SPEC["steps"][1:]]},
+            422,
+            ["/steps/0/input"],
+            id="other-work-of-a-step-that-succeeded",
         ),
-        pytest.param("Cancelled", {"steps": SPEC["steps"]}, 422, ["/steps"], id="other-steps"),
+        pytest.param(
+            "Cancelled", {"steps": None, "type": "fibonacci"}, 422, ["/steps"], id="no-steps"
+        ),
+        pytest.param("Failed", {"steps": [1]}, 422, ["/steps/0"], id="no-step-at-all"),
     ],
 )
 async def test_what_cannot_go_on(
@@ -647,6 +665,21 @@ async def test_what_cannot_go_on(
     answer = await retry(client, changes)
     assert answer.status_code == code
     assert [error["pointer"] for error in answer.json()["errors"]] == pointers
+
+
+async def test_what_failed_may_be_changed(
+    client: httpx.AsyncClient, services: wiring.Services, kubernetes: MemoryKubernetes
+) -> None:
+    spec = {"steps": [s | {"input": {"n": 1}} for s in SPEC["steps"]]}
+    await put_failed(services, kubernetes, **spec)
+    steps = [*spec["steps"][:1], spec["steps"][1] | {"input": {"n": 7}}, *spec["steps"][2:]]
+    answer = await retry(client, {"name": "b", "steps": steps, "input": {"day": 1}})
+    assert answer.status_code == 202, answer.text
+    made = kubernetes.stored(names.LONGTASKS, "b")
+    assert made["spec"] == {"steps": steps, "input": {"day": 1}}
+    taken = json.loads(made["metadata"]["annotations"][names.REUSE_ANNOTATION])
+    # What it had done of the other work is none of this one's.
+    assert (list(taken["results"]), taken.get("checkpoints", {})) == (["fetch"], {})
 
 
 async def test_a_plain_task_has_nothing_to_go_on_from(

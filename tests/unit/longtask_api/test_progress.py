@@ -11,7 +11,7 @@ from longtask_adapters.testing import MemoryKubernetes, Refusal
 from longtask_api import errors
 from longtask_api.cluster import Cluster
 from longtask_api.metrics import Metrics
-from longtask_api.services import progress
+from longtask_api.services.pods import progress
 from longtask_api.stores.archive import Archive
 from longtask_api.stores.resources import Resources
 from longtask_crds import names, v1alpha1

@@ -8,7 +8,7 @@ from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import errors, wiring
 from longtask_api.auth import callers
 from longtask_api.stores import pages
-from longtask_crds import names
+from longtask_crds import names, queueing
 from longtask_crds.testing import FINISHED
 
 LANE = "/api/v1/queues/lane"
@@ -233,3 +233,25 @@ async def test_an_estimate_that_proved_wrong_is_withdrawn(
     await holds(client, kubernetes, **PAST, runs=runs, a={"priority": 60}, b={})
     assert await estimated(client, "a") is None
     assert await estimated(client, "b") == ("04:00", "05:00")
+
+
+async def test_shares_are_of_those_whom_one_sees(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    def owned(owner: str) -> dict[str, Any]:
+        return {"metadata": {"labels": {names.OWNER_LABEL: owner}}}
+
+    spec = {"type": "fibonacci", "queue": "lane"}
+    running = claimed(claimedAt="00:00", startedAt="00:01")
+    put_task(kubernetes, "a", spec=spec, status=running, **owned("ann"))
+    put_task(kubernetes, "b", spec=spec, status={"phase": "Queued"}, **owned("ann"))
+    put_task(kubernetes, "c", spec=spec, status={"phase": "Queued"}, **owned("bob"))
+    for name in "abc":
+        assert (await client.get(f"/api/v1/tasks/{name}")).status_code == 200
+    every = await services.queues.shares(callers.INSTALLATION, "lane")
+    assert every == {"ann": queueing.Counts(1, 1), "bob": queueing.Counts(0, 1)}
+    bob = callers.Caller(subject="bob")
+    assert await services.queues.shares(bob, "lane") == {"bob": queueing.Counts(0, 1)}
+    assert await services.queues.shares(bob, "default") == {}
+    with pytest.raises(errors.Missing):
+        await services.queues.shares(bob, "none")

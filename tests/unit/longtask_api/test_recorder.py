@@ -86,6 +86,96 @@ async def test_each_attempt_is_read_once_however_often_it_is_told_of(
     assert await until_kept(tails) == b"one\ntwo\n"
 
 
+def put_state(kubernetes: MemoryKubernetes, **state: Any) -> None:
+    containers = [{"name": names.RUNNER_CONTAINER, "state": state}]
+    kubernetes.put("pods", "report-pod", status={"containerStatuses": containers})
+
+
+async def test_of_a_program_that_said_how_it_ends_the_end_is_waited_for(
+    kubernetes: MemoryKubernetes, tails: LogTails
+) -> None:
+    """What it writes after that is in its log, and those who have ended do not wait for it."""
+    pauses = asyncio.Semaphore(0)
+
+    async def sleep(_: float) -> None:
+        await pauses.acquire()
+
+    cluster = Cluster(connection.Connection(kubernetes, user_agent="longtask-api"))
+    recorder = Recorder(cluster, tails, Metrics(), clock=lambda: NOW, sleep=sleep)
+    put_pod(kubernetes, "report-pod")
+    put_pod(kubernetes, "other-pod")
+    put_state(kubernetes, running={})
+    kubernetes.logs["report-pod"] = [b"one\n"]
+    kubernetes.logs["other-pod"] = [b"other\n"]
+    async with running(recorder):
+        recorder.notice(None, a_task_with(an_ended(reported_at=NOW)))
+        recorder.notice(None, a_task_with(an_ended(2, pod_name="other-pod")))
+        assert await until_kept(tails, 2) == b"other\n"
+        pauses.release()
+
+        async def is_looked_at() -> bool:
+            return "get pods report-pod" in kubernetes.calls
+
+        await eventually(is_looked_at)
+        assert READ not in kubernetes.calls
+        kubernetes.logs["report-pod"] += [b"two\n"]
+        put_state(kubernetes, terminated={"exitCode": 0})
+        pauses.release()
+        assert await until_kept(tails) == b"one\ntwo\n"
+
+
+async def test_an_end_that_never_comes_is_not_waited_for_for_ever(
+    kubernetes: MemoryKubernetes, tails: LogTails, recorder: Recorder
+) -> None:
+    put_pod(kubernetes, "report-pod")
+    put_state(kubernetes, running={})
+    kubernetes.logs["report-pod"] = [b"one\n"]
+    async with running(recorder):
+        recorder.notice(None, a_task_with(an_ended(reported_at=NOW)))
+        assert await until_kept(tails) == b"one\n"
+
+
+async def test_a_pod_that_is_gone_has_ended(
+    kubernetes: MemoryKubernetes, tails: LogTails, recorder: Recorder
+) -> None:
+    async with running(recorder):
+        recorder.notice(None, a_task_with(an_ended(reported_at=NOW)))
+
+        async def is_read() -> bool:
+            return READ in kubernetes.calls
+
+        await eventually(is_read)
+    assert kubernetes.calls.count("get pods report-pod") == 1
+    assert not await tails.holds(TASK_UID, 1)
+
+
+async def test_a_log_is_read_once_whether_its_end_was_waited_for_or_not(
+    kubernetes: MemoryKubernetes, tails: LogTails, recorder: Recorder
+) -> None:
+    put_pod(kubernetes, "report-pod")
+    kubernetes.logs["report-pod"] = [b"one\n"]
+    since = NOW - timedelta(hours=1)
+    (attempt,) = ended(a_task_with(an_ended(reported_at=NOW)), since=since)
+    assert attempt.is_reported
+    waited_for = attempt._replace(is_reported=False)
+    await asyncio.gather(recorder.record(attempt), recorder.record(waited_for))
+    assert kubernetes.calls.count(READ) == 1
+    assert await until_kept(tails) == b"one\n"
+
+
+async def test_of_what_ended_long_ago_no_end_is_waited_for(
+    kubernetes: MemoryKubernetes, tails: LogTails, recorder: Recorder
+) -> None:
+    """All of the last hour are told of at a start: they are worked through a few at a time."""
+    put_pod(kubernetes, "report-pod")
+    kubernetes.logs["report-pod"] = [b"one\n"]
+    long_ago = NOW - timedelta(minutes=5)
+    async with running(recorder):
+        recorder.notice(None, a_task_with(an_ended(reported_at=long_ago, finished_at=long_ago)))
+        assert await until_kept(tails) == b"one\n"
+    assert "get pods report-pod" not in kubernetes.calls
+
+
 async def test_after_a_restart_only_what_is_not_kept_is_read(
     kubernetes: MemoryKubernetes, tails: LogTails, recorder: Recorder
 ) -> None:

@@ -2,19 +2,13 @@ import asyncio
 
 import pytest
 
+from clock_support import Seconds
 from longtask_api import errors
 from longtask_api.remembered import Answers, Remembered
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_fact_is_known_for_a_while() -> None:
-    clock = Clock()
+    clock = Seconds()
     facts: Remembered[str, int] = Remembered(clock, 10)
     facts.keep("a", 1)
     clock.now = 9.9
@@ -50,12 +44,12 @@ class Question:
         return self.times
 
 
-def answers(clock: Clock, *, most_kept: int = 100) -> Answers[int, int]:
+def answers(clock: Seconds, *, most_kept: int = 100) -> Answers[int, int]:
     return Answers(clock, 10, at_once=3, most_waiting=8, most_kept=most_kept)
 
 
 async def test_what_is_asked_at_once_is_asked_once_and_then_known() -> None:
-    clock = Clock()
+    clock = Seconds()
     known, question = answers(clock), Question()
     waiting = [asyncio.create_task(known.get(1, question)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -71,7 +65,7 @@ async def test_what_is_asked_at_once_is_asked_once_and_then_known() -> None:
 
 
 async def test_all_who_ask_at_once_get_the_error_and_the_next_one_asks_anew() -> None:
-    known, question = answers(Clock()), Question(ValueError("no"))
+    known, question = answers(Seconds()), Question(ValueError("no"))
     question.may_end.set()
     ends = await asyncio.gather(*(known.get(1, question) for _ in range(3)), return_exceptions=True)
     assert [str(end) for end in ends] == ["no"] * 3
@@ -80,7 +74,7 @@ async def test_all_who_ask_at_once_get_the_error_and_the_next_one_asks_anew() ->
 
 
 async def test_an_error_that_nobody_waits_for_is_no_news() -> None:
-    known, question = answers(Clock()), Question(ValueError("no"))
+    known, question = answers(Seconds()), Question(ValueError("no"))
     waiting = asyncio.create_task(known.get(1, question))
     while not question.times:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0)
@@ -93,7 +87,7 @@ async def test_an_error_that_nobody_waits_for_is_no_news() -> None:
 
 
 async def test_few_are_asked_at_once_and_not_many_wait() -> None:
-    known, question = answers(Clock()), Question()
+    known, question = answers(Seconds()), Question()
     waiting = [asyncio.create_task(known.get(number, question)) for number in range(10)]
     while question.at_once < 3:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0)
@@ -104,7 +98,7 @@ async def test_few_are_asked_at_once_and_not_many_wait() -> None:
 
 
 async def test_not_all_answers_are_kept() -> None:
-    known, question = answers(Clock(), most_kept=5), Question()
+    known, question = answers(Seconds(), most_kept=5), Question()
     question.may_end.set()
     for number in range(50):
         await known.get(number, question)

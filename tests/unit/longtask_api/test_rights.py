@@ -8,6 +8,7 @@ import asyncio
 import copy
 import dataclasses
 import enum
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -26,12 +27,13 @@ from api_support import (
     bearing,
     eventually,
     put_ended_task,
+    put_schedule,
     put_task,
 )
 from issuer_support import RunningIssuer, SigningKey
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
-from longtask_api.services import local_tokens
+from longtask_api.services.accounts import local_tokens
 from longtask_api.settings import Registration
 from longtask_api.stores.archive import Archive
 from longtask_api.stores.users import Users
@@ -43,6 +45,7 @@ KEY = SigningKey("first", "EdDSA")
 #: Whose tasks and account are there; no answer to anybody else may hold this.
 OWNER = "ada-the-owner"
 RUNNING, ENDED, ARCHIVED = "a-runs-of-ada", "b-ended-of-ada", "c-archived-of-ada"
+SCHEDULE = "d-scheduled-of-ada"
 OF_ADA = "of-ada"
 
 
@@ -191,6 +194,38 @@ PUBLIC = {
     ("GET", "/docs/{name}"),
     ("POST", "/api/v1/register"),
     ("POST", "/api/v1/login"),
+    ("GET", "/api/v1/unsubscribe/{token}"),
+    ("POST", "/api/v1/unsubscribe/{token}"),
+    ("GET", "/login"),
+    ("POST", "/login"),
+    ("GET", "/register"),
+    ("POST", "/register"),
+    ("GET", "/assets/{name}"),
+}
+#: What browsers are shown: whoever is not known is led to the login.
+PAGES = {
+    ("GET", "/"),
+    ("GET", "/live"),
+    ("GET", "/tasks/{task_id}"),
+    ("GET", "/tasks/{task_id}/input.json"),
+    ("GET", "/tasks/{task_id}/task.yaml"),
+    ("GET", "/new"),
+    ("GET", "/queues"),
+    ("GET", "/queues/{name}"),
+    ("GET", "/types"),
+    ("GET", "/types/{name}"),
+    ("GET", "/health"),
+    ("GET", "/schedules"),
+    ("GET", "/schedules/{schedule_name}"),
+    ("GET", "/new/schedule"),
+    ("GET", "/told"),
+    ("GET", "/trends"),
+    ("GET", "/subscriptions"),
+    ("GET", "/subscriptions/{subscription_id}"),
+    ("GET", "/audit"),
+    ("GET", "/account"),
+    ("GET", "/admin"),
+    ("POST", "/logout"),
 }
 #: About oneself: for whoever is known.
 OWN = {
@@ -200,10 +235,16 @@ OWN = {
     ("GET", "/api/v1/tokens"),
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token_id}"),
+    ("GET", "/api/v1/me/notices"),
+    ("PUT", "/api/v1/me/notices"),
+    ("POST", "/api/v1/me/email:verify"),
+    ("POST", "/api/v1/me/email:confirm"),
+    ("GET", "/account"),
+    ("POST", "/logout"),
 }
 #: Read, and all the same not for who may only look.
-SECRET = {("GET", "/api/v1/me/callback-key")}
-FOR_ADMINS = ("/api/v1/users", "/api/v1/invites")
+SECRET = {("GET", "/api/v1/me/callback-key"), ("GET", "/new"), ("GET", "/new/schedule")}
+FOR_ADMINS = ("/api/v1/users", "/api/v1/invites", "/api/v1/audit", "/admin", "/audit")
 QUEUES_FOR_ADMINS = ("/api/v1/queues/{name}:pause", "/api/v1/queues/{name}:resume")
 
 BODIES: dict[tuple[str, str], Any] = {
@@ -218,13 +259,41 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/api/v1/users/{username}"): {"disabled": True},
     ("POST", "/api/v1/invites"): {},
     ("POST", "/api/v1/tokens"): {"name": "a"},
+    ("PUT", "/api/v1/me/notices"): {"events": ["failed"]},
+    ("POST", "/api/v1/me/email:verify"): {"email": "eve@example.com"},
+    ("POST", "/api/v1/me/email:confirm"): {"code": "no code"},
 }
 BODIES |= {
     ("POST", "/api/v1/tasks:batch"): {"items": [{"type": "fibonacci", "input": {"n": 1}}]},
     ("POST", "/api/v1/tasks:cancel"): {"all": True},
+    ("POST", "/api/v1/subscriptions"): {"url": "https://hooks.test:9000/"},
+    ("PATCH", "/api/v1/subscriptions/{subscription_id}"): {"paused": True},
+    ("POST", "/api/v1/subscriptions/{subscription_id}/deliveries:redeliver"): {"state": "sent"},
+    ("POST", "/new/order"): {"text": "type: fibonacci"},
+    ("POST", "/new/calls"): {"type": "fibonacci"},
+    ("POST", "/new/schedule/order"): {"text": "schedule: '@daily'"},
+    ("POST", "/new/schedule/calls"): {"name": "another"},
 }
+_SCHEDULE = {"schedule": "@daily", "taskTemplate": {"spec": {"type": "fibonacci"}}}
+BODIES |= {
+    ("POST", "/api/v1/schedules"): {"name": "another", **_SCHEDULE},
+    ("PATCH", "/api/v1/schedules/{schedule_name}"): {"maxFailures": 3},
+}
+#: The kinds of which there is something of the owner's.
+OWNED = (names.LONGTASKS, names.LONGTASKSCHEDULES)
 #: They go on; of these the beginning is looked at.
-STREAMS = {("GET", "/api/v1/events"), ("GET", "/api/v1/tasks/{task_id}/events")}
+STREAMS = {
+    ("GET", "/api/v1/events"),
+    ("GET", "/api/v1/tasks/{task_id}/events"),
+    ("GET", "/live"),
+}
+#: What a route must be asked with.
+PARAMETERS = {
+    (
+        "POST",
+        "/api/v1/schedules/{schedule_name}:backfill",
+    ): "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
+}
 #: Other ways to ask for the same.
 VARIANTS = {
     ("GET", "/api/v1/tasks"): (
@@ -233,12 +302,17 @@ VARIANTS = {
         f"?owner={OWNER}",
         "?search=ada",
     ),
+    ("GET", "/api/v1/schedules"): (f"?owner={OWNER}",),
+    ("GET", "/"): ("?search=ada",),
+    ("GET", "/tasks/{task_id}"): ("?live=true",),
 }
 PARTS = {
     "{name}": "default",
+    "{schedule_name}": SCHEDULE,
     "{username}": OWNER,
     "{token_id}": "0" * 32,
     "{invite_id}": "0" * 32,
+    "{subscription_id}": "0" * 32,
 }
 
 
@@ -265,6 +339,7 @@ def needed(path: str) -> May:
 
 def places(method: str, path: str) -> list[str]:
     """Return where a route is asked: for each task, and in each way."""
+    path += PARAMETERS.get((method, path), "")
     for part, value in PARTS.items():
         path = path.replace(part, value)
     tasks = (RUNNING, ENDED, ARCHIVED) if "{task_id}" in path else ("",)
@@ -275,7 +350,7 @@ def places(method: str, path: str) -> list[str]:
 def expected(kind: Kind, method: str, path: str) -> int | None:
     """Return the status that the answer must have; None: whatever who is let in gets."""
     if kind.may is May.NOTHING:
-        return 401
+        return 303 if (method, path) in PAGES else 401
     if (method, path) in OWN:
         return None
     if kind.may is May.KNOWN:
@@ -284,7 +359,8 @@ def expected(kind: Kind, method: str, path: str) -> int | None:
         return 403
     if kind.may < needed(path):
         return 403
-    if "{task_id}" in path and not (kind.is_owner or kind.sees_all):
+    is_of_ada = "{task_id}" in path or "{schedule_name}" in path
+    if is_of_ada and not (kind.is_owner or kind.sees_all):
         return 404
     return None
 
@@ -310,7 +386,7 @@ def configured(configured: settings.Settings, provider: RunningIssuer) -> settin
 async def application(
     services: wiring.Services, kubernetes: MemoryKubernetes, archive: Archive
 ) -> FastAPI:
-    """Return an application with three tasks and an account of the owner's."""
+    """Return an application with three tasks, a schedule and an account of the owner's."""
     users = Users(services.database)
     await a_token(users, OWNER)
     kubernetes.add_secret(signing_keys.KEYS_SECRET, {}, namespace="longtask")
@@ -324,12 +400,14 @@ async def application(
     put_ended_task(kubernetes, ENDED, labels=labels, result={"value": 1}, callback=told)
     _with_a_uid(kubernetes, ENDED)
     put_task(kubernetes, RUNNING, metadata={"labels": labels}, status={"phase": "Queued"})
+    put_schedule(kubernetes, SCHEDULE, metadata={"labels": labels})
     client = a_client(app.for_users(services), TOKEN)
     async with client:
 
         async def are_listed() -> bool:
-            listed = (await client.get("/api/v1/tasks")).json()["items"]
-            return len(listed) == 3
+            tasks = (await client.get("/api/v1/tasks")).json()["items"]
+            schedules = (await client.get("/api/v1/schedules")).json()["items"]
+            return (len(tasks), len(schedules)) == (3, 1)
 
         await eventually(are_listed)
     kubernetes.requests.clear()
@@ -378,7 +456,8 @@ async def beginning(application: FastAPI, path: str, token: str | None) -> httpx
 
     async def send(message: Any) -> None:
         messages.append(message)
-        if message["type"] == "http.response.body" and message.get("body"):
+        is_whole = not message.get("more_body", False)
+        if message["type"] == "http.response.body" and (message.get("body") or is_whole):
             begun.set()
             await asyncio.Event().wait()
 
@@ -398,7 +477,7 @@ async def beginning(application: FastAPI, path: str, token: str | None) -> httpx
 
 def test_the_table_knows_its_routes(services: wiring.Services) -> None:
     there = set(routes(app.for_users(services)))
-    assert PUBLIC | OWN | SECRET | STREAMS | set(BODIES) <= there
+    assert PUBLIC | OWN | SECRET | STREAMS | PAGES | set(BODIES) <= there
     assert len(there) >= 40
 
 
@@ -411,11 +490,11 @@ async def test_who_may_what(
     kind: Kind,
 ) -> None:
     token = await kind.make(Stage(Users(services.database), kubernetes, provider))
-    before = copy.deepcopy(kubernetes.objects(names.LONGTASKS))
+    before = {plural: copy.deepcopy(kubernetes.objects(plural)) for plural in OWNED}
     wrong: list[Any] = []
     async with a_client(application, token) as client:
         for method, path in guarded(application):
-            if path == "/api/v1/logout" and kind.may is not May.NOTHING:
+            if path in ("/api/v1/logout", "/logout") and kind.may is not May.NOTHING:
                 continue  # there would be no token for the rest
             for where in places(method, path):
                 if (method, path) in STREAMS:
@@ -433,15 +512,23 @@ async def test_who_may_what(
                     wrong.append((method, where, answer.status_code, answer.text))
     assert wrong == []
     if not (kind.is_owner or kind.sees_all):
-        after = kubernetes.objects(names.LONGTASKS)
-        assert {key: after[key] for key in before} == before
+        for plural, objects in before.items():
+            after = kubernetes.objects(plural)
+            assert {key: after[key] for key in objects} == objects
 
 
 def _is_kept_out(answer: httpx.Response) -> bool:
     """Tell whether it says that one may not, or that there is nothing for one."""
     told = answer.json() if "problem" in answer.headers.get("Content-Type", "") else {}
-    nothing = told.get("detail") == "There is no such task."
+    nothing = {"There is no such task.", "There is no such schedule."} & {
+        told.get("detail"),
+        *_said_by_page(answer),
+    }
     return answer.status_code in (401, 403) or nothing
+
+
+def _said_by_page(answer: httpx.Response) -> list[str]:
+    return re.findall(r'<p class="say"><bdi>(.*?)</bdi>', answer.text)
 
 
 def _leaks(answer: httpx.Response) -> bool:
@@ -461,6 +548,6 @@ async def test_public_routes_ask_for_nothing(
     token = await KINDS[kind].make(Stage(Users(services.database), kubernetes, provider))
     async with a_client(application, token) as client:
         for method, path in PUBLIC:
-            answer = await client.request(method, path)
+            answer = await client.request(method, path, headers={"Origin": "http://api.test"})
             assert answer.status_code not in (401, 403), path
             assert not _leaks(answer)

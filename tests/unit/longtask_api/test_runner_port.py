@@ -10,7 +10,7 @@ from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import dependencies, errors, wiring
 from longtask_api.cluster import Cluster
 from longtask_api.http import limits
-from longtask_api.services import reporters
+from longtask_api.services.pods import reporters
 from longtask_crds import names, runner_contract, v1alpha1
 from longtask_crds.testing import FINISHED
 

@@ -15,11 +15,12 @@ from api_support import CALLER, TOKEN, put_task
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
 from longtask_api.http import connections
+from longtask_client import models
 from longtask_crds import names, signing_keys
 
 PUBLIC = {"/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/docs/{name}"}
 #: Where one gets a token in the first place.
-ENTRANCES = {"/api/v1/register", "/api/v1/login"}
+ENTRANCES = {"/api/v1/register", "/api/v1/login", "/api/v1/unsubscribe/{token}"}
 
 
 def a_client(application: FastAPI) -> httpx.AsyncClient:
@@ -243,6 +244,45 @@ async def test_the_description_is_valid_and_each_operation_has_its_name(
             for link in answer.get("links", {}).values()
         ]
         assert set(linked) <= set(ids)
+
+
+async def test_the_main_answers_are_shown_as_they_are(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    tasks, queues = paths["/api/v1/tasks"], paths["/api/v1/queues"]
+    shown = {
+        models.TaskView: tasks["post"]["responses"]["202"]["content"]["application/json"],
+        models.TaskPage: tasks["get"]["responses"]["200"]["content"]["application/json"],
+        models.QueueList: queues["get"]["responses"]["200"]["content"]["application/json"],
+        models.Problem: tasks["post"]["responses"]["422"]["content"]["application/problem+json"],
+    }
+    for model, content in shown.items():
+        read = model.model_validate(content["example"], extra="forbid")
+        is_short = model is models.Problem
+        shown_as = read.model_dump(mode="json", by_alias=True, exclude_none=is_short)
+        assert content["example"] == shown_as
+
+
+async def test_a_stream_is_described_by_each_of_its_events(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    answer = document["paths"]["/api/v1/tasks/{task_id}/events"]["get"]["responses"]["200"]
+    schema = answer["content"]["text/event-stream"]["schema"]
+    kinds = {
+        one["properties"]["event"]["const"]: one["properties"]["data"]["contentSchema"]["$ref"]
+        for one in schema["oneOf"]
+    }
+    assert set(kinds) == set(schema["properties"]["event"]["enum"])
+    assert {ref.rpartition("/")[2] for ref in kinds.values()} <= set(
+        document["components"]["schemas"]
+    )
+
+
+async def test_whatever_takes_a_body_may_say_that_it_is_too_large(
+    client: httpx.AsyncClient,
+) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert method == "get" or "413" in operation["responses"], path
 
 
 @pytest.mark.parametrize(

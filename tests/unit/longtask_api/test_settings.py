@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -94,3 +95,39 @@ def test_an_identity_provider(given: dict[str, str]) -> None:
 def test_an_identity_provider_is_told_as_a_whole(given: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="LONGTASK_OIDC"):
         settings.Settings(insecure=True, **given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"mail_from": "LongTask"}, id="from-nobody"),
+        pytest.param({"mail_from": "LongTask <a@b.test>, <c@d.test>"}, id="from-two"),
+        pytest.param({"mail_from": ""}, id="from-nowhere"),
+        pytest.param({"mail_mode": "send"}, id="by-no-server"),
+        pytest.param({"mail_mode": "perhaps"}, id="perhaps"),
+        pytest.param({"mail_tls": "sometimes"}, id="sometimes-in-plain-text"),
+        pytest.param({"mail_port": 0}, id="no-port"),
+    ],
+)
+def test_mails_that_could_not_be_sent_are_told_at_the_start(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        settings.Settings(insecure=True, **given)
+
+
+def test_the_environment_says_how_mails_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "INSECURE": "true",
+        "MAIL_MODE": "send",
+        "MAIL_FROM": "LongTask <longtask@example.org>",
+        "MAIL_HOST": "mail.example.org",
+        "MAIL_PORT": "465",
+        "MAIL_TLS": "tls",
+        "MAIL_ALLOWED_DOMAINS": "example.com,example.org",
+    }.items():
+        monkeypatch.setenv(f"LONGTASK_{name}", value)
+    read = settings.Settings()
+    assert (read.mail_host, read.mail_port, read.mail_tls) == (
+        *("mail.example.org", 465),
+        settings.Tls.TLS,
+    )
+    assert read.mail_allowed_domains == ("example.com", "example.org")

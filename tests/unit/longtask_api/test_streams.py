@@ -14,8 +14,7 @@ from api_support import CALLER, eventually, put_task
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube import kinds
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import errors, settings, wiring
-from longtask_api import streams as hubs
+from longtask_api import errors, hub, settings, wiring
 from longtask_api.auth import callers
 from longtask_api.stores.filters import Filter
 from longtask_client import models, streaming
@@ -155,6 +154,38 @@ async def test_of_all_tasks_one_hears_what_fits_before_or_after(
     assert [(each.name, of(each)) for each in anns.told] == [("status", "a"), ("deleted", "a")]
 
 
+async def test_a_stream_is_filtered_as_the_list_is(kubernetes: MemoryKubernetes, api: Api) -> None:
+    by_text = api.of_tasks(search="MEMORY")
+    later = api.of_tasks(since="2026-01-03T00:00:00Z")
+    earlier = api.of_tasks(until="2026-01-03T00:00:00Z", phases=("pending",))
+    async with listening(by_text), listening(later), listening(earlier):
+        await eventually(are_open(api, 3))
+        for name, day in (("old", "02"), ("new", "04")):
+            made = f"2026-01-{day}T00:00:00Z"
+            put_task(kubernetes, name, metadata={"creationTimestamp": made})
+        put_started(kubernetes, "new", progress={"message": "out of memory"})
+        await eventually(told(by_text, "status"))
+        await eventually(told(later, "status"))
+        await eventually(told(earlier, "status"))
+    assert {of(each) for each in by_text.told} == {"new"}
+    assert {of(each) for each in later.told} == {"new"}
+    assert {of(each) for each in earlier.told} == {"old"}
+    wrong = await api.http.get("/api/v1/events", params={"phase": "qeued"})
+    assert wrong.status_code == 422
+    anyhow = api.http.stream("GET", "/api/v1/events", params={"phase": "QUEUED"})
+    async with anyhow as answer:
+        assert answer.status_code == 200
+
+
+async def test_what_is_asked_after_a_stream_began_is_no_older(
+    kubernetes: MemoryKubernetes, api: Api
+) -> None:
+    put_task(kubernetes)
+    await api.knows(kubernetes)
+    async with api.http.stream("GET", "/api/v1/events") as answer:
+        assert answer.headers["LongTask-Version"] == f"longtasks={api.services.hub.position}"
+
+
 async def test_nobody_hears_of_tasks_that_they_may_not_see(
     kubernetes: MemoryKubernetes, api: Api
 ) -> None:
@@ -292,7 +323,7 @@ async def test_who_does_not_read_costs_no_more_than_their_bound(
     """The answers are held up by the connection; what changes meanwhile is found in the cache."""
     # Much more than what the sockets hold.
     large = {"value": "x" * 4000}
-    tasks = [f"t{number}" for number in range(hubs.MOST_PENDING + 100)]
+    tasks = [f"t{number}" for number in range(hub.MOST_PENDING + 100)]
     narrow = httpx.AsyncHTTPTransport(socket_options=[(SOL_SOCKET, SO_RCVBUF, 65536)])
     async with talking(str(api.http.base_url), transport=narrow) as http:
         slow = Listener(http, streaming.of_tasks(models.TaskFilter()))
@@ -304,7 +335,7 @@ async def test_who_does_not_read_costs_no_more_than_their_bound(
                 for name in tasks:
                     change(kubernetes, name, result=large, waiting=str(kubernetes.version))
                 await api.knows(kubernetes)
-                assert api.services.hub.pending <= hubs.MOST_PENDING
+                assert api.services.hub.pending <= hub.MOST_PENDING
             async with contextlib.aclosing(EventSource(response).aiter_sse()) as source:
                 async for sent in source:
                     if (each := slow.subscription.take(sent)) is not None:
@@ -428,6 +459,6 @@ async def test_a_name_that_is_anothers_by_now_tells_nothing_of_them(
         await services.resources.create_task(body)
         (news,) = listener.take(10)
         assert news.gone is None
-        assert services.streams._told(news) == b""
+        assert services.streams.told(news) == b""
         await knows(services, kubernetes)
         assert [each.gone is not None for each in listener.take(10)] == [True]

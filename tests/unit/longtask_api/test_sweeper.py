@@ -1,5 +1,6 @@
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,10 +10,12 @@ from longtask_adapters.kube.cache import Cache
 from longtask_api.database.engine import Database
 from longtask_api.metrics import Metrics
 from longtask_api.stores.archive import Archive
+from longtask_api.stores.audit import Audit, Entry, Wanted
 from longtask_api.stores.blobs import Blobs
+from longtask_api.stores.ledger import Channel, Ledger, Notice
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
-from longtask_api.stores.users import Invite, Users
+from longtask_api.stores.users import Invite, User, Users
 from longtask_api.workers import sweeper
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_task, with_meta, with_status
@@ -31,6 +34,9 @@ class Rooms:
         blobs = Blobs(database, clock=lambda: self.now)
         self.tails = LogTails(blobs)
         self.accounts = Users(database)
+        self.audit = Audit(database)
+        self.ledger = Ledger(database, clock=lambda: self.now)
+        self.forgotten: list[str] = []
         self.resources = Resources(
             None,  # type: ignore[arg-type]
             archive,
@@ -43,11 +49,18 @@ class Rooms:
             self.resources,
             blobs,
             self.accounts,
+            self.audit,
+            self.ledger,
             Metrics(),
+            self.forget,
             keep=KEEP,
+            keep_audit=KEEP,
             clock=lambda: NOW,
             sleep=lambda _: asyncio.sleep(0),
         )
+
+    async def forget(self, owners: Iterable[str]) -> None:
+        self.forgotten.extend(owners)
 
     async def archived(self, name: str, at: datetime) -> None:
         await self.archive.put(an_ended(name), queue="default", at=at)
@@ -121,3 +134,33 @@ async def test_what_has_expired_goes(rooms: Rooms) -> None:
     left = await rooms.accounts.tokens_of("ada", at=OLD)
     assert [token.expires_at for token in left] == [NOW + timedelta(seconds=1)]
     assert [i.id for i in await rooms.accounts.invites(at=OLD, limit=9)] == ["young"]
+
+
+async def test_what_was_done_long_ago_is_forgotten(rooms: Rooms) -> None:
+    def an_act(number: int, at: datetime) -> Entry:
+        return Entry(f"{number:032}", at, "rest", "createTask", "ada", "ada", "done")
+
+    old, young = [an_act(n, OLD) for n in range(450)], [an_act(n, YOUNG) for n in range(450, 460)]
+    await rooms.audit.add(old + young)
+    await rooms.sweeper.sweep()
+    left = await rooms.audit.page(Wanted(), after=None, limit=500)
+    assert {one.id for one in left} == {one.id for one in young}
+
+
+async def test_what_was_told_long_ago_goes(rooms: Rooms) -> None:
+    for name, days in (("old", 8), ("young", 6)):
+        rooms.now = NOW - timedelta(days=days)
+        told = Notice(Channel.MAIL, name, "queued", 1, "u", "n", name, None, "a@b.test", "{}")
+        await rooms.ledger.note([told])
+    await rooms.sweeper.sweep()
+    assert [entry.task_name for entry in await rooms.ledger.page(Channel.MAIL, limit=9)] == [
+        "young"
+    ]
+
+
+async def test_keys_go_with_who_was_deleted(rooms: Rooms) -> None:
+    for name in ("ada", "bob"):
+        await rooms.accounts.add(User(name, None, "user", "no hash of any password", NOW))
+    await rooms.accounts.remove("ada", at=NOW)
+    await rooms.sweeper.sweep()
+    assert rooms.forgotten == ["ada"]

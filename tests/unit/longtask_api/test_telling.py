@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api_support import put_ended_task, put_task
+from api_support import eventually, put_ended_task, put_task
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import wiring
 from longtask_crds import names
@@ -24,9 +24,11 @@ def answered(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, int]
     ]
 
 
-def annotation(kubernetes: MemoryKubernetes, name: str) -> Any:
+def annotation(
+    kubernetes: MemoryKubernetes, name: str, which: str = names.TRACEPARENT_ANNOTATION
+) -> Any:
     meta = kubernetes.stored(names.LONGTASKS, name)["metadata"]
-    return meta.get("annotations", {}).get(names.TRACEPARENT_ANNOTATION)
+    return meta.get("annotations", {}).get(which)
 
 
 async def test_changes_are_told_and_reads_to_who_looks_for_everything(
@@ -80,6 +82,23 @@ async def test_a_task_gets_the_trace_of_its_request(
     assert annotation(kubernetes, "report") == kept
 
 
+async def test_what_others_say_of_the_trace_goes_with_it(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    given = [("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2,")]
+    orders = {"items": [ORDER | {"name": name} for name in ("one", "two")]}
+    assert (await client.post("/api/v1/tasks", json=ORDER, headers=given)).status_code == 202
+    answer = await client.post("/api/v1/tasks:batch", json=orders, headers=given)
+    assert answer.json()["accepted"] == 2
+    for name in ("report", "one", "two"):
+        assert annotation(kubernetes, name) == PARENT
+        assert annotation(kubernetes, name, names.TRACESTATE_ANNOTATION) == "a=1,b=2"
+    without = {"tracestate": "a=1"}
+    other = ORDER | {"name": "other"}
+    assert (await client.post("/api/v1/tasks", json=other, headers=without)).status_code == 202
+    assert annotation(kubernetes, "other", names.TRACESTATE_ANNOTATION) is None
+
+
 async def test_a_task_that_is_done_again_gets_the_trace_of_that_request(
     client: httpx.AsyncClient, kubernetes: MemoryKubernetes
 ) -> None:
@@ -115,5 +134,9 @@ async def test_transactions_of_the_database_are_measured(
     assert (await client.get("/api/v1/tasks", params={"archived": True})).status_code == 200
     assert value("transaction_seconds_count", kind="read") > before
     assert value("transaction_seconds_count", kind="write") >= 1  # the tables were made
-    assert value("connections", state="in_use") == 0
-    assert value("connections", state="idle") >= 1
+
+    async def is_idle() -> bool:
+        return value("connections", state="in_use") == 0 and value("connections", state="idle") >= 1
+
+    # The loops of the services read as well, at any moment.
+    await eventually(is_idle)

@@ -12,8 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from longtask_client import errors, models
-from longtask_client.cli import commands, exit_codes, outcomes, output, program, terminal
+from longtask_client import errors, models, spans
+from longtask_client.cli import commands, exit_codes, outcomes, program
+from longtask_client.cli.output import phrases, terminal
 from longtask_crds import v1alpha1
 
 TASKS = "/api/v1/tasks"
@@ -174,13 +175,140 @@ def test_list_watches_what_changes(run: Any, api: Any, a_task: Any, a_problem: A
 
 def test_submit_several_of_a_file(run: Any, api: Any, a_task: Any, tmp_path: Path) -> None:
     (tmp_path / "tasks.yaml").write_text("type: x\n---\ntype: y\n")
-    api.on("POST", TASKS, a_task("x-a"), a_task("y-b"), status=202)
+    api.on("POST", f"{TASKS}:batch", a_batch(a_task("x-a"), a_task("y-b")))
     file = str(tmp_path / "tasks.yaml")
     assert run("submit", "-f", file).stdout == "x-a\ny-b\n"
-    api.on("GET", f"{TASKS}/y-b", a_task("y-b", "Succeeded"))
+    assert [order["name"].partition("-")[0] for order in api.body["items"]] == ["x", "y"]
+    for name in ("x-a", "y-b"):
+        api.on("GET", f"{TASKS}/{name}", a_task(name, "Succeeded"))
     ended = run("submit", "-f", file, "--watch", "-o", "json")
     assert [task["phase"] for task in json.loads(ended.stdout)["items"]] == ["Succeeded"] * 2
-    assert run("submit", "-f", file, "--idempotency-key", "k").exit_code == 2
+    assert run("submit", "-f", file, "--idempotency-key", "k").exit_code == 0
+    assert api.requests[-1].headers["Idempotency-Key"] == "k"
+    assert api.body == {"items": [{"type": "x"}, {"type": "y"}]}
+
+
+def a_batch(*items: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a batch: tasks, or problems."""
+    told = [
+        {"status": item["status"], "problem": item}
+        if "status" in item
+        else {"status": 202, "task": item}
+        for item in items
+    ]
+    return {"items": told, "accepted": sum("task" in item for item in told)}
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_one_that_is_refused_stops_no_other(
+    run: Any, api: Any, a_task: Any, tmp_path: Path, wait: bool
+) -> None:
+    (tmp_path / "tasks.yaml").write_text("type: x\n---\ntype: y\nname: why\n")
+    wrong = {"pointer": "/type", "detail": "there is no type y"}
+    refused = {"type": "urn:x", "title": "The request is not valid", "status": 422}
+    answer = a_batch(a_task("x-a"), refused | {"errors": [wrong]})
+    api.on("POST", f"{TASKS}:batch", answer)
+    api.on("GET", f"{TASKS}/x-a", a_task("x-a", "Succeeded"))
+    ended = run("submit", "-f", str(tmp_path / "tasks.yaml"), *(["--watch"] if wait else []))
+    assert (ended.exit_code, ended.stdout) == (2, "x-a\n")
+    assert "task 2 (why): The request is not valid\n- /type: there is no type y" in ended.stderr
+
+
+def test_more_than_fit_into_a_batch_go_in_several(
+    run: Any, api: Any, a_task: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.yaml").write_text("type: x\n---\n" * 501)
+    answers = a_batch(*[a_task("x")] * 500), a_batch(a_task("last"))
+    api.on("POST", f"{TASKS}:batch", *answers)
+    ended = run("submit", "-f", str(tmp_path / "tasks.yaml"), "--idempotency-key", "k")
+    assert ended.stdout == "x\n" * 500 + "last\n"
+    keys = [request.headers["Idempotency-Key"] for request in api.requests]
+    assert keys == ["k", "k-500"]
+
+
+def test_all_that_fit_are_cancelled_once_somebody_says_so(run: Any, api: Any, a_task: Any) -> None:
+    first = {"count": 2, "items": ["a", "b"], "more": True, "nextCursor": "there"}
+    last = {"count": 1, "items": ["c"], "more": False, "nextCursor": None}
+    api.on("POST", f"{TASKS}:cancel", first, last)
+    api.on("GET", TASKS, {"items": [a_task("a"), a_task("b")], "nextCursor": None})
+    which = ("--queue", "gpu", "--type", "x", "--phase", "queued", "-l", "a=b")
+    asked = run("cancel", *which)
+    assert asked.exit_code == 2
+    assert "2 would be asked to end: say --yes" in asked.stderr
+    assert dict(api.requests[-1].url.params)["archived"] == "false"
+    assert all(request.method == "GET" for request in api.requests)
+
+    ended = run("cancel", *which, "--yes")
+    assert (ended.exit_code, ended.stdout) == (0, "a\nb\nc\n")
+    assert "Asked 3 to end" in ended.stderr
+    assert api.body == {
+        "phases": ["Queued"],
+        "queue": "gpu",
+        "type": "x",
+        "labels": {"a": "b"},
+        "cursor": "there",
+    }
+
+
+def test_everything_is_cancelled_where_that_is_said(run: Any, api: Any) -> None:
+    api.on(
+        "POST",
+        f"{TASKS}:cancel",
+        {"count": 1, "items": ["a"], "more": False, "nextCursor": None},
+    )
+    ended = run("cancel", "--all", "--yes", "-o", "json")
+    assert json.loads(ended.stdout) == {"items": ["a"]}
+    assert api.body["all"] is True
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("a", "--all"), ("a", "--queue", "q"), ("--all", "--queue", "q")]
+)
+def test_what_to_cancel_is_said_in_one_way(run: Any, api: Any, words: tuple[str, ...]) -> None:
+    assert run("cancel", *words, "--yes").exit_code == 2
+    assert api.requests == []
+
+
+def test_nothing_to_cancel_is_said(run: Any, api: Any) -> None:
+    api.on("GET", TASKS, {"items": [], "nextCursor": None})
+    ended = run("cancel", "--queue", "gpu")
+    assert ended.exit_code == 0
+    assert "No tasks that go on" in ended.stderr
+
+
+def test_describe_why_and_contexts_as_data(run: Any, api: Any, a_task: Any, tmp_path: Path) -> None:
+    queued = a_task("a", "Queued", reason="Queued", queuedAt="2026-01-01T00:00:01Z")
+    api.on("GET", f"{TASKS}/a", queued)
+    every = json.loads(run("describe", "a", "-o", "json").stdout)
+    assert every["task"]["id"] == "a"
+    assert [one["event"] for one in every["events"]] == ["Created", "Queued"]
+    assert every["callback"] is None
+    why = json.loads(run("why", "a", "-o", "json").stdout)
+    assert every["why"] == why
+    assert (why["reason"], why["means"]) == ("Queued", "It waits until its queue has room.")
+    assert "longtask queue show default" in why["helps"][0]
+    assert run("why", "a", "-o", "jsonpath={.phase}").stdout == "Queued\n"
+    assert run("describe", "a", "-o", "name").stdout == "a\n"
+
+    kept = {"LONGTASK_CONFIG": str(tmp_path / "config.yaml")}
+    assert run("config", "get-contexts", "-o", "json", **kept).stdout == '{\n  "items": []\n}\n'
+    run("config", "set-context", "prod", "--url", "https://x.test", **kept)
+    known = json.loads(run("config", "get-contexts", "-o", "json", **kept).stdout)["items"]
+    assert known == [
+        {
+            "name": "prod",
+            "url": "https://x.test",
+            "username": None,
+            "hasToken": False,
+            "inUse": True,
+        }
+    ]
+
+
+def test_events_since_then(run: Any, api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a", "Queued", queuedAt="2026-01-01T00:00:01Z"))
+    ended = run("events", "a", "--since", "2026-01-01T00:00:01Z", "-o", "name")
+    assert ended.stdout == "Queued\n"
 
 
 def test_submit_and_watch_prints_the_id_at_the_end(run: Any, api: Any, a_task: Any) -> None:
@@ -215,7 +343,7 @@ def test_describe_tells_all(run: Any, api: Any, a_task: Any) -> None:
 def test_the_link_for_a_browser(run: Any, api: Any, a_task: Any) -> None:
     assert run("open").stdout == "http://longtask.test/base/\n"
     api.on("GET", f"{TASKS}/a", a_task("a", links={"self": "/api/v1/tasks/a"}))
-    assert run("open", "a").stdout == "http://longtask.test/base/api/v1/tasks/a\n"
+    assert run("open", "a").stdout == "http://longtask.test/base/tasks/a\n"
 
 
 def a_step(name: str, phase: str, *, seconds: int | None = None, **changed: Any) -> dict[str, Any]:
@@ -555,6 +683,35 @@ def test_retry_from_the_failed_step(run: Any, api: Any, a_task: Any) -> None:
     assert api.requests[0].url.params["fromFailed"] == "true"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("steps: [{name: a, type: t}]\ninput: {day: 1}\n", id="fields"),
+        pytest.param(
+            "apiVersion: longtask.dev/v1alpha1\nkind: LongTask\nmetadata: {name: a}\n"
+            "spec: {steps: [{name: a, type: t}], input: {day: 1}}\n",
+            id="what-it-was-made-of",
+        ),
+    ],
+)
+def test_retry_takes_changes_of_a_file(
+    run: Any, api: Any, a_task: Any, tmp_path: Path, text: str
+) -> None:
+    api.on("POST", f"{TASKS}/a:retry", a_task("b"), status=202)
+    (tmp_path / "order.yaml").write_text(text)
+    ended = run("retry", "a", "day=2", "--from-failed", "-f", str(tmp_path / "order.yaml"))
+    assert ended.stdout == "b\n"
+    sent = {key: api.body[key] for key in ("steps", "input")}
+    assert sent == {"steps": [{"name": "a", "type": "t"}], "input": {"day": 2}}
+    assert api.body["name"] != "a"
+
+
+def test_retry_takes_one_order_of_a_file(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "order.yaml").write_text("queue: a\n---\nqueue: b\n")
+    ended = run("retry", "a", "-f", str(tmp_path / "order.yaml"))
+    assert (ended.exit_code, "several" in ended.stderr) == (2, True)
+
+
 def test_retry_may_wait_for_the_result(run: Any, api: Any, a_task: Any) -> None:
     api.on("POST", f"{TASKS}/old:retry", a_task("a"), status=202)
     finishes(api, a_task, "Succeeded")
@@ -588,7 +745,7 @@ CONTENT = LANE | {"content": [WAITS], "nextCursor": "more"}
 @pytest.fixture
 def _late(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
-    monkeypatch.setattr(output, "now", lambda: moment)
+    monkeypatch.setattr(phrases, "now", lambda: moment)
 
 
 @pytest.mark.usefixtures("_late")
@@ -748,7 +905,7 @@ def test_ctrl_c_leaves_the_task_running(run: Any, api: Any) -> None:
     ended = run("wait", "a")
     assert ended.exit_code == 130
     assert "tasks go on" in ended.stderr
-    assert [request.method for request in api.requests] == ["GET"]
+    assert {request.method for request in api.requests} == {"GET"}
 
 
 def test_the_help_says_of_each_command_what_it_says_itself() -> None:
@@ -799,7 +956,7 @@ def test_every_end_and_every_error_has_an_exit_code() -> None:
     [(-3, "0s"), (5, "5s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200_000, "2d")],
 )
 def test_spans(seconds: float, text: str) -> None:
-    assert output.span(seconds) == text
+    assert spans.span(seconds) == text
 
 
 def test_a_log_cannot_steer_the_terminal() -> None:
@@ -824,6 +981,68 @@ def test_get_tells_how_each_attempt_before_ended(run: Any, api: Any, a_task: Any
 
 
 # --- callbacks ---
+
+
+def test_submit_says_how_a_callback_is_told(run: Any, api: Any, a_task: Any) -> None:
+    api.on("POST", TASKS, a_task("x-a"))
+    words = ["submit", "x", "--callback", "https://example.com/hook"]
+    assert run(*words).exit_code == 0
+    assert api.body["callback"] == {"url": "https://example.com/hook"}
+    words += ["--callback-event", "started", "--callback-event", "failed"]
+    words += ["--callback-format", "cloudevents", "--callback-secret", "hooks/key"]
+    words += ["--callback-header", "X-Team=red", "--callback-header", "Authorization=Basic a=b"]
+    assert run(*words).exit_code == 0
+    assert api.body["callback"] == {
+        "url": "https://example.com/hook",
+        "events": ["started", "failed"],
+        "format": "cloudevents",
+        "headers": {"X-Team": "red", "Authorization": "Basic a=b"},
+        "secretRef": {"name": "hooks", "key": "key"},
+    }
+
+
+def test_submit_completes_the_callback_of_a_file(
+    run: Any, api: Any, a_task: Any, tmp_path: Path
+) -> None:
+    api.on("POST", TASKS, a_task("x-a"))
+    file = tmp_path / "task.yaml"
+    file.write_text("type: x\ncallback: {url: 'https://example.com/a', events: [failed]}\n")
+    assert run("submit", "-f", str(file), "--callback-format", "slack").exit_code == 0
+    told = {"url": "https://example.com/a", "events": ["failed"], "format": "slack"}
+    assert api.body["callback"] == told
+    assert run("submit", "-f", str(file), "--callback", "https://example.com/b").exit_code == 0
+    assert api.body["callback"] == {"url": "https://example.com/b", "events": ["failed"]}
+    file.write_text("type: x\n")
+    refused = run("submit", "-f", str(file), "--callback-format", "slack")
+    assert (refused.exit_code, api.body["callback"]["url"]) == (2, "https://example.com/b")
+    assert "give --callback" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "told"),
+    [
+        pytest.param("--callback-event", "sometimes", "'sometimes' is not one of", id="event"),
+        pytest.param("--callback-format", "xml", "'xml' is not one of", id="format"),
+        pytest.param("--callback-header", "X-Team", "write it as key=value", id="header"),
+        pytest.param("--callback-secret", "hooks", "is no SECRET/KEY", id="secret"),
+        pytest.param("--callback-secret", "hooks/", "is no SECRET/KEY", id="no-key"),
+    ],
+)
+def test_what_no_callback_takes_is_refused(
+    run: Any, api: Any, option: str, word: str, told: str
+) -> None:
+    refused = run("submit", "x", "--callback", "https://example.com/hook", option, word)
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.stderr.split())
+    assert api.requests == []
+
+
+def test_how_without_where_is_no_callback(run: Any, api: Any) -> None:
+    refused = run("submit", "x", "--callback-event", "failed")
+    assert refused.exit_code == 2
+    assert "give --callback" in refused.stderr
+    assert api.requests == []
+
 
 LOG = {
     "id": "msg_1",

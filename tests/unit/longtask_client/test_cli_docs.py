@@ -1,7 +1,8 @@
 """The page about the command: each command in it is run, and prints what the page says."""
 
+import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from api_support import TOKEN
+from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import settings
 from longtask_client import client
-from longtask_client.cli import output, program
+from longtask_client.cli import program
+from longtask_client.cli.output import phrases
 from longtask_crds import names
 from longtask_crds.testing import NOW
 from transcript_support import Installation, Typed, fits, parts
@@ -47,9 +50,15 @@ def test_every_command_of_the_page_prints_what_the_page_says(
 ) -> None:
     monkeypatch.setenv("LONGTASK_CONFIG", str(tmp_path / "config.yaml"))
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setattr(output, "now", lambda: NOW + timedelta(minutes=1))
+    monkeypatch.setattr(phrases, "now", lambda: NOW + timedelta(minutes=1))
     monkeypatch.chdir(ROOT)
     environment = {"LONGTASK_URL": URL, "LONGTASK_TOKEN": TOKEN, "LONGTASK_CONTEXT": None}
+
+    @contextlib.asynccontextmanager
+    async def reached(kubeconfig: Path) -> AsyncIterator[MemoryKubernetes]:
+        yield installation.kubernetes
+
+    monkeypatch.setattr(KubernetesTransport, "connect", reached)
 
     def connect(url: str, token: str | None) -> client.Client:
         return client.Client(url, token, transport=installation, sleep=lambda _: None)

@@ -266,25 +266,22 @@ def test_waiting_ends_in_time(api: Any, a_task: Any) -> None:
     assert caught.value.state == models.TaskState(state=v1alpha1.Phase.RUNNING, percent=40)
 
 
-def states(*words: str) -> list[dict[str, Any]]:
-    return [{"state": word, "percent": None} for word in words]
-
-
-def test_watching_yields_every_state_and_ends_with_the_last(api: Any) -> None:
-    api.on("GET", f"{TASKS}/a/state", *states("Queued", "Running", "Succeeded"))
+def test_watching_yields_each_state_once_and_ends_with_the_last(api: Any, a_task: Any) -> None:
+    looks = [a_task("a", phase) for phase in ("Queued", "Running", "Running", "Succeeded")]
+    api.on("GET", f"{TASKS}/a", *looks)
     seen = [str(state.state) for state in api.connect().watch("a")]
     assert seen == ["Queued", "Running", "Succeeded"]
 
 
-def test_watching_outlives_a_restart_of_the_api(api: Any) -> None:
-    first, last = states("Running", "Succeeded")
-    api.on("GET", f"{TASKS}/a/state", first, *[httpx.ConnectError("refused")] * 8, last)
+def test_watching_outlives_a_restart_of_the_api(api: Any, a_task: Any) -> None:
+    first, last = a_task("a", "Running"), a_task("a", "Succeeded")
+    api.on("GET", f"{TASKS}/a", first, *[httpx.ConnectError("refused")] * 8, last)
     assert [str(s.state) for s in api.connect().watch("a")] == ["Running", "Succeeded"]
     assert sum(api.slept) > 20
 
 
-def test_watching_ends_in_time(api: Any) -> None:
-    api.on("GET", f"{TASKS}/a/state", *states("Running"))
+def test_watching_ends_in_time(api: Any, a_task: Any) -> None:
+    api.on("GET", f"{TASKS}/a", a_task("a", "Running"))
     with pytest.raises(errors.WaitTimeout):
         list(api.connect().watch("a", timeout=10))
     assert api.now == pytest.approx(10)
@@ -416,11 +413,18 @@ def test_a_part_of_a_log(api: Any) -> None:
     }
 
 
-def test_following_waits_for_the_start(api: Any, a_problem: Callable[..., Any]) -> None:
+def test_following_waits_for_the_start(
+    api: Any, a_task: Any, a_problem: Callable[..., Any]
+) -> None:
     early = a_problem(409, type="urn:longtask:problem:not-started")
     api.on("GET", f"{TASKS}/a/logs", early, "done\n")
+    api.on("GET", f"{TASKS}/a", a_task("a"), a_task("a"), a_task("a", "Starting"))
     assert "".join(api.connect().logs("a", follow=True)) == "done\n"
-    assert api.slept == [1.0]
+    # Without a stream the task is looked at: soon at first.
+    assert api.slept == [1.0, 0.25, 0.375]
+    assert [one.url.path.rpartition("/")[2] for one in api.requests] == [
+        *("logs", "events", "a", "a", "a", "logs")
+    ]
 
 
 def test_a_log_that_is_not_there_yet(api: Any, a_problem: Any) -> None:
@@ -567,10 +571,12 @@ def test_many_are_handed_over_in_one_request(api: Any, a_task: Any) -> None:
     assert first.task is not None
     assert (first.task.id, second.status) == ("sleep-a", 422)
     assert second.problem is not None
-    assert api.body == {"items": [{"type": "sleep"}, {"type": "nothing"}]}
+    stems = [(order["type"], order["name"].rpartition("-")[0]) for order in api.body["items"]]
+    assert stems == [("sleep", "sleep"), ("nothing", "nothing")]
     assert api.requests[0].headers["Idempotency-Key"]
     api.connect().submit_many(orders, idempotency_key="k")
     assert api.requests[1].headers["Idempotency-Key"] == "k"
+    assert api.body == {"items": [{"type": "sleep"}, {"type": "nothing"}]}
 
 
 def test_many_are_cancelled_to_the_last_page(api: Any) -> None:

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from longtask_client.cli import forms, inputs, jsonpath
+from longtask_client.cli.given import inputs
+from longtask_client.cli.output import forms, jsonpath
 
 TASKS = {
     "items": [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from longtask_client.cli import inputs, orders
+from longtask_client.cli.given import inputs, orders
 from longtask_crds.testing import NOW
 
 NOTHING: dict[str, Any] = {
@@ -111,7 +111,7 @@ def test_no_input_at_all(source: str) -> None:
         ),
         pytest.param(
             ["sleep"],
-            {"callback": "https://example.com/x"},
+            {"callback": {"url": "https://example.com/x"}},
             {"type": "sleep", "callback": {"url": "https://example.com/x"}},
             id="a-callback",
         ),
@@ -137,7 +137,9 @@ def test_an_order(words: list[str], options: dict[str, Any], order: dict[str, An
         pytest.param(["sleep"], {"env": ["A=1"]}, "--image", id="env-without-image"),
         pytest.param(["Sleep"], {}, "type: ", id="upper-case"),
         pytest.param(["sleep"], {"name": "a" * 53}, "name: ", id="long-name"),
-        pytest.param(["sleep"], {"callback": "example.com"}, "callback.url: ", id="no-url"),
+        pytest.param(
+            ["sleep"], {"callback": {"url": "example.com"}}, "callback.url: ", id="no-url"
+        ),
         pytest.param(["sleep"], {"labels": ["x"]}, "label 'x'", id="label"),
         pytest.param(["sleep"], {"not_before": "noon"}, "notBefore: a time is", id="no-time"),
     ],

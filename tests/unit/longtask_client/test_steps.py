@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from longtask_client import models
-from longtask_client.cli import output, steps, tree
+from longtask_client.cli.output import phrases, steps, tree
 from longtask_crds.v1alpha1 import StepPhase
 
 NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
@@ -20,7 +20,7 @@ NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "now", lambda: NOW)
+    monkeypatch.setattr(phrases, "now", lambda: NOW)
 
 
 def drawn(task: models.TaskView, *, width: int = 80, height: int = 24, **options: Any) -> list[str]:

@@ -60,6 +60,21 @@ def test_a_genuine_callback_says_what_became_of_which_task() -> None:
     assert (event.data.id, event.data.phase, event.data.result) == ("a", "Succeeded", {"ü": 1})
 
 
+def test_a_cloud_event_says_the_same() -> None:
+    standard = received()
+    told = json.loads(BODY)
+    wrapped = {
+        "specversion": "1.0",
+        "id": "msg_1",
+        "source": "/a",
+        "type": "dev.longtask.succeeded",
+        "time": told["timestamp"],
+        "data": told["data"],
+    }
+    body = json.dumps(wrapped).encode()
+    assert received(body, headers(body=body)) == standard
+
+
 def test_a_trial_is_of_no_task() -> None:
     body = events.trial_body(NOW)
     event = received(body, headers(body=body))

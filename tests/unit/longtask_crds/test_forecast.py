@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtask_crds.forecast import Spread, estimate
 from longtask_crds.queueing import Place
+from longtask_crds.queueing.forecast import Spread, estimate
 
 FULL = Place(position=1, queue="q", running=2, max_running=2)
 HELD = Spread(low=10, high=60)

@@ -92,6 +92,7 @@ def test_an_event_says_what_and_why() -> None:
         pytest.param({}, None, id="nothing-is-said"),
         pytest.param({"progress": {"message": "x"}}, None, id="without-a-percent"),
         pytest.param({"attempt": 2, "progress": {"percent": 40}}, 2140, id="of-an-attempt"),
+        pytest.param({"attempt": 2, "progress": {"percent": 0}}, 2100, id="of-one-that-begins"),
         pytest.param(
             {"attempt": 1, "ordinal": 7, "progress": {"percent": 40}}, 7140, id="of-a-pipeline"
         ),
@@ -102,6 +103,7 @@ def test_progress_is_numbered_among_the_events(
 ) -> None:
     said = events.progress(a_told_task(**status))
     assert (said and said.sequence) == sequence
+    assert said is None or said.reason == "Running"
 
 
 # --- pipelines

@@ -631,7 +631,7 @@ def test_a_pipeline_is_done_again_from_where_it_failed() -> None:
         {"name": "c", "phase": "Skipped"},
         {"name": "d", **ATTEMPT, "phase": "Succeeded", "result": {"value": 1}},
     )
-    annotations = {"longtask.dev/reuse": reuse.annotation(origin)}
+    annotations = {"longtask.dev/reuse": reuse.annotation(origin, origin.spec)}
     again = reuse.of(with_meta(a_pipeline(a_step("a")), annotations=annotations))
     assert again.checkpoints == {"b": {"at": 3}}
     assert again.results.keys() == {"a"}
@@ -661,7 +661,7 @@ def test_all_that_can_be_taken_over_is() -> None:
         {"name": "e", **kept, "phase": "Failed"},
         {"name": "f", **ATTEMPT, "phase": "Succeeded", "result": {"value": None}},
     )
-    annotations = {"longtask.dev/reuse": reuse.annotation(origin)}
+    annotations = {"longtask.dev/reuse": reuse.annotation(origin, origin.spec)}
     again = reuse.of(with_meta(a_pipeline(a_step("a")), annotations=annotations))
     assert again == reuse.Reuse(
         results={
@@ -676,10 +676,119 @@ def test_all_that_can_be_taken_over_is() -> None:
 def test_who_takes_over_from_nobody() -> None:
     assert reuse.of(a_pipeline(a_step("a"))) == reuse.Reuse()
     empty = {"results": {}, "checkpoints": {}}
-    assert json.loads(reuse.annotation(a_task())) in ({}, empty)
+    assert json.loads(reuse.annotation(a_task(), a_task().spec)) in ({}, empty)
 
 
 def test_what_cannot_be_read_is_taken_over_from_nobody() -> None:
     broken = with_meta(a_pipeline(a_step("a")), annotations={"longtask.dev/reuse": "{"})
     assert reuse.of(broken) == reuse.Reuse()
     assert StepPhase.SKIPPED.is_terminal
+
+
+# --- from where it failed, with changes
+
+
+def a_failed_pipeline() -> v1alpha1.LongTask:
+    """Return one of which `a` has succeeded, with what stands in the input at `/rows/0`."""
+    steps = [
+        {"name": "a", "type": "t", "input": {"x": {"$from": "input#/rows/0"}}},
+        {"name": "b", "type": "t", "input": {"y": {"$from": "input#/day"}}},
+        {"name": "c", "type": "t"},
+    ]
+    spec = {"input": {"rows": [1, 2], "day": "mon"}, "steps": steps}
+    progress = v1alpha1.Progress(checkpoint={"at": 4})
+    return with_status(
+        a_task(
+            type=None, **v1alpha1.LongTaskSpec.model_validate(spec).model_dump(exclude={"type"})
+        ),
+        phase=v1alpha1.Phase.FAILED,
+        steps=[
+            v1alpha1.StepStatus(name="a", phase=StepPhase.SUCCEEDED),
+            v1alpha1.StepStatus.model_validate(
+                {"name": "b", **ATTEMPT, "phase": "Failed"}
+            ).model_copy(update={"progress": progress}),
+            v1alpha1.StepStatus(name="c", phase=StepPhase.SKIPPED),
+        ],
+    )
+
+
+def changed(**changes: Any) -> v1alpha1.LongTaskSpec:
+    """Return the spec of that one, changed; a step is changed by its name."""
+    spec = a_failed_pipeline().spec.to_json()
+    for step in spec["steps"]:
+        step |= changes.pop(step["name"], {})
+    return v1alpha1.LongTaskSpec.model_validate(spec | changes)
+
+
+def without(name: str, *more: dict[str, Any]) -> v1alpha1.LongTaskSpec:
+    """Return the spec of that one without a step, and with others before all."""
+    spec = a_failed_pipeline().spec.to_json()
+    steps = [*more, *(step for step in spec["steps"] if step["name"] != name)]
+    return v1alpha1.LongTaskSpec.model_validate(spec | {"steps": steps})
+
+
+@pytest.mark.parametrize(
+    ("spec", "places"),
+    [
+        pytest.param(changed(), [], id="nothing"),
+        pytest.param(changed(b={"type": "u", "input": {}}), [], id="a-step-that-failed"),
+        pytest.param(changed(c={"when": "true"}), [], id="a-step-that-had-not-begun"),
+        pytest.param(changed(a={"weight": 9, "retry": {"maxAttempts": 2}}), [], id="how-not-what"),
+        pytest.param(changed(output={"$from": "steps.a"}), [], id="what-is-made-of-it-in-the-end"),
+        pytest.param(without("a"), [], id="a-result-that-nobody-wants"),
+        pytest.param(
+            without("c", {"name": "d", "type": "t", "needs": ["b"]}),
+            ["/steps/1/needs"],
+            id="another-before-it-by-its-place",
+        ),
+        pytest.param(changed(a={"input": {}}), ["/steps/0/input"], id="what-it-had-worked-with"),
+        pytest.param(
+            changed(a={"type": None, "container": {"image": "i"}}),
+            ["/steps/0/type", "/steps/0/container"],
+            id="what-it-was",
+        ),
+        pytest.param(changed(a={"needs": ["c"]}), ["/steps/0/needs"], id="what-came-before-it"),
+        pytest.param(
+            changed(input={"rows": [9, 2], "day": "mon"}), ["/input/rows/0"], id="what-it-took"
+        ),
+        pytest.param(changed(input={"rows": []}), ["/input/rows/0"], id="what-it-took-is-gone"),
+        pytest.param(
+            changed(input={"rows": [1], "day": "tue"}), [], id="what-only-a-failed-one-took"
+        ),
+        pytest.param(v1alpha1.LongTaskSpec(type="t"), ["/steps"], id="no-pipeline-any-more"),
+    ],
+)
+def test_what_must_stay_so_that_results_can_be_taken_over(
+    spec: v1alpha1.LongTaskSpec, places: list[str]
+) -> None:
+    found = list(reuse.flaws(a_failed_pipeline(), spec))
+    assert [json_values.pointer(*path) for path, _ in found] == places
+    assert all(why for _, why in found)
+
+
+def test_a_condition_that_was_decided_by_the_input_keeps_it() -> None:
+    origin = a_failed_pipeline()
+    steps = origin.spec.to_json()["steps"]
+    steps[0] |= {"when": "input.day == 'mon'"}
+    spec = v1alpha1.LongTaskSpec.model_validate(origin.spec.to_json() | {"steps": steps})
+    origin = origin.model_copy(update={"spec": spec})
+    other = spec.model_copy(update={"input": {"rows": [1], "day": "tue"}})
+    assert [path for path, _ in reuse.flaws(origin, other)] == [("input",)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "checkpoints"),
+    [
+        pytest.param(changed(), {"b": {"at": 4}}, id="the-same"),
+        pytest.param(changed(b={"type": "u"}), {}, id="another-program"),
+        pytest.param(changed(input={"rows": [1], "day": "tue"}), {}, id="another-input"),
+        pytest.param(changed(c={"type": "u"}), {"b": {"at": 4}}, id="another-step"),
+        pytest.param(without("b"), {}, id="none-of-that-name"),
+    ],
+)
+def test_a_checkpoint_is_of_the_same_work(
+    spec: v1alpha1.LongTaskSpec, checkpoints: dict[str, Any]
+) -> None:
+    told = json.loads(reuse.annotation(a_failed_pipeline(), spec))
+    assert told.get("checkpoints", {}) == checkpoints
+    assert list(told["results"]) == ["a"]

@@ -168,6 +168,12 @@ THREE = {"c": waits(minute=2), "a": waits(), "b": waits(minute=1)}
             "ab",
             id="of-an-owners-own-the-first-start",
         ),
+        pytest.param(
+            {"r": holds(owner="ann"), "a": waits(owner="ann"), "b": waits(owner="ann")},
+            spec(maxRunningPerOwner=2),
+            "a",
+            id="an-owner-gets-what-is-left-of-the-share",
+        ),
         pytest.param(THREE, spec(maxRunningPerOwner=0), "", id="a-share-of-zero-starts-none"),
     ],
 )
@@ -226,6 +232,31 @@ def test_who_is_made_anew_is_not_held_back() -> None:
     index.update(a, None)
     index.update(a, waits())
     assert startable(index) == "a"
+
+
+def test_a_claim_in_flight_is_within_its_owners_limit_as_it_is_by_then() -> None:
+    index = an_index({"a": waits(owner="ann")}, spec(maxRunningPerOwner=1))
+    index.reserve(QUEUE.sibling("a"))
+    assert index.may_start(QUEUE.sibling("a")), "it has the place that it may have"
+    index.set_queue(QUEUE, spec(maxRunningPerOwner=0))
+    assert not index.may_start(QUEUE.sibling("a"))
+
+
+def test_how_many_of_each_owner_run_and_wait() -> None:
+    entries = {
+        "a": holds(owner="ann"),
+        "b": waits(owner="ann"),
+        "c": waits(owner="ann"),
+        "d": waits(owner="bob"),
+        "e": holds(owner="cid"),
+    }
+    index = an_index(entries, spec())
+    assert index.shares(QUEUE) == {
+        "ann": Counts(running=1, waiting=2),
+        "bob": Counts(running=0, waiting=1),
+        "cid": Counts(running=1, waiting=0),
+    }
+    assert index.shares(QUEUE.sibling("none")) == {}
 
 
 def test_who_leaves_a_limited_queue_makes_room() -> None:

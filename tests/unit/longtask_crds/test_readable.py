@@ -125,7 +125,7 @@ MADE = {
 
 
 @KINDS
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_fits_a_definition_can_be_read(facts: CrdFacts, data: st.DataObject) -> None:
     drawn = {part: data.draw(values) for part, values in MADE[facts.kind].items()}

@@ -49,7 +49,7 @@ def test_reasons_are_retried_as_they_should() -> None:
         for reason, code in EXIT_CODES.items()
         if runner_contract.classify_exit(code) is ExitMeaning.RETRY
     }
-    assert retried == {"TryAgain", "ResultNotDelivered", "Cancelled"}
+    assert retried == {"TryAgain", "ResultNotDelivered", "Cancelled", "NoTask"}
 
 
 def test_a_message_of_the_kubelets_limit_is_a_cut_one() -> None:

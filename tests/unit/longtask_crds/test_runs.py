@@ -32,6 +32,7 @@ ATTEMPT: dict[str, Any] = {
     "claimed_at": NOW,
     "started_at": NOW + timedelta(seconds=1),
     "finished_at": NOW + timedelta(seconds=2),
+    "reported_at": NOW + timedelta(seconds=2),
     "exit_code": 3,
     "reason": "ProgramFailed",
     "message": "boom",
@@ -43,6 +44,9 @@ SAME: dict[str, Any] = {
     "retry_at": LATER,
     "progress": v1alpha1.Progress(percent=5, checkpoint=[1]),
     "result": v1alpha1.Result(value=7),
+    "report": v1alpha1.Report(
+        attempt=2, pod_name="pod", pod_uid="pod-uid", exit_code=0, reported_at=NOW
+    ),
     "waiting": "why",
 }
 

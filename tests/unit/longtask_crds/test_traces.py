@@ -23,13 +23,48 @@ GOOD = f"00-{TRACE}-{SPAN}-01"
         pytest.param(f"{GOOD}\n", None, id="a-line-break"),
         pytest.param(f"00-{TRACE}-{SPAN}", None, id="no-flags"),
         pytest.param("$(LONGTASK_TOKEN_FILE)", None, id="something-else"),
-        pytest.param(f"cc-{TRACE}-{SPAN}-01-{'x' * 600}", None, id="a-very-long-one"),
+        pytest.param(f"cc-{TRACE}-{SPAN}-01-{'x' * 456}", GOOD, id="the-longest"),
+        pytest.param(f"cc-{TRACE}-{SPAN}-01-{'x' * 457}", None, id="longer"),
         pytest.param("", None, id="nothing"),
         pytest.param(None, None, id="none"),
     ],
 )
 def test_parse(text: str | None, parsed: str | None) -> None:
     assert traces.parse(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        pytest.param(
+            "rojo=00f067aa0ba902b7,congo=t61r", "rojo=00f067aa0ba902b7,congo=t61r", id="two"
+        ),
+        pytest.param("a=1 , \tb=2,,", "a=1,b=2", id="with-room-between"),
+        pytest.param("fw529a3039@dt=FfAAAABmYw==", None, id="an-equals-sign-in-the-value"),
+        pytest.param("1a-_*/@x=a b!~", "1a-_*/@x=a b!~", id="all-that-may-be"),
+        pytest.param("A=1", None, id="capitals-in-the-key"),
+        pytest.param("a=1,a=2", None, id="one-key-twice"),
+        pytest.param("a=", None, id="no-value"),
+        pytest.param("a=ü", None, id="beyond-ascii"),
+        pytest.param("a=1\n", None, id="a-line-break"),
+        pytest.param(",".join(f"k{n}=1" for n in range(33)), None, id="more-than-32"),
+        pytest.param(
+            f"a={'x' * 250},b={'x' * 250},c=1,d=2",
+            f"a={'x' * 250},b={'x' * 250},c=1",
+            id="what-has-no-room",
+        ),
+        pytest.param("", None, id="nothing"),
+        pytest.param(None, None, id="none"),
+    ],
+)
+def test_parse_state(text: str | None, parsed: str | None) -> None:
+    assert traces.parse_state(text) == parsed
+
+
+def test_a_state_without_a_trace_says_nothing() -> None:
+    assert traces.read("nonsense", "a=1") is None
+    assert traces.read(GOOD, "nonsense") == traces.Trace(GOOD)
+    assert traces.read(GOOD, "a=1") == traces.Trace(GOOD, "a=1")
 
 
 @pytest.mark.parametrize(

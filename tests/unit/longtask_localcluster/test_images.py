@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from longtask_localcluster import archive, errors, images, install
+from longtask_localcluster import archive, buildah, errors, images, install
 
 LOCK = """\
 # a comment of the tool
@@ -33,7 +33,7 @@ def test_our_own_members_are_no_packages_of_the_lock() -> None:
 def test_a_layer_becomes_an_image_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "program").write_text("x")
     layer = tmp_path / "layer.tar"
-    archive.layer_of(layer, program=tmp_path / "program", path="pause")
+    archive.layer_of(layer, {"pause": tmp_path / "program"})
     archive.write(tmp_path / "image.tar", layer=layer, name="localhost/p:1", config={"User": "1"})
     with tarfile.open(tmp_path / "image.tar") as image:
 
@@ -77,3 +77,21 @@ def test_only_the_newest_archives_of_a_repository_are_kept(tmp_path: Path) -> No
     images.forget_old_archives(coming)
 
     assert {file.name for file in coming.parent.iterdir()} == {"2.tar", "3.tar"}
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_what_buildah_notes_outside_goes_unless_somebody_had_it(
+    tmp_path: Path, was_there: bool
+) -> None:
+    notes = tmp_path / "containers" / "cache" / "notes"
+
+    def write() -> None:
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        notes.touch()
+
+    if was_there:
+        write()
+    with buildah.without_notes(notes):
+        write()
+    assert notes.exists() is was_there
+    assert notes.parents[1].exists() is was_there

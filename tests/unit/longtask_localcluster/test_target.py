@@ -16,7 +16,25 @@ from longtask_localcluster.target import Choice, Target
     ],
 )
 def test_choose(given: bool, docker: bool, root: bool, chosen: Target) -> None:
-    assert target.choose(given=given, docker=docker, linux=True, root=root) is chosen
+    found = target.choose(wish=None, given=given, docker=docker, linux=True, root=root)
+    assert found is chosen
+
+
+@pytest.mark.parametrize(
+    ("wish", "chosen"),
+    [
+        pytest.param("given", Target.GIVEN, id="the-users"),
+        pytest.param("kind", Target.KIND, id="in-docker"),
+        pytest.param("local", Target.ONE_NODE, id="this-machine"),
+    ],
+)
+def test_a_name_comes_before_all(wish: str, chosen: Target) -> None:
+    assert target.choose(wish=wish, given=True, docker=True, linux=True, root=True) is chosen
+
+
+def test_a_given_cluster_must_be_given() -> None:
+    with pytest.raises(errors.LocalClusterError, match="KUBECONFIG"):
+        target.choose(wish="given", given=False, docker=True, linux=True, root=True)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +43,7 @@ def test_choose(given: bool, docker: bool, root: bool, chosen: Target) -> None:
 )
 def test_without_any_it_says_what_to_do(linux: bool, root: bool) -> None:
     with pytest.raises(errors.LocalClusterError, match="set KUBECONFIG"):
-        target.choose(given=False, docker=False, linux=linux, root=root)
+        target.choose(wish=None, given=False, docker=False, linux=linux, root=root)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +51,18 @@ def test_without_any_it_says_what_to_do(linux: bool, root: bool) -> None:
     [
         pytest.param(Choice(Target.ONE_NODE), id="ours"),
         pytest.param(Choice(Target.GIVEN, Path("/home/me/k")), id="given"),
+        pytest.param(Choice(Target.KIND, port=8090, nodes=3), id="three-nodes-at-another-port"),
     ],
 )
 def test_a_clone_remembers_its_cluster(tmp_path: Path, choice: Choice) -> None:
     assert Choice.read(tmp_path) is None
     choice.write(tmp_path)
     assert Choice.read(tmp_path) == choice
+
+
+def test_a_note_of_an_older_checkout_is_read(tmp_path: Path) -> None:
+    (tmp_path / target.FILE).write_text("ONE_NODE\n")
+    assert Choice.read(tmp_path) == Choice(Target.ONE_NODE)
 
 
 @pytest.mark.parametrize(

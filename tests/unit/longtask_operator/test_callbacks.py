@@ -46,6 +46,31 @@ def delivered(operator: Operator) -> tuple[str, str]:
     return str(found.status), found.reason
 
 
+@pytest.mark.parametrize(
+    ("form", "media_type", "said"),
+    [
+        (
+            "cloudevents",
+            "application/cloudevents+json",
+            ["dev.longtask.queued", "dev.longtask.succeeded"],
+        ),
+        ("slack", "application/json", ["report: queued. Queued", "report: succeeded. Completed"]),
+    ],
+)
+async def test_each_receiver_is_told_in_its_own_words(
+    form: str, media_type: str, said: list[str]
+) -> None:
+    operator = Operator()
+    callback = {"url": URL, "events": ["queued", "succeeded"], "format": form}
+    await operator.submit(a_task(container={"image": "x"}, callback=callback))
+    await operator.run_to_the_end(0, "7")
+    bodies = [json.loads(sent.body) for sent in sends(operator)]
+    assert [body.get("type") or body["text"] for body in bodies] == said
+    assert {sent.media_type for sent in sends(operator)} == {media_type}
+    if form == "cloudevents":
+        assert [body["id"] for body in bodies] == [sent.webhook_id for sent in sends(operator)]
+
+
 async def report(operator: Operator, percent: int) -> None:
     operator.kubernetes.report_progress("report", percent)
     await operator.hear()
@@ -387,11 +412,12 @@ async def test_a_callback_belongs_to_the_tasks_trace(
     headers: dict[str, str], sent: str | None
 ) -> None:
     task = a_task(container={"image": "x"}, callback={"url": URL, "headers": headers})
-    annotations = {names.TRACEPARENT_ANNOTATION: PARENT}
+    annotations = {names.TRACEPARENT_ANNOTATION: PARENT, names.TRACESTATE_ANNOTATION: "a=1,b=2"}
     meta = task.metadata.model_copy(update={"annotations": annotations})
     operator = Operator()
     await operator.submit(task.model_copy(update={"metadata": meta}))
     await operator.run_to_the_end()
     (callback,) = operator.sender.sent
     assert callback.headers.get("traceparent") == sent
+    assert callback.headers.get("tracestate") == ("a=1,b=2" if sent == PARENT else None)
     assert callback.headers.items() >= headers.items()

@@ -917,10 +917,16 @@ A_LIST = steps.Recipe("a", 1, is_list=True, parts=())
         pytest.param(NO_WORD, claimed(), Proof.JOB_AND_PODS, id="an-end-without-a-word"),
         pytest.param(NO_WORD, a_world(), None, id="a-refusal"),
         pytest.param(
-            Finish(dataclasses.replace(NO_WORD.outcome, exit_code=1)),
+            Finish(dataclasses.replace(NO_WORD.outcome, exit_code=1), an_ended_pod(1)),
             claimed(),
             None,
             id="its-word",
+        ),
+        pytest.param(
+            Finish(dataclasses.replace(NO_WORD.outcome, exit_code=1)),
+            claimed(),
+            Proof.JOB_AND_PODS,
+            id="the-word-of-a-pod-that-was-not-seen",
         ),
         pytest.param(
             Finish(dataclasses.replace(NO_WORD.outcome, exit_code=1), a_pod(is_deleting=True)),

@@ -435,10 +435,13 @@ async def test_who_gets_the_lease_lists_at_once_and_wakes_who_may_start(
         state=other.health,
         hearing=other.hearing,
         tasks=other.tasks,
+        schedules=other.schedules,
+        look_at_schedules=lambda: None,
         admission=other.admission,
         counted=other.metrics,
         add=lambda key: added.put_nowait(key.name),
         clock=lambda: kubernetes.now,
+        ahead=other.ahead,
     )
     running = asyncio.create_task(lister.run(3600))
     try:

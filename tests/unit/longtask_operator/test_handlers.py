@@ -16,7 +16,7 @@ from longtask_crds.testing import (
     with_meta,
     with_status,
 )
-from longtask_operator import handlers, mirror, resync
+from longtask_operator import handlers, mirror, resync, testing
 
 QUEUE = ObjectKey(NAMESPACE, "default")
 SLEEP = ObjectKey(NAMESPACE, "sleep")
@@ -35,7 +35,9 @@ def memo(added: list[str]) -> handlers.Memo:
     def wake(keys: Iterable[ObjectKey]) -> None:
         added.extend(key.name for key in keys)
 
-    return handlers.Memo(mirror=mirror.Mirror(wake), hearing=resync.Hearing(), add=add)
+    # It is told of what waits, and never asked here.
+    ahead = testing.Operator().ahead
+    return handlers.Memo(mirror=mirror.Mirror(wake), hearing=resync.Hearing(), ahead=ahead, add=add)
 
 
 def event(kind: str | None, resource: v1alpha1.Resource, *, version: int = 1) -> Any:
@@ -98,6 +100,16 @@ async def test_last_words_that_come_with_the_deletion_are_heard(memo: handlers.M
     last = a_raw_pod("Succeeded", version=6)
     await handlers.on_pod(event={"type": "DELETED", "object": last}, memo=memo)
     assert pods_kept(memo) == [True]
+
+
+async def test_a_pod_that_waits_is_nobodys(memo: handlers.Memo, added: list[str]) -> None:
+    waiting = {names.TASK_LABEL: "", names.WARM_LABEL: "sleep"}
+    for kind in ("ADDED", "DELETED"):
+        await handlers.on_pod(event={"type": kind, "object": a_raw_pod(**waiting)}, memo=memo)
+        assert (pods_kept(memo), added) == ([], [])
+    assert is_heard(memo, "pod-1", 5)
+    await handlers.on_pod(event={"type": "MODIFIED", "object": a_raw_pod(version=6)}, memo=memo)
+    assert added == ["report"]
 
 
 # --- queues and types ---

@@ -74,6 +74,12 @@ def test_a_job_starts_its_program_once() -> None:
     assert spec["template"]["spec"]["activeDeadlineSeconds"] == 86_400
 
 
+#: What each program is told; only one that has no task yet is told so.
+TOLD = {v for k, v in vars(runner_contract.Env).items() if not k.startswith("_")} - {
+    runner_contract.Env.WARM
+}
+
+
 def test_the_program_is_told_who_it_is() -> None:
     env = environment(build(a_task(type="sleep"), attempt=2))
     assert env | {"HOME": "/tmp"} == env
@@ -82,8 +88,7 @@ def test_the_program_is_told_who_it_is() -> None:
     assert (env["LONGTASK_TYPE"], env["LONGTASK_STEP"], env["LONGTASK_ATTEMPT"]) == (
         *("sleep", "", "2"),
     )
-    told = {v for k, v in vars(runner_contract.Env).items() if not k.startswith("_")}
-    assert told <= env.keys()
+    assert env.keys() >= TOLD
 
 
 @pytest.mark.parametrize(
@@ -162,6 +167,15 @@ def test_the_program_is_told_its_trace(
     )
     env = environment(build(task.model_copy(update={"metadata": meta})))
     assert env.get("TRACEPARENT") == told
+
+
+def test_the_program_is_told_what_others_say_of_its_trace() -> None:
+    said = {names.TRACEPARENT_ANNOTATION: TRACE, names.TRACESTATE_ANNOTATION: "a=$(PATH),b=2"}
+    for own, told in (([], "a=$$(PATH),b=2"), ([{"name": "TRACEPARENT", "value": TRACE}], None)):
+        task = a_task(container={"image": "x", "env": own})
+        meta = task.metadata.model_copy(update={"annotations": said})
+        env = environment(build(task.model_copy(update={"metadata": meta})))
+        assert env.get("TRACESTATE") == told
 
 
 def test_a_secret_is_named_and_never_copied() -> None:
@@ -329,7 +343,7 @@ CONTAINER_FIELDS = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(spec=SPEC)
 def test_nothing_is_smuggled_into_a_pod(spec: dict[str, Any]) -> None:
     job = build(a_task(**spec))
@@ -343,9 +357,8 @@ def test_nothing_is_smuggled_into_a_pod(spec: dict[str, Any]) -> None:
     assert container["image"] == spec["container"]["image"]
     # Nobody but us says who the program is.
     env = environment(job)
-    ours = {v for k, v in vars(runner_contract.Env).items() if not k.startswith("_")}
-    assert {name: env[name] for name in ours} == {
-        name: environment(build(a_task()))[name] for name in ours
+    assert {name: env[name] for name in TOLD} == {
+        name: environment(build(a_task()))[name] for name in TOLD
     }
     # What a user wrote is what the program gets.
     values = {name: value for name, value in env.items() if isinstance(value, str)}
@@ -355,7 +368,7 @@ def test_nothing_is_smuggled_into_a_pod(spec: dict[str, Any]) -> None:
         ].get(part, [])
     for variable in spec["container"].get("env", []):
         last = [v for v in spec["container"]["env"] if v["name"] == variable["name"]][-1]
-        if variable["name"] not in ours:
+        if variable["name"] not in TOLD:
             assert expanded(values[variable["name"]], values) == last["value"]
 
 

@@ -80,7 +80,7 @@ class Course:
 HAPPENS = [Course.look, Course.make_pods, Course.start_a_pod, Course.end_a_pod, Course.wait]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from([*HAPPENS, Course.cancel]), st.integers(0, 20)), max_size=60)
 )

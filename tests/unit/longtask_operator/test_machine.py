@@ -4,6 +4,7 @@ The model check (`test_model.py`) searches all there is of one task; this one go
 what many do to each other in one queue. Of the two operators the first one lets tasks start.
 """
 
+import contextlib
 import datetime
 from collections import Counter
 from collections.abc import Coroutine
@@ -17,12 +18,15 @@ from ledger_support import Witness
 from longtask_adapters.kube import errors, kinds
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_crds import names, signing_keys
-from longtask_crds.testing import NAMESPACE, a_queue, a_task
+from longtask_crds.testing import NAMESPACE, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import TaskEvent
 from longtask_operator.rules import pods
 from longtask_operator.testing import KEY, Operator
 
 PLACES = 2
+#: Of this type so many pods wait.
+WARM, SIZE = names.ObjectKey(NAMESPACE, "warm"), 2
+NODE = "node-1"  #: where the twin has all pods run
 SECOND = datetime.timedelta(seconds=1)
 
 
@@ -50,6 +54,9 @@ class Machine(RuleBasedStateMachine):
         self.kubernetes.add(a_queue(maxRunning=PLACES))
         keys = {signing_keys.DEFAULT_OWNER: KEY}
         self.kubernetes.add_secret(signing_keys.KEYS_SECRET, keys, namespace="longtask")
+        self.kubernetes.add(a_type(WARM.name, warm={"size": SIZE}, container={"image": "x"}))
+        #: By pod: the task and the attempt that it was handed.
+        self.handed: dict[str, tuple[str, int]] = {}
         self.operators: list[Operator] = []
         self.made = 0
         self.ended: dict[tuple[str, int], dict[str, Any]] = {}
@@ -60,7 +67,16 @@ class Machine(RuleBasedStateMachine):
         for _ in range(2):
             sender = MemorySender(clock=lambda: self.kubernetes.now)
             self.operators.append(Operator(kubernetes=self.kubernetes, sender=sender))
+        self.fill()
         self.restart(1)
+
+    def fill(self) -> None:
+        """Have so many wait as should."""
+        run(self.operators[0].hear())
+        self.keep(0)
+        self.make_pods()
+        self.start_pods()
+        run(self.operators[0].hear())
 
     # --- what people do ---
 
@@ -68,15 +84,16 @@ class Machine(RuleBasedStateMachine):
         target=tasks,
         attempts=st.integers(1, 3),
         limits=st.sampled_from([{}, {"totalSeconds": 30}, {"startSeconds": 8}]),
+        program=st.sampled_from([{"type": WARM.name}, {"container": {"image": "x"}}]),
     )
-    def submit(self, attempts: int, limits: dict[str, int]) -> str:
+    def submit(self, attempts: int, limits: dict[str, int], program: dict[str, Any]) -> str:
         self.made += 1
         name = f"task-{self.made}"
         self.kubernetes.add(
             a_task(
                 name,
                 uid=f"7b1c4a52-7a5e-4a0c-9d8e-{self.made:012}",
-                container={"image": "x"},
+                **program,
                 callback={"url": "https://example.com/done", "events": list(TaskEvent)},
                 retry={"maxAttempts": attempts, "backoffSeconds": 4},
                 timeouts=limits,
@@ -111,10 +128,17 @@ class Machine(RuleBasedStateMachine):
             if pod.started_at is None:
                 self.kubernetes.start_pod(pod.name)
 
+    @rule(data=st.data(), code=st.sampled_from([0, 1, 64, 75]), words=st.sampled_from(["", "x"]))
+    def say_how_it_ends(self, data: st.DataObject, code: int, words: str) -> None:
+        """It may end otherwise, or not for long."""
+        if running := self.at_work():
+            pod = data.draw(st.sampled_from(running))
+            said = {"message": words} if code and words else {}
+            self.kubernetes.report_outcome(pod.name, code, **said)
+
     @rule(data=st.data(), code=st.sampled_from([0, 1, 64, 75]), disrupted=st.booleans())
     def end_a_pod(self, data: st.DataObject, code: int, disrupted: bool) -> None:
-        running = [pod for pod in self.pods() if pod.started_at and not pod.is_over]
-        if running:
+        if running := self.at_work():
             pod = data.draw(st.sampled_from(running))
             self.kubernetes.end_pod(pod.name, 143 if disrupted else code, disrupted=disrupted)
 
@@ -127,6 +151,40 @@ class Machine(RuleBasedStateMachine):
             if (key := pod.key.sibling(pod.job_name)) in self.kubernetes.objects("jobs"):
                 failed = [{"type": "Failed", "status": "True"}]
                 self.kubernetes.put("jobs", key, status={"conditions": failed})
+
+    @rule()
+    def hand_over(self) -> None:
+        """The API hands each pod that asks the task whose status names it now."""
+        for pod in self.pods():
+            status = self.statuses().get(pod.task.name, {})
+            last = (status.get("attempts") or [{}])[-1]
+            is_named = last.get("podUid") == pod.uid and "finishedAt" not in {**last, **status}
+            if pod.warm and is_named and not pod.is_over:
+                self.handed.setdefault(pod.uid, (pod.task.name, last["number"]))
+
+    @rule(
+        data=st.data(),
+        which=st.integers(0, 1),
+        what=st.sampled_from(["told to end", "drained", "cordoned", "uncordoned", "changed"]),
+    )
+    def disturb_what_waits(self, data: st.DataObject, which: int, what: str) -> None:
+        """Whether somebody has taken it meanwhile or not; but it was handed nothing yet."""
+        if what in ("cordoned", "uncordoned"):
+            is_cordoned = what == "cordoned"
+            self.operators[which].nodes._set(frozenset([NODE] if is_cordoned else ()))
+        if what == "changed":
+            image = data.draw(st.sampled_from(["x", "y"]))
+            self.kubernetes.put(names.LONGTASKTYPES, WARM, spec={"container": {"image": image}})
+        waiting = [
+            pod
+            for pod in self.pods()
+            if pod.warm and pod.started_at and not pod.is_over and pod.uid not in self.handed
+        ]
+        if what in ("told to end", "drained") and waiting:
+            pod, is_drained = data.draw(st.sampled_from(waiting)), what == "drained"
+            words = "" if is_drained else "NoTask: it was told to end"
+            code = 137 if is_drained else 75
+            self.kubernetes.end_pod(pod.name, code, words, disrupted=is_drained)
 
     @rule(data=st.data())
     def delete_a_job(self, data: st.DataObject) -> None:
@@ -153,6 +211,25 @@ class Machine(RuleBasedStateMachine):
     def look(self, which: int, name: str) -> None:
         self.attempt(which, name)
 
+    @rule(name=tasks, all_of_it=st.booleans())
+    def go_on(self, name: str, all_of_it: bool) -> None:
+        """Do undisturbed what there is to do, so that a course gets somewhere."""
+        run(self.operators[0].hear())
+        for _ in range(5):
+            again = self.attempt(0, name)
+            self.events_are_only_added()  # each state of the task is seen
+            if again != 0.0:
+                break
+        if all_of_it:
+            self.hand_over()
+            self.make_pods()
+            self.start_pods()
+
+    @rule()
+    def fill_up(self) -> None:
+        self.wait(5)
+        self.fill()
+
     @rule(which=st.integers(0, 1))
     def hear(self, which: int) -> None:
         run(self.operators[which].hear())
@@ -165,22 +242,37 @@ class Machine(RuleBasedStateMachine):
             operator.admission.give_up()
         run(operator.hear())
 
+    @rule(which=st.integers(0, 1))
+    def keep(self, which: int) -> None:
+        """Look after what waits, and after what was taken and nobody has claimed."""
+        with contextlib.suppress(errors.NotFound, errors.Unavailable, errors.Conflict):
+            run(self.operators[which].ahead.reconcile(WARM))
+            run(self.operators[which].ahead.recycle_strays())
+
     @rule(
         which=st.integers(0, 1),
-        name=tasks,
+        name=st.one_of(tasks, st.none()),
         moment=st.sampled_from(["before", "after"]),
         error=st.sampled_from([CrashError(), errors.Unavailable("no answer")]),
+        nth=st.integers(1, 2),
     )
-    def look_in_vain(self, which: int, name: str, moment: str, error: BaseException) -> None:
-        """Be broken off at the first write."""
+    def look_in_vain(
+        self, which: int, name: str | None, moment: str, error: BaseException, nth: int
+    ) -> None:
+        """Be broken off at a write, of a task or of what waits."""
+        moments: Counter[str] = Counter()
 
         def interrupt(_write: str, at: str) -> None:
-            if at == moment:
+            moments[at] += 1
+            if at == moment and moments[at] >= nth:
                 raise error
 
         self.kubernetes.interrupt = interrupt
         try:
-            self.attempt(which, name)
+            if name is None:
+                self.keep(which)
+            else:
+                self.attempt(which, name)
         except CrashError:
             self.kubernetes.interrupt = lambda _write, _moment: None
             self.restart(which)
@@ -197,6 +289,12 @@ class Machine(RuleBasedStateMachine):
 
     # --- what must hold ---
 
+    def at_work(self) -> list[pods.Pod]:
+        """Return the pods whose programs run, and have a task."""
+        running = [pod for pod in self.pods() if pod.started_at and not pod.is_over]
+        of_tasks = [pod for pod in running if not pod.is_nobodys]
+        return [pod for pod in of_tasks if not pod.warm or pod.uid in self.handed]
+
     def pods(self) -> list[pods.Pod]:
         return [pods.Pod.parse(raw) for raw in self.kubernetes.objects("pods").values()]
 
@@ -210,8 +308,28 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_program_runs_beside_another_of_its_task(self) -> None:
-        living = Counter(pod.task.name for pod in self.pods() if not pod.is_over)
+        # One that was taken and is not handed anything is no program yet.
+        living = Counter(
+            pod.task.name
+            for pod in self.pods()
+            if pod.task.name and not pod.is_over and (not pod.warm or pod.uid in self.handed)
+        )
         assert all(count == 1 for count in living.values()), living
+
+    @invariant()
+    def a_pod_that_waited_is_one_attempts(self) -> None:
+        named = Counter(
+            attempt["podUid"]
+            for status in self.statuses().values()
+            for attempt in status.get("attempts", ())
+            if attempt.get("start") == "Warm"
+        )
+        assert all(count == 1 for count in named.values()), "two claims name one pod"
+        assert all(count == 1 for count in Counter(self.handed.values()).values())
+        for name, status in self.statuses().items():
+            for attempt in status.get("attempts", ()):
+                handed = self.handed.get(attempt.get("podUid", ""))
+                assert handed in (None, (name, attempt["number"])), "it runs another's task"
 
     @invariant()
     def no_more_hold_a_place_than_may(self) -> None:
@@ -256,17 +374,19 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not self.operators:
             return
+        self.operators[0].nodes._set(frozenset())
         for _ in range(60):
             self.wait(20)
             self.make_pods()
             self.start_pods()
+            self.hand_over()
             self.stop_what_is_to_stop()
-            for pod in self.pods():
-                if pod.started_at and not pod.is_over:
-                    self.kubernetes.end_pod(pod.name)
+            for pod in self.at_work():
+                self.kubernetes.end_pod(pod.name)
             self.kubernetes.collect_garbage()
             before = self.kubernetes.writes
             run(self.operators[0].hear())
+            self.keep(0)
             for name in self.statuses():
                 for _ in range(20):
                     if self.attempt(0, name) != 0.0:
@@ -281,8 +401,11 @@ class Machine(RuleBasedStateMachine):
         for name, status in self.statuses().items():
             assert status["callback"]["state"] == "Delivered", name
         for job in self.kubernetes.objects("jobs").values():
-            assert "ttlSecondsAfterFinished" in job["spec"], "a Job stays for ever"
-        assert all(pod.is_over for pod in self.pods())
+            is_idle = not job["metadata"]["labels"][names.TASK_LABEL]
+            assert is_idle or "ttlSecondsAfterFinished" in job["spec"], "a Job stays for ever"
+        waiting = [pod for pod in self.pods() if not pod.is_over]
+        is_there = [pod.is_nobodys and bool(pod.warm) for pod in waiting]
+        assert is_there == [True] * SIZE, "not so many wait as should"
 
     def all_finished(self) -> bool:
         return all("finishedAt" in status for status in self.statuses().values())
@@ -291,6 +414,7 @@ class Machine(RuleBasedStateMachine):
         self.no_attempt_has_two_jobs()
         self.no_program_runs_beside_another_of_its_task()
         self.no_more_hold_a_place_than_may()
+        self.a_pod_that_waited_is_one_attempts()
         self.an_outcome_is_accepted_once()
         self.attempts_are_counted()
         self.events_are_only_added()
@@ -300,7 +424,6 @@ class Machine(RuleBasedStateMachine):
 Machine.TestCase.settings = settings(
     max_examples=150,
     stateful_step_count=50,
-    deadline=None,
     # A failing course is long: to shorten it takes longer than to read it.
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),

@@ -44,11 +44,11 @@ OF_FIRST = {
 }
 
 
-def the_task(attempts: int = 1) -> v1alpha1.LongTask:
+def the_task(attempts: int = 1, *, backoff: int = 5) -> v1alpha1.LongTask:
     return a_task(
         NAME,
         container={"image": "busybox"},
-        retry={"maxAttempts": attempts, "backoffSeconds": 5},
+        retry={"maxAttempts": attempts, "backoffSeconds": backoff},
         timeouts={"startSeconds": 8},
         callback={"url": "https://example.com/done"},
     )
@@ -234,6 +234,13 @@ def attempts_in(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {attempt["jobName"]: attempt for attempt in found if "jobName" in attempt}
 
 
+def reports_in(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what programs said of their ends, by their Jobs, as far as nobody took it yet."""
+    of_task = [(status["attempts"][-1], status)] if status.get("attempts") else []
+    of_steps = [(step, step) for step in status.get("steps", ())]
+    return {at["jobName"]: one["report"] for at, one in of_task + of_steps if "report" in one}
+
+
 def claims_in(status: dict[str, Any]) -> set[str]:
     """Return the Jobs of the attempts that have no outcome."""
     return {name for name, one in attempts_in(status).items() if "finishedAt" not in one}
@@ -341,11 +348,28 @@ def pod_is_disrupted(universe: Universe) -> bool:
 
 
 def pod_ends(universe: Universe, exit_code: int, *, disrupted: bool = False) -> bool:
-    pod = universe.pod()
-    if pod is None or pod.started_at is None or pod.is_over:
+    # Of a pipeline the one before may still be about to, which said how it ends.
+    living = (pod for pod in universe.all_pods() if pod.started_at and not pod.is_over)
+    if (pod := next(living, None)) is None:
         return False
     universe.cluster.end_pod(pod.name, exit_code, "7" if not exit_code else "", disrupted=disrupted)
     return True
+
+
+def program_says_it_succeeds(universe: Universe) -> bool:
+    return program_says(universe, 0, result={"value": 7})
+
+
+def program_says_it_fails(universe: Universe) -> bool:
+    return program_says(universe, 1, message="in its own words")
+
+
+def program_says(universe: Universe, exit_code: int, **said: Any) -> bool:
+    """Just before it ends, which it does all the same, or otherwise."""
+    pod = universe.pod()
+    if pod is None or pod.started_at is None or pod.is_over:
+        return False
+    return universe.cluster.report_outcome(pod.name, exit_code, **said)
 
 
 def somebody_cancels(universe: Universe) -> bool:
@@ -423,6 +447,8 @@ CALM: dict[str, Action] = {
     "garbage is collected": garbage_is_collected,
 }
 ALL: dict[str, Action] = CALM | {
+    "the program says that it succeeds": program_says_it_succeeds,
+    "the program says that it fails": program_says_it_fails,
     "the pod fails": pod_fails,
     "the pod is disrupted": pod_is_disrupted,
     "somebody cancels": somebody_cancels,
@@ -441,13 +467,16 @@ ALL: dict[str, Action] = CALM | {
 }
 
 
+def without(actions: dict[str, Action], *beginnings: str) -> dict[str, Action]:
+    return {name: a for name, a in actions.items() if not name.startswith(beginnings)}
+
+
+#: Programs that say nothing of their ends: there are many more courses of those that do.
+UNSAID = without(ALL, "the program says")
 #: What is searched of pipelines: no time passes, and what only one program can meet is left out.
-OF_PIPELINES = {
-    name: action
-    for name, action in ALL.items()
-    if name not in ("the pod is disrupted", "the runner reports", "time passes")
-    and name != "somebody makes it anew"
-}
+OF_PIPELINES = without(
+    ALL, "the pod is disrupted", "the runner reports", "time passes", "somebody makes it anew"
+)
 
 
 # --- what must hold ---
@@ -465,17 +494,26 @@ def check_edge(before: Universe, after: Universe) -> None:
     most = after.task["spec"].get("retry", {}).get("maxAttempts", 1)
     check_attempts(before.status, after.status, most)
     check_steps(before.status.get("steps", []), after.status.get("steps", []))
-    # Of a step that never started the Job is deleted before another one begins.
+    # Of a step that never started the Job is deleted before another one begins, and one that said
+    # how it ends is about to.
+    leaving = {step.get("podUid") for step in after.status.get("steps", ()) if is_said(step)}
     living = [
         pod
         for pod in after.all_pods()
-        if not pod.is_over and (pod.started_at or not is_being_deleted(after, pod))
+        if not pod.is_over
+        and (pod.started_at or not is_being_deleted(after, pod))
+        and pod.uid not in leaving
     ]
     assert len(living) <= 1, "a second program while the first one may run"
     if before.is_finished:
         assert frozen(before.status) == frozen(after.status), "a finished task changed"
     else:
         check_ends(before, after)
+
+
+def is_said(step: dict[str, Any]) -> bool:
+    """Tell whether a step is over since its program said so."""
+    return "reportedAt" in step and step["phase"] in ("Succeeded", "Failed", "Cancelled")
 
 
 def is_being_deleted(universe: Universe, pod: pods.Pod) -> bool:
@@ -520,6 +558,11 @@ def check_ends(before: Universe, after: Universe) -> None:
 
 def check_end(attempt: dict[str, Any], before: Universe) -> None:
     exit_code = attempt.get("exitCode")
+    if "reportedAt" in attempt:
+        said = reports_in(before.status)[attempt["jobName"]]
+        assert (exit_code, attempt["podUid"]) == (said["exitCode"], said["podUid"])
+        assert attempt["reportedAt"] == said["reportedAt"]
+        return
     pod = next((pod for pod in before.all_pods() if pod.job_name == attempt["jobName"]), None)
     if pod is None or pod.started_at is None:
         assert exit_code is None, "an exit code from nowhere"
@@ -531,7 +574,8 @@ def check_end(attempt: dict[str, Any], before: Universe) -> None:
 
 def frozen(status: dict[str, Any]) -> dict[str, Any]:
     kept = [c for c in status["conditions"] if c["type"] != "CallbackDelivered"]
-    return status | {"conditions": kept, "callback": None, "observedGeneration": None}
+    free = dict.fromkeys(("callback", "observedGeneration", "contradictions"))
+    return status | {"conditions": kept} | free
 
 
 def what_is_missing(universe: Universe) -> str | None:
@@ -549,11 +593,23 @@ def what_is_missing(universe: Universe) -> str | None:
         return "another id was sent"
     if status["observedGeneration"] != universe.task["metadata"]["generation"]:
         return "a change of the spec was not observed"
+    if contradictions_of(universe) != len(status.get("contradictions", ())):
+        return "it is not told that a program ended otherwise than it had said"
     if any("ttlSecondsAfterFinished" not in job["spec"] for job in universe.jobs()):
         return "a Job stays for ever"
     if any(not pods.Pod.parse(raw).is_over for raw in universe.cluster.objects("pods").values()):
         return "a program still runs"
     return None
+
+
+def contradictions_of(universe: Universe) -> int:
+    """Return how many programs said how they end, and ended otherwise."""
+    ends = {pod.job_name: pod.end for pod in universe.all_pods() if pod.end is not None}
+    return sum(
+        attempt["exitCode"] != ends[name].exit_code
+        for name, attempt in attempts_in(universe.status).items()
+        if "reportedAt" in attempt and name in ends
+    )
 
 
 @dataclasses.dataclass
@@ -616,29 +672,54 @@ def calm_end(nodes: dict[str, Node], at: str, known: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("faults", "cancels", "attempts", "seconds", "least"),
+    ("actions", "faults", "cancels", "attempts", "seconds", "least"),
     [
-        pytest.param(0, True, 2, 20, 25_000, id="tried-again-and-cancelled-at-any-time"),
-        pytest.param(1, False, 1, 15, 25_000, id="with-any-one-fault"),
+        pytest.param(UNSAID, 0, True, 2, 20, 25_000, id="tried-again-and-cancelled-at-any-time"),
+        pytest.param(UNSAID, 1, False, 1, 15, 25_000, id="with-any-one-fault"),
+        pytest.param(ALL, 0, True, 1, 5, 1_400, id="reported-and-cancelled-at-any-time"),
+        pytest.param(ALL, 1, False, 1, 0, 3_700, id="reported-with-any-one-fault"),
     ],
 )
 def test_every_course_of_things_ends_well(
-    faults: int, cancels: bool, attempts: int, seconds: int, least: int
+    actions: dict[str, Action], faults: int, cancels: bool, attempts: int, seconds: int, least: int
 ) -> None:
     begun = Universe.begin(the_task(attempts), faults=faults, cancels=cancels, seconds=seconds)
-    all_end_well(explore(begun), least)
+    all_end_well(explore(begun, actions), least)
+
+
+def test_what_reports_a_failure_is_tried_again_when_it_has_ended() -> None:
+    """Without a pause between the attempts no time need pass: there are fewer courses."""
+    begun = Universe.begin(the_task(2, backoff=0), faults=0, cancels=True, seconds=0)
+    all_end_well(explore(begun), 2_200)
 
 
 @pytest.mark.parametrize(
-    ("faults", "cancels", "least"),
+    ("actions", "faults", "cancels", "least"),
     [
-        pytest.param(0, True, 3_500, id="cancelled-at-any-time"),
-        pytest.param(1, False, 2_800, id="with-a-fault-at-any-write"),
+        pytest.param(
+            without(OF_PIPELINES, "the program says"), 0, True, 3_500, id="cancelled-at-any-time"
+        ),
+        pytest.param(
+            without(OF_PIPELINES, "the program says"),
+            1,
+            False,
+            2_800,
+            id="with-a-fault-at-any-write",
+        ),
+        pytest.param(
+            without(OF_PIPELINES, "the program says that it fails", "the pod fails"),
+            0,
+            False,
+            1_400,
+            id="reported",
+        ),
     ],
 )
-def test_every_course_of_a_pipeline_ends_well(faults: int, cancels: bool, least: int) -> None:
+def test_every_course_of_a_pipeline_ends_well(
+    actions: dict[str, Action], faults: int, cancels: bool, least: int
+) -> None:
     begun = Universe.begin(the_pipeline(), faults=faults, cancels=cancels, seconds=0)
-    all_end_well(explore(begun, OF_PIPELINES), least)
+    all_end_well(explore(begun, actions), least)
 
 
 def all_end_well(nodes: dict[str, Node], least: int) -> None:

@@ -444,24 +444,68 @@ async def test_items_of_what_is_over_are_counted_when_there_are_too_many() -> No
     assert pipeline.status.result == v1alpha1.Result(value=items)
 
 
-async def test_the_resource_stays_small() -> None:
-    """Fifty steps and a hundred items, each with all that can be said of it."""
-    words = "w" * names.BRIEF_MAX
-    run = {
-        **{"phase": "Failed", "attempt": 10, "exitCode": 255, "reason": "ProgramFailed"},
-        **{"jobName": "j" * 63, "podName": "p" * 69, "podUid": "u" * 36, "message": words},
-        **{"begunAt": NOW, "startedAt": NOW, "finishedAt": NOW},
-    }
-    more = {"jobUid": "u" * 36, "node": "n" * 63, "claimedAt": NOW}
-    children = [{"index": index, **run} for index in range(100)]
-    made: list[dict[str, Any]] = [{"name": f"{'s' * 58}{n:02}", **run, **more} for n in range(50)]
-    made[0] |= {"items": 100, "children": children}
+async def test_an_item_is_listed_until_its_program_was_seen_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody would know its Job any more: its program would not be stopped, its pod never go."""
+    monkeypatch.setattr(steps, "_MOST_LISTED", 4)
+    pipeline = Pipeline(step("a", forEach=[0, 1, 2]), step("b", forEach=[0, 1, 2]))
+    kubernetes = pipeline.operator.kubernetes
+    await pipeline.submit()
+    lingering = kubernetes.make_pod(pipeline.jobs()["a.0"])
+    kubernetes.start_pod(lingering)
+    assert kubernetes.report_outcome(lingering, result={"value": 0})
+    await pipeline.look()
+    for item in (1, 2):
+        await pipeline.end(f"a.{item}", item)
+    assert pipeline.phases() == {"a": "Succeeded", "b": "Running"}
+    assert [run for run in pipeline.jobs() if run.startswith("a.")] == ["a.0"]
+    kubernetes.end_pod(lingering)
+    await pipeline.look()
+    assert [run for run in pipeline.jobs() if run.startswith("a.")] == []
+    first, _ = pipeline.status.steps or []
+    assert (first.children, first.succeeded) == (None, 3)
+
+
+WORDS = "w" * names.BRIEF_MAX
+HEARD = {"progress": {"percent": 99, "message": WORDS, "updatedAt": NOW}}
+BEGUN = {
+    **{"attempt": 10, "disruptions": 3, "startOrdinal": 1000, "begunAt": NOW, "startedAt": NOW},
+    **{"jobName": "j" * 63, "podName": "p" * 69, "podUid": "u" * 36},
+}
+OF_OPEN = {"jobUid": "u" * 36, "node": "n" * 63, "claimedAt": NOW}
+ENDED = {"exitCode": 255, "reason": "ProgramFailed", "finishedAt": NOW, "reportedAt": NOW}
+WELL = BEGUN | ENDED | {"phase": "Succeeded", "endOrdinal": 1000}
+BADLY = WELL | {"phase": "Failed", "message": WORDS}
+RUNNING = BEGUN | OF_OPEN | {"phase": "Running"}
+#: What is tried again has its last message in two places, and what keeps it is as long.
+AGAIN = RUNNING | ENDED | {"message": WORDS, "retryAt": NOW, "waiting": WORDS * 4}
+REPORTS, CHECKPOINTS = runner_contract.REPORTS_LIMIT, runner_contract.CHECKPOINTS_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("items", "run", "besides", "most"),
+    [
+        pytest.param(100, WELL, steps.INLINE_BUDGET, 128, id="all-have-succeeded"),
+        pytest.param(100, BADLY, CHECKPOINTS, 160, id="all-have-failed"),
+        pytest.param(100, RUNNING, CHECKPOINTS + REPORTS, 128, id="all-say-how-they-end"),
+        pytest.param(200, WELL | HEARD, steps.INLINE_BUDGET, 256, id="and-told-of-progress"),
+        pytest.param(200, BADLY | HEARD, CHECKPOINTS, 320, id="twice-as-many-that-failed"),
+        pytest.param(200, RUNNING | HEARD, CHECKPOINTS + REPORTS, 288, id="twice-as-many-that-run"),
+        pytest.param(200, AGAIN | HEARD, CHECKPOINTS + REPORTS, 608, id="at-the-very-worst"),
+    ],
+)
+def test_the_resource_has_a_largest_size(
+    items: int, run: dict[str, Any], besides: int, most: int
+) -> None:
+    """Fifty steps and so many items, each with all that can be said of it, in KiB."""
+    made: list[dict[str, Any]] = [
+        {"name": f"{'s' * 58}{n:02}", **run, **OF_OPEN} for n in range(50)
+    ]
+    for one in made[: items // 100]:
+        one |= {"items": 100, "children": [{"index": index, **run} for index in range(100)]}
     status = v1alpha1.LongTaskStatus.model_validate({"steps": made})
-    # What failed has no result, and what succeeded no message and no checkpoint.
-    said = 150 * names.BRIEF_MAX
-    whole = json_values.size(status.to_json())
-    assert whole + runner_contract.CHECKPOINTS_LIMIT < 128 * 1024
-    assert whole - said + steps.INLINE_BUDGET < 128 * 1024
+    assert json_values.size(status.to_json()) + besides < most * 1024
 
 
 async def test_the_end_comes_last_by_its_number() -> None:

@@ -57,6 +57,7 @@ def test_what_a_pod_is() -> None:
         version=77,
         created_at=datetime(2026, 11, 23, 11, 40, tzinfo=UTC),
         node="node-1",
+        deadline=86400,
     )
 
 
@@ -174,11 +175,18 @@ def test_a_pod_without_anything_is_still_read() -> None:
 
 
 def test_marks_of_a_pod() -> None:
-    raw = a_raw_pod(conditions=[{"type": "DisruptionTarget", "status": "True"}])
+    raw = a_raw_pod(
+        conditions=[
+            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+        ]
+    )
     raw["metadata"]["deletionTimestamp"] = ENDED
     raw["spec"]["activeDeadlineSeconds"] = 1
     pod = pods.Pod.parse(raw)
     assert (pod.is_disrupted, pod.is_deleting, pod.is_stopping) == (True, True, True)
+    assert not pod.is_ended_by_node
+    raw["status"]["conditions"][0]["reason"] = "TerminationByKubelet"
+    assert pods.Pod.parse(raw).is_ended_by_node
 
 
 JOB: dict[str, Any] = {

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from longtask_crds import events, names, v1alpha1
@@ -51,7 +51,6 @@ def finish(exit_code: int, message: str) -> v1alpha1.LongTask:
     return stored(CLAIMED, decided)
 
 
-@settings(deadline=None)
 @given(value=JSON)
 def test_a_result_is_stored_as_it_is_or_fails_the_task(value: Any) -> None:
     task = finish(0, json.dumps(value))
@@ -69,7 +68,6 @@ def test_a_result_is_stored_as_it_is_or_fails_the_task(value: Any) -> None:
         assert task.status.attempts[-1].reason == Reason.INVALID_RESULT
 
 
-@settings(deadline=None)
 @given(exit_code=st.integers(0, 255), message=st.text(max_size=60) | st.text(min_size=1500))
 def test_any_last_words_are_an_end(exit_code: int, message: str) -> None:
     task = finish(exit_code, message)
@@ -111,7 +109,6 @@ def repeats(world: decisions.World, decided: decisions.Decision) -> bool:
     return decide.decide(again, now=NOW) == decided
 
 
-@settings(deadline=None)
 @given(reason=CAUSE, message=CAUSE)
 def test_whatever_keeps_a_pod_from_starting_is_told_once(reason: str, message: str) -> None:
     raw = {
@@ -132,14 +129,12 @@ def test_whatever_keeps_a_pod_from_starting_is_told_once(reason: str, message: s
     assert not repeats(world, decide.decide(world, now=NOW))
 
 
-@settings(deadline=None)
 @given(refusal=CAUSE)
 def test_whatever_an_event_says_of_a_job_is_told_once(refusal: str) -> None:
     world = a_world(CLAIMED, job=a_job(refusal=refusal[: names.MESSAGE_MAX]))
     assert not repeats(world, decide.decide(world, now=NOW))
 
 
-@settings(deadline=None)
 @given(refusal=CAUSE)
 def test_whatever_the_api_server_says_of_a_job_is_told_once(refusal: str) -> None:
     # An answer without words is no refusal to speak of: `apply` puts words of its own before it.

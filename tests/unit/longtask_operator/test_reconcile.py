@@ -187,7 +187,7 @@ def inputs_kept(operator: Operator) -> int:
     gc.collect()
     found = [o for o in gc.get_objects() if isinstance(o, v1alpha1.LongTask)]
     found += [task for task in operator.mirror.tasks.values() if task not in found]
-    return sum(INPUT in (task.spec.input or ()) for task in found)
+    return sum(INPUT in json.dumps(task.spec.input) for task in found)
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["at-once", "after-a-restart"])
@@ -369,7 +369,9 @@ async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator)
         await operator.look()
     assert reason(operator) == "StartTimeout"
     assert operator.kubernetes.objects("jobs") == {}, "nothing may start it any more"
-    assert operator.kubernetes.warnings == [], "a quota gets room by itself"
+    assert [reason for _, reason, _ in operator.kubernetes.warnings] == ["Failed"], (
+        "a quota gets room by itself: nobody was called before the end"
+    )
     assert operator.status().waiting is None
 
 
@@ -646,8 +648,39 @@ async def test_a_callback_given_up_is_told_to_people() -> None:
     await operator.run_to_the_end(1)
     assert operator.status().phase is v1alpha1.Phase.FAILED
     assert operator.kubernetes.warnings == [
-        ("report", "CallbackFailed", "Gone: try 1 was answered with 410")
+        ("report", "Failed", "ProgramFailed: 7"),
+        ("report", "CallbackFailed", "Gone: try 1 was answered with 410"),
     ]
+    # Both are of one event, and so is the callback that nobody took.
+    (sent,) = operator.sender.sent
+    told = json.loads(sent.body)["data"]
+    known = {
+        names.EVENT_ANNOTATION: sent.webhook_id,
+        names.SEQUENCE_ANNOTATION: str(told["sequence"]),
+    }
+    posted = operator.kubernetes.objects("events").values()
+    assert [event["metadata"]["annotations"] for event in posted] == [known, known]
+
+
+async def test_each_retry_is_told_under_its_own_number(operator: Operator) -> None:
+    await fail_once(operator, callback={"url": URL, "events": ["retrying"]})
+    (posted,) = operator.kubernetes.objects("events").values()
+    (sent,) = operator.sender.sent
+    assert posted["metadata"]["annotations"] == {
+        names.EVENT_ANNOTATION: sent.webhook_id,
+        names.SEQUENCE_ANNOTATION: "1300",
+    }
+
+
+async def test_what_nobody_else_tells_has_no_number(operator: Operator) -> None:
+    await operator.submit(a_task(container={"image": "x"}, queue="nowhere"))
+    await operator.look()
+    operator.kubernetes.now += seconds(3600)
+    await operator.look()
+    for event in operator.kubernetes.objects("events").values():
+        assert event["reason"] == "Stalled"
+        assert "annotations" not in event["metadata"]
+    assert operator.kubernetes.warnings != []
 
 
 async def test_a_secret_that_cannot_sign_uses_up_tries_and_is_told(operator: Operator) -> None:

@@ -400,10 +400,13 @@ async def test_a_resync_that_fails_is_tried_again(
         state=operator.health,
         hearing=operator.hearing,
         tasks=operator.tasks,
+        schedules=operator.schedules,
         admission=operator.admission,
         counted=operator.metrics,
         add=lambda _key: listed.set(),
+        look_at_schedules=lambda: None,
         clock=lambda: kubernetes.now,
+        ahead=operator.ahead,
     )
     running = asyncio.create_task(lister.run(0.001))
     await asyncio.wait_for(listed.wait(), 5)

@@ -37,12 +37,6 @@ def test_the_version_is_guarded_first() -> None:
             id="changed",
         ),
         pytest.param(
-            {"waiting": "x"},
-            {"waiting": None},
-            {"op": "remove", "path": "/status/waiting"},
-            id="gone",
-        ),
-        pytest.param(
             {},
             {"result": v1alpha1.Result(value={"a": None, "b": [None, {"c": None}]})},
             {
@@ -79,6 +73,12 @@ def test_the_version_is_guarded_first() -> None:
 )
 def test_one_change(before: dict[str, Any], after: dict[str, Any], change: dict[str, Any]) -> None:
     assert patch(with_status(PLAIN, **before), **after) == [GUARD, change]
+
+
+def test_what_goes_may_be_gone_already_where_the_write_is_stale() -> None:
+    path = "/status/waiting"
+    gone = [{"op": "add", "path": path, "value": None}, {"op": "remove", "path": path}]
+    assert patch(with_status(PLAIN, waiting="x"), waiting=None) == [GUARD, *gone]
 
 
 def test_times_are_whole_seconds_in_utc() -> None:

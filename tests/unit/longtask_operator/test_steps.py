@@ -116,7 +116,7 @@ class Course:
 
 
 @given(pipelines(), st.randoms(use_true_random=False), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_pipeline_ends_as_its_steps_say(
     task: v1alpha1.LongTask, luck: random.Random, cancels: bool
 ) -> None:
@@ -148,7 +148,7 @@ def test_every_pipeline_ends_as_its_steps_say(
 
 
 @given(pipelines(), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_follows_is_said_at_once(task: v1alpha1.LongTask, luck: random.Random) -> None:
     """A second look at the same state finds nothing new: no write without news."""
     course = Course(task, luck, cancels=False)

@@ -24,13 +24,22 @@ class FakeApi:
     def __init__(self) -> None:
         self.requests: queue.SimpleQueue = queue.SimpleQueue()
         self.answers: queue.SimpleQueue = queue.SimpleQueue()
+        #: How programs said that they end, and what they are answered.
+        self.outcomes: queue.SimpleQueue = queue.SimpleQueue()
+        self.outcome_answers: queue.SimpleQueue = queue.SimpleQueue()
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                api.requests.put((self.path, dict(self.headers), json.loads(body)))
-                self.answer(200, b'{"cancelRequested": false}')
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                asked = (self.path, dict(self.headers), body)
+                if self.path.endswith("/outcome"):
+                    api.outcomes.put(asked)
+                    answers, usual = api.outcome_answers, b'{"reportedAt": "2026-01-02T03:04:05Z"}'
+                else:
+                    api.requests.put(asked)
+                    answers, usual = api.answers, b'{"cancelRequested": false}'
+                self.answer(200, usual, answers)
 
             def do_PUT(self) -> None:
                 size = int(self.headers["Content-Length"])
@@ -46,9 +55,11 @@ class FakeApi:
                 api.requests.put((self.path, dict(self.headers), b""))
                 self.answer(200, b'{"n": 1}')
 
-            def answer(self, usual: int, text: bytes) -> None:
+            def answer(
+                self, usual: int, text: bytes, answers: queue.SimpleQueue = self.answers
+            ) -> None:
                 try:
-                    status, answer = api.answers.get_nowait()
+                    status, answer = answers.get_nowait()
                 except queue.Empty:
                     status, answer = usual, text
                 self.send_response(status)
@@ -66,6 +77,10 @@ class FakeApi:
 
     def next_body(self) -> dict:
         return self.requests.get(timeout=20)[2]
+
+    def said(self) -> list[dict]:
+        """Return how programs said that they end, until now."""
+        return [self.outcomes.get()[2] for _ in range(self.outcomes.qsize())]
 
     def close(self) -> None:
         self.server.shutdown()

@@ -6,34 +6,20 @@ import threading
 
 import pytest
 
+from clock_support import Seconds
 from longtask_crds import runner_contract
 from longtask_runner import errors, files, runner_port
 
 LARGE = b"x" * 1_000_000
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def fetch(api, pod, clock: Clock, tmp_path: pathlib.Path):
+def fetch(api, pod, clock: Seconds, tmp_path: pathlib.Path):
     """Return what fetches a step's result from the API, or from another address."""
 
     def fetch(name: str = "convert", *, url: str = api.url) -> bytes:
@@ -55,7 +41,7 @@ def test_it_comes_whole_into_a_file_of_the_steps_name(api, fetch) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 409])
-def test_what_may_pass_is_tried_again(api, fetch, clock: Clock, capsys, status: int) -> None:
+def test_what_may_pass_is_tried_again(api, fetch, clock: Seconds, capsys, status: int) -> None:
     api.answers.put((status, b'{"detail": "not now"}'))
     assert fetch() == b'{"n": 1}'
     assert len(clock.pauses) == 1
@@ -63,14 +49,14 @@ def test_what_may_pass_is_tried_again(api, fetch, clock: Clock, capsys, status: 
 
 
 @pytest.mark.parametrize("status", [401, 404, 422])
-def test_what_will_not_pass_is_not(api, fetch, clock: Clock, status: int) -> None:
+def test_what_will_not_pass_is_not(api, fetch, clock: Seconds, status: int) -> None:
     api.answers.put((status, b'{"detail": "never"}'))
     with pytest.raises(errors.ResultNotDelivered, match=f"step convert .*{status}: never"):
         fetch()
     assert clock.pauses == []
 
 
-def test_an_api_that_stays_away_is_waited_for_for_ten_minutes(fetch, clock: Clock) -> None:
+def test_an_api_that_stays_away_is_waited_for_for_ten_minutes(fetch, clock: Seconds) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with pytest.raises(errors.ResultNotDelivered, match="did not come"):
@@ -78,7 +64,7 @@ def test_an_api_that_stays_away_is_waited_for_for_ten_minutes(fetch, clock: Cloc
     assert 590 < clock.now <= 600
 
 
-def test_half_a_result_is_none(api, fetch, clock: Clock) -> None:
+def test_half_a_result_is_none(api, fetch, clock: Seconds) -> None:
     """The first connection breaks in the middle of the answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 

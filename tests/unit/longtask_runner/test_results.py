@@ -4,34 +4,20 @@ import json
 
 import pytest
 
+from clock_support import Seconds
 from longtask_runner import cancellation, errors, results, wire
 
 VALUE = {"primes": list(range(2, 20_000))}
 DATA = json.dumps(VALUE, separators=(",", ":")).encode()
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def deliver(api, pod, clock: Clock):
+def deliver(api, pod, clock: Seconds):
     """Return what delivers a value to the API, or to another address."""
 
     def send(value: object = VALUE, *, cancel=None, url: str = api.url) -> int:
@@ -66,7 +52,7 @@ def test_it_arrives_whole_with_the_token(api, deliver) -> None:
     ],
 )
 def test_what_may_pass_is_tried_again_with_a_new_token(
-    api, pod, deliver, clock: Clock, status: int, capsys
+    api, pod, deliver, clock: Seconds, status: int, capsys
 ) -> None:
     api.answers.put((status, b'{"detail": "Not now."}'))
     clock_sleep = clock.sleep
@@ -92,7 +78,7 @@ def test_what_may_pass_is_tried_again_with_a_new_token(
         pytest.param(302, id="a-redirect"),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(api, deliver, clock: Clock, status: int) -> None:
+def test_what_does_not_pass_is_not_tried_again(api, deliver, clock: Seconds, status: int) -> None:
     api.answers.put((status, b""))
     with pytest.raises(errors.ResultNotDelivered, match=f"not taken: HTTP status {status}$"):
         deliver()
@@ -100,7 +86,7 @@ def test_what_does_not_pass_is_not_tried_again(api, deliver, clock: Clock, statu
 
 
 def test_one_that_is_too_large_is_refused_for_good_although_its_rest_never_came(
-    deliver, clock: Clock
+    deliver, clock: Seconds
 ) -> None:
     with pytest.raises(errors.ResultTooLarge) as caught:
         deliver("a" * 20_000_000)
@@ -109,7 +95,7 @@ def test_one_that_is_too_large_is_refused_for_good_although_its_rest_never_came(
 
 
 def test_an_api_that_is_away_is_tried_for_ten_minutes_and_not_in_a_hot_loop(
-    deliver, clock: Clock
+    deliver, clock: Seconds
 ) -> None:
     with pytest.raises(errors.ResultNotDelivered, match="not taken: ConnectionRefusedError"):
         deliver(url="http://127.0.0.1:1")
@@ -119,7 +105,7 @@ def test_an_api_that_is_away_is_tried_for_ten_minutes_and_not_in_a_hot_loop(
     assert len(clock.pauses) < 260
 
 
-def test_once_the_task_shall_end_there_is_one_more_try(deliver, clock: Clock) -> None:
+def test_once_the_task_shall_end_there_is_one_more_try(deliver, clock: Seconds) -> None:
     cancel = cancellation.Cancellation()
     clock_sleep = clock.sleep
 

@@ -46,6 +46,14 @@ def test_a_small_task_loads_the_runner_and_little_else(pod) -> None:
                        "importlib._bootstrap_external", "warnings"}  # fmt: skip
 
 
+def test_who_says_how_it_ends_loads_a_socket_and_no_more(pod, api) -> None:
+    pod.env["LONGTASK_API_URL"] = api.url
+    loaded = modules_after(pod, "fibonacci", '{"n": 90}')
+    assert api.said() == [{"exitCode": 0, "result": {"n": 90, "value": "2880067194370816120"}}]
+    assert loaded & SLOW == set()
+    assert "_socket" in loaded
+
+
 def test_of_the_contract_only_what_imports_nothing_is_loaded(pod) -> None:
     loaded = modules_after(pod, "sleep", '{"seconds": 0}')
     ours = {name for name in loaded if name.startswith("longtask_crds")}

@@ -125,6 +125,7 @@ async def test_a_tasks_life_is_found_by_its_uid(
     life = [line for line in lines if line.get("uid") == uid]
     assert [line["message"] for line in life if line["message"] != "Answered"] == [
         "Created task",
+        "Audit",
         "Queued",
         "Claimed",
         "Started",
@@ -132,7 +133,9 @@ async def test_a_tasks_life_is_found_by_its_uid(
         "Finished",
         "Called back",
         "Asked for another delivery",
+        "Audit",
         "Deleted task",
+        "Audit",
     ]
     # Each line about the task says so in full, and those of the API by which request they are.
     about = [line for line in lines if "report" in str(line.get("task"))]
