@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
-from longtask_api.database import tables
+from longtask_api.database import engine, tables
 from longtask_api.stores import archive
 from longtask_crds import names, v1alpha1
 from longtask_crds.testing import FINISHED, NAMESPACE, a_condition, a_task, with_meta, with_status
@@ -62,7 +62,31 @@ def an_archived(number: int, dice: random.Random, now: datetime) -> v1alpha1.Lon
     )
     labels = {names.OWNER_LABEL: f"owner-{dice.randrange(50)}", "team": f"t{dice.randrange(200)}"}
     created = now - timedelta(days=60) + timedelta(minutes=number)
+    started = created + timedelta(seconds=dice.randrange(300))
+    ended = started + timedelta(seconds=dice.randrange(1, 3_000))
+    task = with_status(task, queued_at=created, started_at=started, finished_at=ended)
     return with_meta(task, creation_timestamp=created, labels=labels)
+
+
+async def fill(store: engine.Database, count: int) -> None:
+    """Store that many tasks in the archive, a thousand at once."""
+    dice, now = random.Random(1), datetime.now(UTC)
+    for first in range(0, count, 1_000):
+        some = range(first, min(count, first + 1_000))
+        made = [an_archived(number, dice, now) for number in some]
+        labels = [
+            {"task_uid": task.metadata.uid, "key": key, "value": value}
+            for task in made
+            for key, value in task.metadata.labels.items()
+        ]
+        async with store.writing() as connection:
+            rows = [archive.row_of(task, now) for task in made]
+            await connection.execute(sa.insert(tables.ARCHIVE), rows)
+            await connection.execute(sa.insert(tables.ARCHIVE_LABELS), labels)
+    if store.is_shared:
+        # PostgreSQL does it by itself, but not at once.
+        async with store.writing() as connection:
+            await connection.execute(sa.text("analyze"))
 
 
 class Bench:
@@ -74,26 +98,6 @@ class Bench:
         self.kubernetes = kubernetes
         self.services = services
         self.client = client
-
-    async def fill(self, count: int) -> None:
-        """Store that many tasks, a thousand at once."""
-        dice, now = random.Random(1), datetime.now(UTC)
-        for first in range(0, count, 1_000):
-            some = range(first, min(count, first + 1_000))
-            made = [an_archived(number, dice, now) for number in some]
-            labels = [
-                {"task_uid": task.metadata.uid, "key": key, "value": value}
-                for task in made
-                for key, value in task.metadata.labels.items()
-            ]
-            async with self.services.database.writing() as connection:
-                rows = [archive.row_of(task, now) for task in made]
-                await connection.execute(sa.insert(tables.ARCHIVE), rows)
-                await connection.execute(sa.insert(tables.ARCHIVE_LABELS), labels)
-        if self.services.database.is_shared:
-            # PostgreSQL does it by itself, but not at once.
-            async with self.services.database.writing() as connection:
-                await connection.execute(sa.text("analyze"))
 
     async def time(self, path: str, **query: Any) -> list[float]:
         """Ask the same thing again and again; return how long each answer took, in seconds."""
@@ -210,7 +214,7 @@ async def measure(url: str, count: int) -> dict[str, Any]:
     """Return all figures."""
     async with running(url) as bench:
         print(f"filling the archive with {count} tasks", flush=True)
-        await bench.fill(count)
+        await fill(bench.services.database, count)
         tasks = "/api/v1/tasks"
         middle = f"task-{count // 2:06}"
         half_way = (datetime.now(UTC) - timedelta(days=53)).strftime("%Y-%m-%dT%H:%M:%SZ")

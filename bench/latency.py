@@ -90,46 +90,77 @@ def raw_job(title: str = "raw Job", *, bare: bool = False) -> dict[str, float]:
     }
 
 
-class Tasks:
-    """Hands tasks over through the ingress and waits for their callbacks."""
+#: Says how it ends, and with it when that was; then it ends.
+_SAYS = """
+import http.client, json, os, time, urllib.parse
+with open(os.environ["LONGTASK_TOKEN_FILE"]) as file:
+    headers = {"Authorization": "Bearer " + file.read(), "Content-Type": "application/json"}
+api = http.client.HTTPConnection(urllib.parse.urlsplit(os.environ["LONGTASK_API_URL"]).netloc)
+said = json.dumps({"exitCode": 0, "result": time.time()})
+api.request("POST", "/runner/v1/outcome", said, headers)
+assert api.getresponse().status == 200
+"""
 
-    def __init__(self) -> None:
+
+class Tasks:
+    """Hands tasks over and waits for their callbacks.
+
+    Args:
+        url: Where they are handed over.
+        token: What it takes to do so.
+        address: Of this machine, where callbacks reach it.
+    """
+
+    def __init__(self, url: str, token: str, address: str) -> None:
         self._arrived: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                at = time.monotonic()
+                at, clock = time.monotonic(), time.time()
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer._arrived.put((at, body["data"]))
+                outer._arrived.put((at, body["data"] | {"at": clock}))
                 self.send_response(204)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        address = os.environ["LONGTASK_HOST_ADDRESS"]
         server = http.server.ThreadingHTTPServer((address, 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._callback = {"url": f"http://{address}:{server.server_address[1]}/"}
-        token = os.environ["LONGTASK_TOKEN"]
-        self._http = httpx.Client(
-            base_url=os.environ["LONGTASK_URL"], headers={"Authorization": f"Bearer {token}"}
-        )
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"})
+
+    def submit(self, order: dict[str, Any]) -> httpx.Response:
+        """Hand one task over, and have its callback come here."""
+        answer = self._http.post("/api/v1/tasks", json={**order, "callback": self._callback})
+        return answer.raise_for_status()
+
+    def arrival(self, *, within: float = 60) -> tuple[float, dict[str, Any]]:
+        """Return when the next callback came, and what it says."""
+        return self._arrived.get(timeout=within)
 
     def run(self, title: str, order: dict[str, Any], *, within: float = 60) -> dict[str, float]:
         """Hand one task over; return when its callback came."""
         started = time.monotonic()
-        answer = self._http.post("/api/v1/tasks", json={**order, "callback": self._callback})
-        answer.raise_for_status()
+        answer = self.submit(order)
         accepted = time.monotonic()
-        at, data = self._arrived.get(timeout=within)
+        at, data = self.arrival(within=within)
         if (data["id"], data["phase"]) != (answer.json()["id"], "Succeeded"):
             raise RuntimeError(f"unexpected callback: {data}")
-        return {
+        found = {
             f"{title}, submit -> callback": at - started,
             f"{title}, submit -> 202": accepted - started,
         }
+        if isinstance(data.get("result"), float):  # when its program ended, by the clock of us both
+            found[f"{title}, its end -> callback"] = data["at"] - data["result"]
+        return found
+
+
+def installed() -> Tasks:
+    """Return what hands tasks over to the product of `make up`, through its ingress."""
+    named = ("LONGTASK_URL", "LONGTASK_TOKEN", "LONGTASK_HOST_ADDRESS")
+    return Tasks(*(os.environ[name] for name in named))
 
 
 def main() -> None:
@@ -139,13 +170,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     kubernetes.config.load_kube_config()
-    tasks = Tasks()
+    tasks = installed()
     same = {"container": {"image": IMAGE, "command": ["true"]}}
+    says = {"container": {"image": IMAGE, "command": ["python3", "-c", _SAYS]}}
     kinds: list[Callable[[], dict[str, float]]] = [
         raw_job,
         lambda: raw_job("bare raw Job", bare=True),
         lambda: tasks.run("same container", same),
         lambda: tasks.run("fibonacci", {"type": "fibonacci", "input": {"n": 100}}),
+        lambda: tasks.run("says its end", says),
     ]
     figures: dict[str, list[float]] = {}
     for round_number in range(arguments.rounds + 1):

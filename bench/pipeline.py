@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     count, log = arguments.steps, Path(os.environ["LONGTASK_AUDIT_LOG"])
-    tasks, offset, stamp = latency.Tasks(), log.stat().st_size, f"{time.time_ns():x}"
+    tasks, offset, stamp = latency.installed(), log.stat().st_size, f"{time.time_ns():x}"
     chain = {"steps": [{"name": f"s{number}", **WORK} for number in range(count)]}
     plain: list[float] = []
     steps: list[float] = []

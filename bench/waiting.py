@@ -189,7 +189,7 @@ def raw_jobs(count: int, at_once: int) -> float:
 async def measure(waiting: int, running: int, ends: int) -> dict[str, float]:
     """Do it all; return the figures by title."""
     figures: dict[str, float] = {}
-    tasks = latency.Tasks()
+    tasks = latency.installed()
     async with KubernetesTransport.connect() as transport:
         cluster = Cluster(Connection(transport, user_agent="bench", writes_at_once=8))
         await cluster.queue(paused=True, maxRunning=running)

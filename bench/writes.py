@@ -35,7 +35,7 @@ def main() -> None:
     count = parser.parse_args().tasks
     kubernetes.config.load_kube_config()
     log = Path(os.environ["LONGTASK_AUDIT_LOG"])
-    tasks = latency.Tasks()
+    tasks = latency.installed()
     totals = {}
     same = {"container": {"image": latency.IMAGE, "command": ["true"]}}
     longer = {"container": {"image": latency.IMAGE, "command": ["sleep", "3"]}}
