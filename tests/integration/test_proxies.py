@@ -16,7 +16,7 @@ from longtask_api import settings
 from longtask_client import models
 from longtask_crds import events, names
 from proxy_support import Command, Proxy, a_port, nginx, traefik
-from stream_support import Api, Listener, an_api, listening, put_ended, put_started, talking, told
+from stream_support import Api, Listener, an_api, are_open, listening, put_ended, put_started, talking, told
 
 #: Between a change and its arrival, beside other work on the machine; a proxy that keeps something
 #: back does so until its buffer is full, or the stream over.
@@ -68,6 +68,7 @@ async def test_each_change_arrives_as_it_happens(
         one, many = api.of_task(), api.of_tasks()
         async with listening(one) as stream, listening(many):
             await eventually(told(one, "status"))
+            await eventually(are_open(api, 2))
             for percent in range(5):
                 began = time.monotonic()
                 put_started(kubernetes, progress={"percent": percent})

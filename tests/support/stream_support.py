@@ -191,6 +191,15 @@ def told(one: Listener, *wanted: str) -> Callable[[], Awaitable[bool]]:
     return is_told
 
 
+def are_open(api: Api, count: int) -> Callable[[], Awaitable[bool]]:
+    """Tell whether so many streams are open: what happens from now on reaches them."""
+
+    async def is_so() -> bool:
+        return len(api.services.hub) == count
+
+    return is_so
+
+
 def put_started(kubernetes: MemoryKubernetes, name: str = "a", **status: object) -> None:
     attempt = an_attempt(started_at=NOW).to_json()
     known = {"queuedAt": "2026-01-02T03:04:05Z", "attempt": 1, "attempts": [attempt]}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from socket import SO_RCVBUF, SOL_SOCKET
 
 import httpx
@@ -23,6 +23,7 @@ from stream_support import (
     Api,
     Listener,
     an_api,
+    are_open,
     knows,
     listening,
     put_ended,
@@ -227,13 +228,6 @@ async def test_who_comes_back_to_another_replica_hears_what_was_missed(
             put_started(kubernetes, "b", waiting="x")
             await eventually(told(many, *["status"] * 5))
     assert [of(each) for each in many.told[again:]] == ["b"]
-
-
-def are_open(api: Api, count: int) -> Callable[[], Awaitable[bool]]:
-    async def is_so() -> bool:
-        return len(api.services.hub) == count
-
-    return is_so
 
 
 def of(each: streaming.Told) -> str:
