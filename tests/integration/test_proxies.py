@@ -16,7 +16,17 @@ from longtask_api import settings
 from longtask_client import models
 from longtask_crds import events, names
 from proxy_support import Command, Proxy, a_port, nginx, traefik
-from stream_support import Api, Listener, an_api, are_open, listening, put_ended, put_started, talking, told
+from stream_support import (
+    Api,
+    Listener,
+    an_api,
+    are_open,
+    listening,
+    put_ended,
+    put_started,
+    talking,
+    told,
+)
 
 #: Between a change and its arrival, beside other work on the machine; a proxy that keeps something
 #: back does so until its buffer is full, or the stream over.
