@@ -37,6 +37,16 @@ class TooLarge(NotTaken):
     """The API keeps nothing of this size."""
 
 
+class Clash(NotTaken):
+    """It does not go with what the API knows of the pod's task."""
+
+
+_KINDS: Mapping[int, type[NotTaken]] = {
+    http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLarge,
+    http.HTTPStatus.CONFLICT: Clash,
+}
+
+
 class RunnerPort:
     """The API's port for running tasks."""
 
@@ -74,6 +84,7 @@ class RunnerPort:
             wait: How many seconds the API may wait for one.
 
         Raises:
+            Clash: Its task cannot be handed over any more.
             NotTaken: The question was not answered.
         """
         path = f"{runner_contract.TASK_PATH}?wait={wait}"
@@ -143,7 +154,7 @@ class RunnerPort:
         finally:
             connection.close()
         if not is_good:
-            kind = TooLarge if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE else NotTaken
+            kind = _KINDS.get(status, NotTaken)
             said = _detail(answer)
             raise kind(f"HTTP status {status}{said and ': ' + said}", again=self._may_pass(status))
         # Who was known once and is refused is not new: its attempt is over.

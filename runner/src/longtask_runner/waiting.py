@@ -18,6 +18,7 @@ from longtask_runner import (
     errors,
     last_words,
     log,
+    outputs,
     runner_port,
     settings,
     wire,
@@ -41,6 +42,8 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 #: What the end of a task needs, loaded while there is time.
 _NEEDED_LATER = (last_words,)
+#: In the output file until there is a task: how a pod that is killed meanwhile says so.
+_NONE_YET = f"{runner_contract.RunnerReason.NO_TASK}: it waited for one"
 _Env, _Work = runner_contract.Env, runner_contract.Work
 #: The members of the task that become variables.
 _VARIABLES = {
@@ -70,7 +73,9 @@ def for_task(env: settings.Settings) -> tuple[settings.Settings, Callable[..., A
         function = discovery.load(env.type, sys.path)
     port = runner_port.RunnerPort(url=env.api_url, token_file=env.token_file)
     log.line(f"{env.type} waits for a task")
+    outputs.write(env.output_file, _NONE_YET.encode())
     work = ask(port)
+    outputs.write(env.output_file, b"")
     take_over(work, os.environ, folder=f"{os.environ.get('TMPDIR', '/tmp')}/longtask")
     return settings.Settings(os.environ), function
 
@@ -79,13 +84,15 @@ def ask(port: Port, *, sleep: Callable[[float], None] = time.sleep) -> Mapping[s
     """Ask until there is a task, however long the API is away.
 
     Raises:
-        NoTask: It was told to end, or is no pod that gets one.
+        NoTask: It was told to end, or its task cannot be handed over any more.
     """
     pause, failures = _FIRST_PAUSE, 0
     try:
         while True:
             try:
                 work = port.get_task(WAIT_SECONDS)
+            except runner_port.Clash as error:
+                raise errors.NoTask(str(error)) from error
             except runner_port.NotTaken as error:
                 if not failures:
                     log.line(f"could not ask for a task: {error}")

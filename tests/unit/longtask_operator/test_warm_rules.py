@@ -147,6 +147,17 @@ def test_one_that_ended_without_a_task_has_not_ended_one() -> None:
     assert warm.as_own(other, claimed()).end == other.end
 
 
+def test_one_that_was_killed_before_it_had_a_task_has_not_ended_one() -> None:
+    killed = an_ended_pod(137, "NoTask: it waited for one", warm="t")
+    seen = warm.as_own(killed, claimed())
+    assert (seen.end, seen.started_at) == (None, None)
+    said = warm.as_own(an_ended_pod(0, "NoTask: it is a result", warm="t"), claimed())
+    assert said.end is not None
+    # Its program was heard of: what it left is its own.
+    heard = with_status(claimed(), progress=v1alpha1.Progress(updated_at=NOW))
+    assert warm.as_own(killed, heard).end == killed.end
+
+
 def test_a_cold_pod_is_what_it_is() -> None:
     task = with_status(a_task(), attempts=[an_attempt(pod_uid="pod-1")])
     assert warm.as_own(waited(), task) == waited()

@@ -32,6 +32,14 @@ def named(ctx: Context, n: int) -> dict:
             "warm": os.environ.get("LONGTASK_WARM")}
 """
 
+DIES = """
+import os, signal
+from longtask_runner import task
+@task
+def dies(n: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 @pytest.fixture
 def env(pod, api, tmp_path):
@@ -80,6 +88,34 @@ def test_one_that_is_told_to_end_says_that_it_had_none(pod, api, env) -> None:
         process.communicate()
     assert runner_contract.reason_from_message(pod.output.read_text()) == "NoTask"
     assert api.said() == []
+
+
+def test_one_that_is_killed_has_said_before_that_it_had_none(pod, api, env) -> None:
+    process = pod.start("named", **env)
+    try:
+        api.answers.put((204, b""))
+        api.requests.get(timeout=20)
+        process.kill()
+        assert process.wait(timeout=20) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.communicate()
+    assert runner_contract.reason_from_message(pod.output.read_text()) == "NoTask"
+
+
+def test_one_whose_task_dies_without_a_word_has_not_said_that_it_had_none(pod, api, env) -> None:
+    pod.install("others", {"dies": "its_module:dies"}, its_module=DIES)
+    api.answers.put((200, json.dumps(WORK).encode()))
+    done = pod.run("dies", **env)
+    assert done.returncode == -signal.SIGKILL
+    assert pod.output.read_text() == ""
+
+
+def test_one_whose_task_cannot_be_handed_over_ends_without_one(pod, api, env) -> None:
+    api.answers.put((409, json.dumps({"detail": "The step has no input any more."}).encode()))
+    done = pod.run("named", **env)
+    assert done.returncode == 75
+    assert pod.output.read_text().startswith("NoTask: HTTP status 409: The step has no input")
 
 
 def test_a_task_that_cannot_be_loaded_is_told_when_there_is_one(pod, api, env) -> None:

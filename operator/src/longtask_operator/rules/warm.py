@@ -275,16 +275,18 @@ def as_own(pod: pods.Pod, task: v1alpha1.LongTask) -> pods.Pod:
 
     It was made for it, and started when its program got the task: so all that is known of
     pods holds for it. That it has it is known by what it says, which is noted for it when the task
-    is handed over, or by its end: one that ended without a task says so.
+    is handed over, or by its end: one that ended without a task says so, or was killed and had
+    said so before.
     """
     attempt = (task.status.attempts or [])[-1]
     if not is_warm(attempt) or pod.uid != attempt.pod_uid:
         return pod
     progress = task.status.progress
     heard = progress.updated_at if progress else None
-    end = None if _is_without_task(pod.end) else pod.end
+    known = attempt.started_at or heard
+    end = None if known is None and _is_without_task(pod.end) else pod.end
     has_it = end is not None or last_words.taken(task) is not None
-    started = attempt.started_at or heard or (attempt.claimed_at if has_it else None)
+    started = known or (attempt.claimed_at if has_it else None)
     return dataclasses.replace(
         pod,
         created_at=started or attempt.claimed_at or pod.created_at,
@@ -295,12 +297,10 @@ def as_own(pod: pods.Pod, task: v1alpha1.LongTask) -> pods.Pod:
 
 
 def _is_without_task(end: pods.End | None) -> bool:
-    reason = runner_contract.RunnerReason.NO_TASK
-    return (
-        end is not None
-        and end.exit_code == runner_contract.EXIT_CODES[reason]
-        and runner_contract.reason_from_message(end.message) == reason
-    )
+    if end is None or end.exit_code == 0:
+        return False
+    said = runner_contract.reason_from_message(end.message)
+    return said == runner_contract.RunnerReason.NO_TASK
 
 
 def never_began(attempt: v1alpha1.Attempt, pod: pods.Pod | None) -> outcome.Outcome | None:
