@@ -21,7 +21,7 @@ from e2e_support import (
     ready,
     submit,
 )
-from freezing_support import frozen, kubelets, main_of
+from freezing_support import frozen, killed, kubelets, main_of
 from warm_support import Pool
 
 SYSTEM = ("-n", "longtask")
@@ -138,6 +138,29 @@ def test_the_operator_is_killed_when_all_is_claimed_and_nothing_handed_over(
     for claim in claimed:
         log = kubectl("logs", claim["podName"])
         assert log.count("works on") == 1, log
+
+
+def test_programs_are_killed_when_all_is_claimed_and_nothing_handed_over(
+    rest: httpx.Client, kubectl: Kubectl, receiver: Receiver, pool: Pool
+) -> None:
+    pool.keep(TASKS)
+    pool.filled(TASKS)
+    tasks = Claimed(kubectl, receiver, pool)
+    (api,) = kubectl.get("pods", *SYSTEM, "-l", "app.kubernetes.io/component=api")["items"]
+    with tasks.queue():
+        with frozen(main_of(api["metadata"]["name"])):
+            tasks.make()
+            claimed = eventually(tasks.claims, lambda claims: len(claims) == TASKS, within=30)
+            lost = {claim["podName"] for claim in claimed[: TASKS // 4]}
+            killed(*map(main_of, lost))
+        eventually(answers(rest), bool, within=60)
+        for task in tasks.names:
+            view = finished(rest, task, within=120)
+            first, *more = view["attempts"]
+            assert view["phase"] == "Succeeded", view
+            # It costs no attempt, and there is but one.
+            assert view["disruptions"] == len(more) == (first["podName"] in lost), view
+            assert len({delivery.id for delivery in receiver.wait_for(task, within=60)}) == 1
 
 
 def test_pods_are_deleted_after_the_claim(kubectl: Kubectl, twenty: Twenty) -> None:

@@ -1,4 +1,4 @@
-"""Processes of the cluster that stop where they stand, and go on afterwards.
+"""Processes of the cluster that stop where they stand, and go on afterwards, or do not.
 
 Nodes that are made here are processes of this machine, or containers in it, so the processes of
 both are found in the same way: by a word of their environment or of their command line.
@@ -22,6 +22,14 @@ def frozen(*words: str) -> Iterator[None]:
             going_on.callback(_go_on, process)
             signal.pidfd_send_signal(process, signal.SIGSTOP)
         yield
+
+
+def killed(*words: str) -> None:
+    """Kill the process that has a word, of each of these words."""
+    for word in words:
+        (process,) = _with(word)
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.close(process)
 
 
 def main_of(pod: str) -> str:

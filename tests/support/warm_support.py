@@ -19,11 +19,13 @@ def ask(path, body=None):
 def task():
     if os.environ.get("LONGTASK_WARM") != "true":
         return {"input": json.load(open(os.environ["LONGTASK_INPUT_FILE"])), "name": "cold"}
+    open(os.environ["LONGTASK_OUTPUT_FILE"], "w").write("NoTask: it waits")
     print("waits", flush=True)
     while True:
         try:
             answer = ask("/runner/v1/task?wait=30")
             if answer.status == 200:
+                open(os.environ["LONGTASK_OUTPUT_FILE"], "w").close()
                 return json.load(answer)
         except OSError as error:
             print(error, flush=True)

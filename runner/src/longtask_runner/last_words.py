@@ -18,11 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from longtask_runner import ending
 
-#: How much later the program ends at most because of it.
-PATIENCE_SECONDS = 1.0
+#: How much later the program ends at most because of it: what the kubelet needs to tell of an end.
+PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 #: How long a connection may take to be made. Where NetworkPolicies are enforced the first packets
-#: of a new pod are dropped until its address is known; the kernel sends them again a second later.
+#: of a new pod are dropped until its address is known, about a second after its start; the kernel
+#: sends them again a second later.
 _CONNECT_SECONDS = 0.2
 _ANSWER_LIMIT = 1024
 _PLAIN = "http://"

@@ -102,7 +102,7 @@ def test_a_connection_that_is_not_made_at_once_is_tried_again(pod, capfd, monkey
     assert capfd.readouterr().err == ""
 
 
-def test_one_that_never_answers_costs_a_second(pod, capfd) -> None:
+def test_one_that_never_answers_costs_two_seconds(pod, capfd) -> None:
     heard = threading.Event()
     over = threading.Event()
 
