@@ -16,8 +16,8 @@ from longtask_operator import cluster, mirror
 from longtask_operator.rules import decisions, job_manifest, pod_spec, pods, status
 from longtask_operator.tasks import courier, fetch
 
-#: A Job is made only this soon after its claim was seen live, or the claim is read again: that costs
-#: a request, and what another operator did meanwhile nobody may have told us.
+#: A Job is made only this soon after its claim was seen live, or the claim is read again: what
+#: another operator did meanwhile nobody may have told us.
 _CLAIM_FRESH_SECONDS = 5.0
 
 
