@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down leavings status dev collection demo test unit integration e2e verify generate generate-check lock \
-	others postgresql promtool proxies faketime faults faults-nodes fuzz replicas mutants model images context format lint typecheck imports bench \
+	others postgresql promtool proxies faketime faults faults-nodes fuzz replicas mutants model images context properties format lint typecheck imports bench \
 	bench-waiting bench-archive bench-pipeline bench-schedules bench-dashboard bench-celery redis pods-check \
 	browser browser-test script screenshots
 
@@ -65,6 +65,9 @@ verify: generate-check lint typecheck imports unit ## Run all that needs no clus
 
 unit: $(READY) ## Run the unit tests
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/repo
+
+properties: $(READY) ## Draw for the properties of the unit tests what was never drawn; ten minutes
+	@$(BIN)/pytest --numprocesses auto --dist worksteal --hypothesis-profile search -m hypothesis tests/unit
 
 integration: $(READY) postgresql promtool proxies ## Run the integration tests against the real API server of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/integration

@@ -20,7 +20,7 @@ from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_crds import names, signing_keys
 from longtask_crds.testing import NAMESPACE, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import TaskEvent
-from longtask_operator.rules import pods
+from longtask_operator.rules import pods, warm
 from longtask_operator.testing import KEY, Operator
 
 PLACES = 2
@@ -246,8 +246,12 @@ class Machine(RuleBasedStateMachine):
     def keep(self, which: int) -> None:
         """Look after what waits, and after what was taken and nobody has claimed."""
         with contextlib.suppress(errors.NotFound, errors.Unavailable, errors.Conflict):
-            run(self.operators[which].ahead.reconcile(WARM))
-            run(self.operators[which].ahead.recycle_strays())
+            self.look_after(which)
+
+    def look_after(self, which: int) -> float | None:
+        again: float | None = run(self.operators[which].ahead.reconcile(WARM))
+        run(self.operators[which].ahead.recycle_strays())
+        return again
 
     @rule(
         which=st.integers(0, 1),
@@ -386,7 +390,9 @@ class Machine(RuleBasedStateMachine):
             self.kubernetes.collect_garbage()
             before = self.kubernetes.writes
             run(self.operators[0].hear())
-            self.keep(0)
+            again = self.look_after(0)
+            # After pods that did not wait others are started only after a pause.
+            is_resting = again is not None and again <= warm.LONGEST_PAUSE.total_seconds()
             for name in self.statuses():
                 for _ in range(20):
                     if self.attempt(0, name) != 0.0:
@@ -394,7 +400,7 @@ class Machine(RuleBasedStateMachine):
                 else:
                     raise AssertionError("it goes in circles")
             self.check()
-            if self.kubernetes.writes == before and self.all_finished():
+            if self.kubernetes.writes == before and self.all_finished() and not is_resting:
                 break
         else:
             raise AssertionError(f"no calm: {self.statuses()}")
