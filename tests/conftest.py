@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, settings
 
 E2E = Path(__file__).parent / "e2e"
 
-# A busy machine draws slowly, and that is no fault of what is tested. The same is drawn each time: a
-# change is judged by what it changes.
+# A busy machine draws slowly, and that is no fault of what is tested. The same is drawn each time,
+# so that a change is judged by what it changes.
 settings.register_profile(
     "any machine",
     deadline=None,
