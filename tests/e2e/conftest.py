@@ -62,6 +62,14 @@ def root() -> Path:
 
 
 @pytest.fixture
+def scaled_back(kubectl: e2e_support.Kubectl) -> Iterator[None]:
+    """As many operators afterwards as before."""
+    before = kubectl.get("deploy/longtask-operator", *e2e_support.SYSTEM)["spec"]["replicas"]
+    yield
+    e2e_support.scale(kubectl, "operator", before)
+
+
+@pytest.fixture
 async def visits(product: e2e_support.Product) -> AsyncIterator[Visits]:
     """A browser; what its pages may not say fails the test."""
     async with started() as browser:

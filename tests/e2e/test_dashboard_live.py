@@ -1,5 +1,6 @@
 """The dashboard of the installed product while things go wrong, and what programs show on it."""
 
+import asyncio
 import re
 from typing import Final
 from urllib.parse import quote
@@ -13,8 +14,8 @@ from people_support import People, Person
 from wire_support import Wire
 
 POD = 90_000
-#: How many lines a program writes, and how long it takes for that.
-LINES: Final = 200
+#: How many lines a program writes, in 45 seconds: so long that all else is done before its end.
+LINES: Final = 300
 WRITES = f"""
 import contextlib
 for number in range({LINES}):
@@ -22,7 +23,7 @@ for number in range({LINES}):
     if number % 20 == 0:
         with contextlib.suppress(OSError):  # while the API is away
             report(percent=number * 100 // {LINES}, message="line %d" % number)
-    time.sleep(0.1)
+    time.sleep(0.15)
 open(os.environ["LONGTASK_OUTPUT_FILE"], "w").write("[1]")
 """
 #: What is printed, reported, and brought or said at the end is what comes as the input.
@@ -48,7 +49,9 @@ async def writes(person: Person, url: str = "") -> Page:
     page = await person.page(f"tasks/{task}", url=url)
     await page.evaluate("window.isTheSame = true")
     # As much of the log is drawn as is seen: let that be all of it.
-    await page.locator("[data-log-pane]").evaluate("pane => { pane.style.height = '6000px'; }")
+    await page.locator("[data-log-pane]").evaluate(
+        f"pane => {{ pane.style.height = '{LINES * 30}px'; }}"
+    )
     await expect(page.locator(".log")).to_contain_text("line 9", timeout=POD)
     await is_live(page)
     return page
@@ -85,7 +88,7 @@ async def test_a_stream_that_is_cut_goes_on_and_misses_nothing(
         # What happens meanwhile is what would be missed.
         log = f"/api/v1/tasks/{page.url.rsplit('/', 1)[1]}/logs"
         eventually(
-            lambda: len(person.rest.get(log).text.splitlines()), lambda n: n > shown + 30, within=30
+            lambda: len(person.rest.get(log).text.splitlines()), lambda n: n > shown + 30, within=60
         )
         submit(person.rest, name=f"{person.name}-new", type="fibonacci", input={"n": 1})
         wire.mend()
@@ -101,9 +104,14 @@ async def test_pages_outlive_the_api(people: People, kubectl: Kubectl) -> None:
     page, many = await writes(person), await person.page()
     await is_live(many)
     kubectl("rollout", "restart", "deploy/longtask-api", *SYSTEM)
-    for one in (page, many):
-        await expect(one.locator("[data-state]")).to_contain_text("lost at", timeout=60_000)
-    ready(kubectl, "api")
+    # Each is lost for a moment, which is not the same.
+    await asyncio.gather(
+        *(
+            expect(one.locator("[data-state]")).to_contain_text("lost at", timeout=60_000)
+            for one in (page, many)
+        )
+    )
+    await asyncio.to_thread(ready, kubectl, "api")
     for one in (page, many):
         await expect(one.locator("[data-state]")).not_to_contain_text("lost at", timeout=60_000)
     submit(person.rest, name=f"{person.name}-new", type="fibonacci", input={"n": 1})

@@ -11,6 +11,7 @@ from e2e_support import (
     Kubectl,
     Product,
     Receiver,
+    answers,
     callback_key,
     eventually,
     finished,
@@ -31,12 +32,13 @@ def test_a_callback_is_tried_again_until_the_receiver_is_back(
 
     assert first.id == second.id
     assert first.body == second.body
-    assert second.at - first.at >= 3.9
+    # Not at once, but in five seconds or so.
+    assert second.at - first.at >= 3
     second.verify(callback_key(rest))
     delivered = eventually(
         lambda: rest.get(f"/api/v1/tasks/{task}").json()["callback"],
         lambda callback: callback["state"] == "Delivered",
-        within=10,
+        within=60,
     )
     assert delivered["tries"] == 2
 
@@ -44,17 +46,16 @@ def test_a_callback_is_tried_again_until_the_receiver_is_back(
 def test_a_receiver_that_is_down_gets_its_callback_when_it_is_up(
     rest: httpx.Client, product: Product
 ) -> None:
-    with Receiver(product.host_address) as gone:
-        port, url = gone.port, gone.url()
-    task = submit(rest, type="fibonacci", input={"n": 5}, callback={"url": url})["id"]
+    down = Receiver(product.host_address)
+    task = submit(rest, type="fibonacci", input={"n": 5}, callback={"url": down.url()})["id"]
     eventually(
         lambda: rest.get(f"/api/v1/tasks/{task}").json()["callback"],
         lambda callback: callback is not None and callback["tries"] == 1,
         within=60,
     )
 
-    with Receiver(product.host_address, port) as up:
-        (delivery,) = up.wait_for(task, within=30)
+    with down as up:
+        (delivery,) = up.wait_for(task, within=60)
 
     assert delivery.verify(callback_key(rest))["data"]["id"] == task
 
@@ -88,7 +89,7 @@ def test_the_api_killed_mid_run_loses_nothing(
 
     (delivery,) = receiver.wait_for(task, within=60)
     ready(kubectl, "api")
-    eventually(lambda: rest.get("/readyz").status_code, lambda code: code == 200, within=60)
+    eventually(lambda: answers(rest), bool, within=60)
     delivery.verify(callback_key(rest))
     assert finished(rest, task)["phase"] == "Succeeded"
 

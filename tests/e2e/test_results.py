@@ -9,9 +9,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e_support import BASE_IMAGE, Kubectl, Receiver, callback_key, eventually, finished, submit
+from e2e_support import (
+    BASE_IMAGE,
+    Kubectl,
+    Receiver,
+    answers,
+    callback_key,
+    eventually,
+    finished,
+    restart,
+    submit,
+)
 
-SYSTEM = ("-n", "longtask")
 #: What a program in any language does: here without a library of ours, and without curl.
 UPLOAD = """
 import os, urllib.request
@@ -98,12 +107,9 @@ def test_a_short_text_is_kept_as_text(rest: httpx.Client) -> None:
 def test_a_result_survives_the_api(rest: httpx.Client, kubectl: Kubectl) -> None:
     task = upload(rest, 'b"[" + b"1," * 10_000 + b"1]"')
 
-    kubectl("rollout", "restart", "deploy/longtask-api", *SYSTEM)
-    kubectl("rollout", "status", "deploy/longtask-api", *SYSTEM, "--timeout=90s")
+    restart(kubectl, "api")
+    eventually(lambda: answers(rest), bool, within=60)
 
-    answer = eventually(
-        lambda: rest.get(str(task["resultUrl"])),
-        lambda answer: answer.status_code == 200,
-        within=30,
-    )
+    answer = rest.get(str(task["resultUrl"]))
+    assert answer.status_code == 200
     assert json.loads(answer.content) == [1] * 10_001

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from e2e_support import SYSTEM, Kubectl, Product, eventually, kill, ready, shell
+from e2e_support import Kubectl, Product, eventually, kill, ready, scale, shell
 from longtask_crds import names, v1alpha1
 from longtask_crds.schedule import runs
+from longtask_localcluster import audit
 
-OPERATOR = "deploy/longtask-operator"
 EVERY = 5
 #: Seconds; `LONGTASK_KILLED_FOR=180 make e2e` takes longer.
 KILLED_FOR = int(os.environ.get("LONGTASK_KILLED_FOR", "60"))
@@ -63,19 +63,17 @@ class Schedules:
     def ever_made(self, which: str = "a") -> collections.Counter[int]:
         """Count the tasks of each time that were ever created, by the API server's own record."""
         created: collections.Counter[int] = collections.Counter()
-        with self._log.open(encoding="utf-8") as lines:
-            lines.seek(self._offset)
-            for line in lines:
-                if f'"{self.name(which)}-' not in line or '"verb":"create"' not in line:
-                    continue
-                event = json.loads(line)
-                reference = event["objectRef"]
-                if reference["resource"] != names.LONGTASKS or "subresource" in reference:
-                    continue
-                if event["responseStatus"]["code"] == 201:
-                    at = runs.time_of(reference["name"])
-                    assert at is not None
-                    created[int(at.timestamp())] += 1
+        for line in audit.lines(self._log, offset=self._offset):
+            if f'"{self.name(which)}-' not in line or '"verb":"create"' not in line:
+                continue
+            event = json.loads(line)
+            reference = event["objectRef"]
+            if reference["resource"] != names.LONGTASKS or "subresource" in reference:
+                continue
+            if event["responseStatus"]["code"] == 201:
+                at = runs.time_of(reference["name"])
+                assert at is not None
+                created[int(at.timestamp())] += 1
         return created
 
     def wait_for(self, count: int, which: str = "a", *, within: float = 60) -> None:
@@ -96,24 +94,11 @@ def schedules(kubectl: Kubectl, product: Product, name: str) -> Iterator[Schedul
         made.delete()
 
 
-@pytest.fixture
-def scaled_back(kubectl: Kubectl) -> Iterator[None]:
-    """As many operators afterwards as before."""
-    before = kubectl.get(OPERATOR, *SYSTEM)["spec"]["replicas"]
-    yield
-    scale(kubectl, before)
-
-
-def scale(kubectl: Kubectl, replicas: int) -> None:
-    kubectl("scale", OPERATOR, *SYSTEM, f"--replicas={replicas}")
-    kubectl("rollout", "status", OPERATOR, *SYSTEM, "--timeout=60s")
-
-
 @pytest.mark.usefixtures("scaled_back")
 def test_each_time_has_one_run_whatever_becomes_of_two_operators(
     kubectl: Kubectl, schedules: Schedules
 ) -> None:
-    scale(kubectl, 2)
+    scale(kubectl, "operator", 2)
     schedules.apply(
         intervalSeconds=EVERY, concurrencyPolicy="Allow", misfire={"policy": "all", "max": 10}
     )
@@ -122,12 +107,16 @@ def test_each_time_has_one_run_whatever_becomes_of_two_operators(
     while time.monotonic() - began < KILLED_FOR:
         until = began + 20 * (kills + 1)
         eventually(time.monotonic, lambda now, until=until: now >= until, within=30)
+        # None but works again: two outages in one could be longer than is made up for.
+        schedules.wait_for((schedules.status().runs_started or 0) + 1)
         kill(kubectl, "operator")
         kills += 1
     ready(kubectl, "operator")
-    # By then the last ones have caught up.
-    schedules.wait_for((schedules.status().runs_started or 0) + 3)
+    # The oldest come first, so by then the last ones have caught up.
+    up = time.time()
+    eventually(lambda: max(schedules.ever_made()), lambda last: last >= up, within=120)
     schedules.change(suspend=True)
+    eventually(lambda: schedules.reason("Suspended"), lambda why: why == "AsAsked", within=60)
     eventually(lambda: schedules.status().active_count, lambda count: count == 0, within=180)
 
     made, status = schedules.ever_made(), schedules.status()
@@ -150,11 +139,11 @@ def test_an_outage_is_made_up_for_as_each_schedule_says(
         schedules.apply(which, intervalSeconds=every, misfire={"policy": policy})
     for which in policies:
         schedules.wait_for(1, which)
-    scale(kubectl, 0)
+    scale(kubectl, "operator", 0)
     down = time.time()
     eventually(time.time, lambda now: now - down > 7 * every, within=90)
-    scale(kubectl, 1)
     up = time.time()
+    scale(kubectl, "operator", 1)
     for which in policies:
         before = schedules.status(which).runs_started or 0
         schedules.wait_for(before + (6 if which == "a" else 2), which, within=180)
@@ -165,7 +154,8 @@ def test_an_outage_is_made_up_for_as_each_schedule_says(
 
     assert within["s"] == []
     assert len(within["l"]) <= 1
-    assert len(within["a"]) >= 4
+    # The last ten are made up for, up to when the new one works.
+    assert len(within["a"]) >= 2
     assert {at2 - at1 for at1, at2 in zip(within["a"], within["a"][1:], strict=False)} == {every}
     for which in policies:
         assert set(schedules.ever_made(which).values()) == {1}
@@ -179,8 +169,10 @@ def test_too_many_failures_suspend_it_until_somebody_resets_it(
     eventually(lambda: schedules.reason("Suspended"), lambda why: why == "MaxFailures", within=120)
     status = schedules.status()
     assert (status.failures_in_a_row, status.next_runs) == (2, None)
-    told = kubectl.get("events", "--field-selector", f"involvedObject.name={schedules.name()}")
-    assert [event["reason"] for event in told["items"]] == ["Suspended"]
+    about = ("--field-selector", f"involvedObject.name={schedules.name()}")
+    # Kubernetes is told after the status is written.
+    told = eventually(lambda: kubectl.get("events", *about)["items"], bool, within=60)
+    assert [event["reason"] for event in told] == ["Suspended"]
     started = status.runs_started or 0
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -197,7 +189,7 @@ def test_a_run_that_is_deleted_is_not_started_again(kubectl: Kubectl, schedules:
     (run,) = eventually(
         lambda: schedules.status().runs or [],
         lambda found: any(one.uid for one in found),
-        within=30,
+        within=60,
     )[-1:]
     kubectl("delete", "lt", run.name, "--wait=false")
     schedules.wait_for(2)
@@ -221,13 +213,13 @@ def test_an_asked_for_run_comes_once_and_with_what_it_is_told(
     task = eventually(
         lambda: kubectl("get", "lt", run.name, "-o", "json", check=False),
         lambda text: text.startswith("{"),
-        within=30,
+        within=60,
     )
     assert json.loads(task)["spec"]["input"] == {"at": asked}
     eventually(
         lambda: kubectl.get("lts", schedules.name())["metadata"]["annotations"],
         lambda annotations: names.RUN_AT_ANNOTATION not in annotations,
-        within=30,
+        within=60,
     )
 
 
@@ -235,7 +227,7 @@ def test_with_a_schedule_its_runs_go(kubectl: Kubectl, schedules: Schedules) -> 
     schedules.apply(intervalSeconds=EVERY)
     schedules.wait_for(1)
     selector = ("-l", f"{names.SCHEDULE_LABEL}={schedules.name()}")
-    eventually(lambda: kubectl.get("lt", *selector)["items"], bool, within=30)
+    eventually(lambda: kubectl.get("lt", *selector)["items"], bool, within=60)
     kubectl("delete", "lts", schedules.name())
     eventually(lambda: kubectl.get("lt", *selector)["items"], lambda left: not left, within=60)
 
@@ -277,12 +269,12 @@ def test_what_no_rule_of_the_cluster_sees_is_not_accepted(
     schedules: Schedules, spec: dict[str, Any], reason: str
 ) -> None:
     schedules.apply(**spec)
-    eventually(lambda: schedules.reason("Accepted"), lambda why: why == reason, within=30)
+    eventually(lambda: schedules.reason("Accepted"), lambda why: why == reason, within=60)
 
 
 def test_the_columns(kubectl: Kubectl, schedules: Schedules) -> None:
     schedules.apply(schedule=["0 6 * * *", "0 18 * * *"], timeZone="Europe/Zurich")
-    eventually(lambda: schedules.status().next_runs, bool, within=30)
+    eventually(lambda: schedules.status().next_runs, bool, within=60)
     head, row = kubectl("get", "lts", schedules.name()).splitlines()
     assert head.split() == (
         ["NAME", "SCHEDULE", "EVERY", "SUSPEND", "ACTIVE", "LAST", "NEXT", "FAILURES", "AGE"]

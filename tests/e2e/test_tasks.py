@@ -9,6 +9,7 @@ from e2e_support import (
     BASE_IMAGE,
     Kubectl,
     Receiver,
+    a_queue,
     callback_key,
     eventually,
     finished,
@@ -143,13 +144,13 @@ def test_an_image_that_cannot_be_had_fails_at_start_seconds_and_says_why(
     task = submit(
         rest,
         container={"image": "localhost/there-is-no-such-image:1"},
-        timeouts={"startSeconds": 5},
+        timeouts={"startSeconds": 15},
     )["id"]
 
     waiting = eventually(
         lambda: rest.get(f"/api/v1/tasks/{task}").json(),
         lambda view: "ErrImagePull" in (view["waiting"] or "") or view["phase"] == "Failed",
-        within=20,
+        within=60,
     )
     assert "ErrImagePull" in (waiting["waiting"] or waiting["message"])
     view = finished(rest, task)
@@ -158,7 +159,7 @@ def test_an_image_that_cannot_be_had_fails_at_start_seconds_and_says_why(
     eventually(
         lambda: kubectl.get("jobs", "-l", f"longtask.dev/task={task}")["items"],
         lambda jobs: not jobs,
-        within=30,
+        within=60,
     )
 
 
@@ -184,7 +185,7 @@ def test_a_running_task_is_cancelled_with_sigterm_and_keeps_its_record(
 
     assert rest.post(f"/api/v1/tasks/{task}:cancel").status_code == 202
 
-    view = finished(rest, task, within=45)
+    view = finished(rest, task)
     assert (view["phase"], view["reason"]) == ("Cancelled", "Cancelled")
     assert view["attempts"][-1]["exitCode"] == 143
     (delivery,) = receiver.wait_for(task)
@@ -192,28 +193,25 @@ def test_a_running_task_is_cancelled_with_sigterm_and_keeps_its_record(
 
 
 def test_a_queued_task_is_cancelled_at_once(rest: httpx.Client, kubectl: Kubectl) -> None:
-    kubectl("patch", "ltq", "default", "--type=merge", '-p={"spec":{"paused":true}}')
-    try:
-        task = submit(rest, type="sleep", input={"seconds": 1})["id"]
+    # Paused from its beginning: the operator hears of a pause and of tasks on two ways.
+    with a_queue(kubectl, paused=True) as queue:
+        task = submit(rest, type="sleep", input={"seconds": 1}, queue=queue)["id"]
         queued = eventually(
             lambda: rest.get(f"/api/v1/tasks/{task}").json(),
-            lambda view: view["phase"] == "Queued" and view["waiting"],
-            within=15,
+            lambda view: view["phase"] == "Queued" and "paused" in (view["waiting"] or ""),
+            within=60,
         )
-        assert "paused" in queued["waiting"]
         assert queued["queuePosition"] == 1
 
         rest.post(f"/api/v1/tasks/{task}:cancel")
 
-        view = finished(rest, task, within=15)
+        view = finished(rest, task)
         assert (view["phase"], view["attempts"]) == ("Cancelled", [])
         assert not kubectl.get("jobs", "-l", f"longtask.dev/task={task}")["items"]
-    finally:
-        kubectl("patch", "ltq", "default", "--type=merge", '-p={"spec":{"paused":false}}')
 
 
 def test_progress_moves_while_the_program_works(rest: httpx.Client) -> None:
-    task = submit(rest, type="sleep", input={"seconds": 6})["id"]
+    task = submit(rest, type="sleep", input={"seconds": 20})["id"]
 
     seen = eventually(
         lambda: rest.get(f"/api/v1/tasks/{task}").json(),
@@ -227,7 +225,7 @@ def test_progress_moves_while_the_program_works(rest: httpx.Client) -> None:
 
 
 def test_logs_are_live_and_stay_while_the_pod_does(rest: httpx.Client) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done"
+    script = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 2; done"
     task = submit(rest, container={"image": BASE_IMAGE, "command": ["sh", "-c", script]})["id"]
 
     with rest.stream("GET", f"/api/v1/tasks/{task}/logs", params={"follow": "true"}) as answer:
@@ -270,7 +268,7 @@ def test_an_archived_task_is_answered_as_before(
 def test_a_deleted_task_takes_its_pod_along(rest: httpx.Client, kubectl: Kubectl) -> None:
     task = submit(rest, type="sleep", input={"seconds": 600})["id"]
     of_task = ("-l", f"longtask.dev/task={task}")
-    eventually(lambda: kubectl.get("pods", *of_task)["items"], bool, within=30)
+    eventually(lambda: kubectl.get("pods", *of_task)["items"], bool, within=60)
 
     assert rest.delete(f"/api/v1/tasks/{task}").status_code == 204
 

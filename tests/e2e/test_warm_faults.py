@@ -4,7 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,17 +14,18 @@ from e2e_support import (
     Kubectl,
     Product,
     Receiver,
+    answers,
     eventually,
     finished,
     jobs_ever_created,
     kill,
+    pods_of,
     ready,
     submit,
 )
 from freezing_support import frozen, killed, kubelets, main_of
 from warm_support import Pool
 
-SYSTEM = ("-n", "longtask")
 SIZE = 8
 TASKS = 20
 
@@ -79,21 +80,12 @@ def twenty(rest: httpx.Client, pool: Pool, receiver: Receiver) -> Twenty:
     return Twenty(rest, pool, receiver)
 
 
-def answers(rest: httpx.Client) -> Callable[[], bool]:
-    def is_there() -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return rest.get("/readyz").status_code == 200
-        return False
-
-    return is_there
-
-
 def test_the_api_is_killed_while_they_wait(
     rest: httpx.Client, kubectl: Kubectl, twenty: Twenty
 ) -> None:
     kill(kubectl, "api")
     ready(kubectl, "api")
-    eventually(answers(rest), bool, within=60)
+    eventually(lambda: answers(rest), bool, within=60)
     twenty.hand_over(SIZE)
     twenty.hand_over(TASKS - SIZE)
     assert twenty.all_end_well()["Warm"] >= SIZE
@@ -115,7 +107,7 @@ def test_the_operator_is_killed_when_all_is_claimed_and_nothing_handed_over(
     pool.keep(TASKS)
     before = {pod["metadata"]["uid"] for pod in pool.filled(TASKS)}
     tasks = Claimed(kubectl, receiver, pool)
-    (api,) = kubectl.get("pods", *SYSTEM, "-l", "app.kubernetes.io/component=api")["items"]
+    (api,) = pods_of(kubectl, "api")
     with tasks.queue():
         with frozen(main_of(api["metadata"]["name"])):
             # Who hands tasks over stands still, so that the claims are all that is done.
@@ -125,7 +117,7 @@ def test_the_operator_is_killed_when_all_is_claimed_and_nothing_handed_over(
             assert {claim["podUid"] for claim in claimed} == before
             assert not any(tasks.heard(status) for status in tasks.statuses())
         ready(kubectl, "operator")
-        eventually(answers(rest), bool, within=60)
+        eventually(lambda: answers(rest), bool, within=60)
         for task in tasks.names:
             view = finished(rest, task, within=120)
             assert (view["phase"], view["attempt"]) == ("Succeeded", 1), view
@@ -146,14 +138,14 @@ def test_programs_are_killed_when_all_is_claimed_and_nothing_handed_over(
     pool.keep(TASKS)
     pool.filled(TASKS)
     tasks = Claimed(kubectl, receiver, pool)
-    (api,) = kubectl.get("pods", *SYSTEM, "-l", "app.kubernetes.io/component=api")["items"]
+    (api,) = pods_of(kubectl, "api")
     with tasks.queue():
         with frozen(main_of(api["metadata"]["name"])):
             tasks.make()
             claimed = eventually(tasks.claims, lambda claims: len(claims) == TASKS, within=30)
             lost = {claim["podName"] for claim in claimed[: TASKS // 4]}
             killed(*map(main_of, lost))
-        eventually(answers(rest), bool, within=60)
+        eventually(lambda: answers(rest), bool, within=60)
         for task in tasks.names:
             view = finished(rest, task, within=120)
             first, *more = view["attempts"]

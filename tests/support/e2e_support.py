@@ -1,5 +1,7 @@
 """What the end-to-end tests stand on: waiting with a deadline, kubectl, a callback receiver."""
 
+import collections
+import contextlib
 import dataclasses
 import http.server
 import json
@@ -7,12 +9,14 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import standardwebhooks
+
+from longtask_localcluster import audit
 
 T = TypeVar("T")
 
@@ -119,7 +123,9 @@ def a_user(product: Product) -> httpx.Client:
     """Register somebody, log them in, and return their client."""
     name = f"e2e-{uuid.uuid4().hex[:10]}"
     order = {"username": name, "password": PASSWORD, "email": f"{name}@example.com"}
-    made = httpx.post(f"{product.url}/api/v1/register", json=order)
+    made = _in_its_turn(
+        lambda: httpx.post(f"{product.url}/api/v1/register", json=order, timeout=70)
+    )
     assert made.status_code == 201, made.text
     return logged_in(product, name, PASSWORD)
 
@@ -127,10 +133,16 @@ def a_user(product: Product) -> httpx.Client:
 def logged_in(product: Product, name: str, password: str) -> httpx.Client:
     """Log somebody in, and return their client."""
     client = httpx.Client(base_url=product.url, timeout=70)
-    login = client.post("/api/v1/login", json={"username": name, "password": password})
+    order = {"username": name, "password": password}
+    login = _in_its_turn(lambda: client.post("/api/v1/login", json=order))
     assert login.status_code == 200, login.text
     client.headers["Authorization"] = f"Bearer {login.json()['token']}"
     return client
+
+
+def _in_its_turn(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Ask until it is taken: of one address, as all tests have, only so much is a minute."""
+    return eventually(ask, lambda answer: answer.status_code != 429, within=90)
 
 
 class Kubectl:
@@ -170,6 +182,30 @@ class Kubectl:
         return self.get("lt", name)
 
 
+@contextlib.contextmanager
+def a_queue(kubectl: Kubectl, **spec: Any) -> Iterator[str]:
+    """Make a queue of a name that nothing else has, and take it away."""
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    manifest = {
+        "apiVersion": "longtask.dev/v1alpha1",
+        "kind": "LongTaskQueue",
+        "metadata": {"name": name},
+        "spec": {"maxRunning": 1} | spec,
+    }
+    kubectl.apply(json.dumps(manifest))
+    try:
+        yield name
+    finally:
+        kubectl("delete", "ltq", name)
+
+
+def pods_of(kubectl: Kubectl, component: str) -> list[dict[str, Any]]:
+    """Return all pods of a component, those too that are to end."""
+    selector = f"app.kubernetes.io/component={component}"
+    pods: list[dict[str, Any]] = kubectl.get("pods", *SYSTEM, "-l", selector)["items"]
+    return pods
+
+
 def kill(kubectl: Kubectl, component: str) -> None:
     """End all pods of a component at once, without a word of warning."""
     kubectl(
@@ -178,19 +214,53 @@ def kill(kubectl: Kubectl, component: str) -> None:
     )
 
 
+def scale(kubectl: Kubectl, component: str, replicas: int) -> None:
+    """Have that many pods of a component, and wait until it is so."""
+    kubectl("scale", f"deploy/longtask-{component}", *SYSTEM, f"--replicas={replicas}")
+    ready(kubectl, component)
+
+
+def restart(kubectl: Kubectl, component: str) -> None:
+    """Have a component's pods made anew, in peace, and wait until it is so."""
+    kubectl("rollout", "restart", f"deploy/longtask-{component}", *SYSTEM)
+    ready(kubectl, component)
+
+
 def ready(kubectl: Kubectl, component: str) -> None:
-    """Wait until a component is whole again."""
-    kubectl("rollout", "status", f"deploy/longtask-{component}", *SYSTEM, "--timeout=60s")
+    """Wait until a component is whole again: all its pods are ready, and none is to end.
+
+    One that is to end acts until it has ended, in the next test, too. And right after a kill the
+    Deployment still counts those that are gone.
+    """
+    deployment = f"deploy/longtask-{component}"
+    kubectl("rollout", "status", deployment, *SYSTEM, "--timeout=170s")
+    wanted = kubectl.get(deployment, *SYSTEM)["spec"]["replicas"]
+    eventually(
+        lambda: [_is_ready(pod) for pod in pods_of(kubectl, component)],
+        lambda found: found == [True] * wanted,
+        within=120,
+    )
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def answers(rest: httpx.Client) -> bool:
+    """Tell whether the API is reached, and says that it serves."""
+    with contextlib.suppress(httpx.HTTPError):
+        return rest.get("/readyz").status_code == 200
+    return False
 
 
 def jobs_ever_created(product: Product, task: str) -> int:
     """Count the Jobs that were ever created for a task, by the API server's own record."""
     created = 0
-    with Path(product.audit_log).open(encoding="utf-8") as lines:
-        for line in lines:
-            if task in line and '"verb":"create"' in line and '"resource":"jobs"' in line:
-                event = json.loads(line)
-                created += event["responseStatus"]["code"] == 201
+    for line in audit.lines(Path(product.audit_log)):
+        if task in line and '"verb":"create"' in line and '"resource":"jobs"' in line:
+            event = json.loads(line)
+            created += event["responseStatus"]["code"] == 201
     return created
 
 
@@ -231,11 +301,16 @@ class Delivery:
 
 
 class Receiver:
-    """An HTTP server on this host that keeps each request and answers as it is told."""
+    """An HTTP server on this host that keeps each request and answers as it is told.
 
-    def __init__(self, address: str, port: int = 0) -> None:
+    Before it is entered it has its port, and refuses whoever connects.
+    """
+
+    def __init__(self, address: str) -> None:
         self.deliveries: list[Delivery] = []
         self.answers: list[int] = []  #: status codes to give first; then 204
+        #: Likewise, to what comes to a path: several who come there are not told apart else.
+        self.answers_at: dict[str, list[int]] = collections.defaultdict(list)
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -243,7 +318,8 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 outer.deliveries.append(Delivery(self.path, headers, body, time.time()))
-                self.send_response(outer.answers.pop(0) if outer.answers else 204)
+                due = outer.answers_at[self.path] or outer.answers
+                self.send_response(due.pop(0) if due else 204)
                 self.end_headers()
 
             def do_GET(self) -> None:
@@ -257,11 +333,15 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = http.server.ThreadingHTTPServer((address, port), Handler)
+        self._server = http.server.ThreadingHTTPServer(
+            (address, 0), Handler, bind_and_activate=False
+        )
+        self._server.server_bind()
         host, self.port = self._server.server_address[:2]
         self.base = f"http://{host!s}:{self.port}"
 
     def __enter__(self) -> "Receiver":
+        self._server.server_activate()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 

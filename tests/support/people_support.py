@@ -1,17 +1,14 @@
 """People who use the installed product's dashboard, each with a browser of their own."""
 
-import contextlib
 import dataclasses
-import json
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 from playwright.async_api import Page
 
 from browser_support import Visits
-from e2e_support import Kubectl, Product, logged_in
+from e2e_support import Product, logged_in
 
 
 @dataclasses.dataclass
@@ -79,18 +76,3 @@ class People:
                     self.root.delete(f"/api/v1/subscriptions/{one['id']}")
             person.rest.close()
             assert self.root.delete(f"/api/v1/users/{person.name}").status_code in (204, 404)
-
-
-@contextlib.contextmanager
-def a_queue(kubectl: Kubectl, **spec: Any) -> Iterator[str]:
-    """Make a queue of a name that nothing else has, and take it away."""
-    name = f"e2e-{uuid.uuid4().hex[:8]}"
-    manifest = {
-        "apiVersion": "longtask.dev/v1alpha1",
-        "kind": "LongTaskQueue",
-        "metadata": {"name": name},
-        "spec": {"maxRunning": 1} | spec,
-    }
-    kubectl.apply(json.dumps(manifest))
-    yield name
-    kubectl("delete", "ltq", name)
