@@ -11,6 +11,7 @@ from longtask_localcluster import audit
 
 #: The release of the Job; it belongs to the Job's removal.
 RELEASE = ("longtask-operator", "patch", "jobs")
+STATUS = ("longtask-operator", "patch", "longtasks/status")
 #: That the end of a log is read, to be kept.
 READ_LOG = ("longtask-api", "get", "pods/log")
 
@@ -41,19 +42,19 @@ def cost_of(
             if request.name.startswith(name) and request.agent.startswith("longtask-")
         )
 
-    return dict(eventually(ours, lambda seen: seen >= collections.Counter(planned), within=30))
+    return dict(eventually(ours, lambda seen: seen >= collections.Counter(planned), within=60))
 
 
 def test_a_task_costs_no_more_requests_than_planned(
     rest: httpx.Client, product: Product, receiver: Receiver, name: str
 ) -> None:
-    order = {"container": {"image": BASE_IMAGE, "command": ["sleep", "4"]}}
+    # So long that it is seen to run on a busy machine, too.
+    order = {"container": {"image": BASE_IMAGE, "command": ["sleep", "12"]}}
     planned = {
         ("longtask-api", "create", "longtasks"): 1,
         READ_LOG: 1,
         ("longtask-operator", "get", "longtasks"): 1,  # live, before the claim
-        # Claim, running, outcome, callback delivered.
-        ("longtask-operator", "patch", "longtasks/status"): 4,
+        STATUS: 4,  # claim, running, outcome, callback delivered
         ("longtask-operator", "create", "jobs"): 1,
         RELEASE: 1,
     }
@@ -69,12 +70,13 @@ def test_that_a_task_says_how_it_ends_costs_one_write(
         ("longtask-api", "patch", "longtasks/status"): 1,  # the report
         READ_LOG: 1,
         ("longtask-operator", "get", "longtasks"): 1,
-        # Claim, outcome, callback delivered: five writes of the task in all.
-        ("longtask-operator", "patch", "longtasks/status"): 3,
+        STATUS: 3,  # claim, outcome, callback delivered: five writes of the task in all
         ("longtask-operator", "create", "jobs"): 1,
         RELEASE: 1,
     }
     cost = cost_of(order, planned, name, rest, product, receiver)
     # That its pod is its Job's, and then whether its container has ended: once or twice.
     assert cost.pop(("longtask-api", "get", "pods")) in (2, 3, 4)
-    assert cost == planned
+    # On a busy machine it is seen to run for long enough that this is written, too.
+    assert cost[STATUS] in (3, 4)
+    assert cost == planned | {STATUS: cost[STATUS]}

@@ -36,7 +36,7 @@ def test_a_kubectl_made_task_behaves_exactly_like_a_rest_made_one(
     for task in (name, by_rest):
         (delivery,) = receiver.wait_for(task)
         assert delivery.verify(callback_key(rest))["data"]["result"]["value"] == "102334155"
-        kubectl("wait", "--for=condition=CallbackDelivered", f"lt/{task}", "--timeout=20s")
+        kubectl("wait", "--for=condition=CallbackDelivered", f"lt/{task}", "--timeout=60s")
 
     assert story(kubectl.get("lt", name)) == story(kubectl.get("lt", by_rest))
     view = finished(rest, name)

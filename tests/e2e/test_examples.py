@@ -45,7 +45,7 @@ def test_the_example_that_sleeps_can_be_cancelled(kubectl: Kubectl, root: Path) 
         eventually(
             lambda: kubectl.get("lt", name)["status"]["phase"],
             lambda phase: phase == "Running",
-            within=30,
+            within=60,
         )
         kubectl("patch", "longtask", name, "--type=merge", "-p", '{"spec":{"cancel":true}}')
         assert kubectl.wait_finished(name)["status"]["phase"] == "Cancelled"

@@ -91,8 +91,11 @@ def test_what_a_program_said_stands_though_it_is_killed_then(
     assert found["attempt"] == 1
     assert found["exitCode"] not in (0, None)
     assert status["phase"] == "Succeeded"
-    (attempt,) = rest.get(f"/api/v1/tasks/{task}").json()["attempts"]
-    assert f"its container then ended with exit code {found['exitCode']}" in attempt["message"]
+    eventually(
+        lambda: rest.get(f"/api/v1/tasks/{task}").json()["attempts"][-1]["message"] or "",
+        lambda told: f"its container then ended with exit code {found['exitCode']}" in told,
+        within=60,
+    )
 
 
 def test_another_attempt_waits_for_the_end_of_the_one_that_said_it_fails(

@@ -11,7 +11,7 @@ import pytest
 from e2e_support import BASE_IMAGE, Kubectl, Product, Receiver, finished, submit
 
 #: A network that learns of a pod from the API server knows its address only after a moment.
-_SETTLE_SECONDS = 4
+_SETTLE_SECONDS = 10
 PROGRAM = """
 import json, os, socket, sys, time
 
@@ -19,7 +19,7 @@ time.sleep({settle})
 found = {{}}
 for name, (host, port) in json.loads(sys.argv[1]).items():
     try:
-        socket.create_connection((host, port), timeout=2).close()
+        socket.create_connection((host, port), timeout=5).close()
         found[name] = True
     except OSError:
         found[name] = False

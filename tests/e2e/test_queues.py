@@ -103,7 +103,8 @@ def test_a_paused_queue_holds_its_tasks_and_a_resumed_one_starts_them_in_order(
     rest: httpx.Client, kubectl: Kubectl, longtask: Command, queue: str
 ) -> None:
     names = [f"{queue}-{number}" for number in range(4)]
-    put(rest, queue, names[0], seconds=5)
+    # So long that the queue is paused while it runs.
+    put(rest, queue, names[0], seconds=20)
     put(rest, queue, *names[1:], seconds=1)
     path = f"/api/v1/queues/{queue}"
 
@@ -113,7 +114,7 @@ def test_a_paused_queue_holds_its_tasks_and_a_resumed_one_starts_them_in_order(
 
     assert counts() == (True, 0, 4)
     assert longtask("queue", "resume", queue).returncode == 0
-    eventually(counts, lambda seen: seen == (False, 1, 3), within=15)
+    eventually(counts, lambda seen: seen == (False, 1, 3), within=60)
     late = rest.patch(f"/api/v1/tasks/{names[0]}", json={"priority": 1})
     assert late.status_code == 409
     assert "waits no longer" in late.json()["detail"]
@@ -140,5 +141,5 @@ def test_a_paused_queue_holds_its_tasks_and_a_resumed_one_starts_them_in_order(
         assert before is not None
         assert after is not None
         assert before <= after
-    eventually(counts, lambda seen: seen == (False, 0, 0), within=10)
+    eventually(counts, lambda seen: seen == (False, 0, 0), within=60)
     assert rest.get(path).json()["startsPerMinute"] == pytest.approx(0.8)

@@ -29,9 +29,9 @@ def left():
             pass
     return count
 
-time.sleep(2)
+time.sleep(4)
 first = left()
-time.sleep(13)
+time.sleep(20)
 open(os.environ["LONGTASK_OUTPUT_FILE"], "w").write(json.dumps([first, left()]))
 """
 REPORTS = """
@@ -42,7 +42,7 @@ for percent in range(0, 60, 10):
         headers = {"Authorization": "Bearer " + file.read(), "Content-Type": "application/json"}
     url = os.environ["LONGTASK_API_URL"] + "/runner/v1/progress"
     request = urllib.request.Request(url, json.dumps({"percent": percent}).encode(), headers)
-    urllib.request.urlopen(request, timeout=2).read()
+    urllib.request.urlopen(request, timeout=20).read()
     time.sleep(1)
 """
 #: Asks the users' port with the token that it reports with.
@@ -88,7 +88,7 @@ def test_an_editors_token_is_enough(
 ) -> None:
     editor = account("edit")
     # The account's rights reach the authorizer by a watch, and a verdict is kept for ten seconds.
-    eventually(lambda: editor.get("/api/v1/tasks").status_code, lambda c: c == 200, within=30)
+    eventually(lambda: editor.get("/api/v1/tasks").status_code, lambda c: c == 200, within=60)
     view = finished(editor, submit(editor, type="fibonacci", input={"n": 10})["id"])
     assert view["phase"] == "Succeeded"
     assert view["ownerName"].endswith(f":{name}")
@@ -96,12 +96,12 @@ def test_an_editors_token_is_enough(
     labels = kubectl.get("lt", view["id"])["metadata"]["labels"]
     assert labels["longtask.dev/owner"] == view["owner"]
     kubectl("delete", "serviceaccount", name)
-    eventually(lambda: editor.get("/api/v1/tasks").status_code, lambda c: c == 401, within=30)
+    eventually(lambda: editor.get("/api/v1/tasks").status_code, lambda c: c == 401, within=60)
 
 
 def test_a_viewers_token_is_for_looking(account: Callable[[str], httpx.Client]) -> None:
     viewer = account("view")
-    eventually(lambda: viewer.get("/api/v1/tasks").status_code, lambda c: c == 200, within=30)
+    eventually(lambda: viewer.get("/api/v1/tasks").status_code, lambda c: c == 200, within=60)
     order = {"type": "fibonacci", "input": {"n": 10}}
     assert viewer.post("/api/v1/tasks", json=order).status_code == 403
     assert viewer.post("/api/v1/queues/default:pause").status_code == 403

@@ -59,7 +59,7 @@ def _without_tasks(kubectl: Kubectl, node: str) -> int:
 
 def _is_of_the_system(pod: dict[str, Any]) -> bool:
     is_a_tasks = names.TASK_LABEL in pod["metadata"].get("labels", {})
-    return not is_a_tasks and pod["status"].get("phase") == "Running"
+    return not is_a_tasks and pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
 def _requested(pod: dict[str, Any]) -> int:

@@ -80,4 +80,4 @@ class Pool:
         return {job["metadata"]["name"] for job in self._kubectl.get("jobs", "-l", wanted)["items"]}
 
     def filled(self, size: int) -> list[dict[str, Any]]:
-        return eventually(self.idle, lambda idle: len(idle) == size, within=90)
+        return eventually(self.idle, lambda idle: len(idle) == size, within=180)
