@@ -35,7 +35,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from longtask_adapters.kube import cache, errors
-from longtask_adapters.testing import MemoryKubernetes, MemorySender
+from longtask_adapters.testing import MemoryKubernetes
 from longtask_adapters.testing.kubernetes import Refusal
 from longtask_crds import names, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
@@ -43,6 +43,7 @@ from longtask_crds.testing import NAMESPACE, NOW, a_queue, a_task, with_meta
 from longtask_operator import testing
 from longtask_operator.rules import pods
 from longtask_operator.testing import KEY
+from model_support import CrashError, Sender
 
 #: Names that no other word looks like, and that begin with letters which are rare.
 TYPE = ObjectKey(NAMESPACE, "zoom")
@@ -64,10 +65,6 @@ HORIZON = 60.0
 Raw = dict[str, Any]
 
 
-class CrashError(BaseException):
-    """The operator's process is gone. Not an Exception: nothing may catch it."""
-
-
 class Cluster(MemoryKubernetes):
     """Reads can be interrupted like writes."""
 
@@ -78,20 +75,6 @@ class Cluster(MemoryKubernetes):
     def repeat(self) -> None:
         """Have the last write arrive once more; raise what is answered to that."""
         self._answer(self.requests[-1])
-
-
-class Sender(MemorySender):
-    """Sending can be interrupted like a write."""
-
-    def __init__(self, kubernetes: MemoryKubernetes) -> None:
-        super().__init__(clock=lambda: kubernetes.now)
-        self._kubernetes = kubernetes
-
-    async def send(self, url: str, **what: Any) -> Any:
-        self._kubernetes.interrupt("send", "before")
-        answer = await super().send(url, **what)
-        self._kubernetes.interrupt("send", "after")
-        return answer
 
 
 def the_type() -> v1alpha1.LongTaskType:

@@ -128,8 +128,8 @@ async def test_an_answer_is_one_of_our_errors(
     assert type(caught.value) is error
 
 
-async def test_nobody_there_is_unavailable(tmp_path: Path, unused_tcp_port: int) -> None:
-    file = a_kubeconfig(tmp_path, f"http://127.0.0.1:{unused_tcp_port}")
+async def test_nobody_there_is_unavailable(tmp_path: Path, nobodys_port: int) -> None:
+    file = a_kubeconfig(tmp_path, f"http://127.0.0.1:{nobodys_port}")
     async with transport.KubernetesTransport.connect(kubeconfig=file) as found:
         with pytest.raises(errors.Unavailable, match="GET /api: "):
             await connection.Connection(found, user_agent="t").get("/api")

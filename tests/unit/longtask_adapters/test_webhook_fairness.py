@@ -17,8 +17,6 @@ from longtask_crds.delivery import Problem
 from webhook_support import post
 
 LOOPBACK = address_guard.Guard.from_lists(allow=["127.0.0.0/8"])
-#: How soon a healthy receiver must have its first try, whatever else is being sent.
-SOON = 2.0
 MANY = 200
 
 
@@ -46,17 +44,19 @@ class Names(aiohttp.abc.AbstractResolver):
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: bytes | None) -> AsyncIterator[tuple[int, list[float]]]:
+async def serving(
+    answer: bytes | None, *, until: asyncio.Event | None = None
+) -> AsyncIterator[tuple[int, list[float]]]:
     """Listen on all addresses of this machine; yield the port, and when requests came.
 
-    A server without an answer holds each connection and says nothing.
+    A server without an answer, or for which it is too late, holds each connection and says nothing.
     """
     came: list[float] = []
     held: list[asyncio.StreamWriter] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.append(time.monotonic())
-        if answer is None:
+        if answer is None or (until is not None and until.is_set()):
             held.append(writer)
             return
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -107,13 +107,11 @@ async def test_two_hundred_hosts_that_never_answer_delay_no_healthy_one(owner: s
                 for host in slow_hosts
             ]
             await asyncio.sleep(0)  # they stand in line by now
-            began = time.monotonic()
             made = await post(sender, f"http://well.example:{well}/", owner=owner)
-            took = time.monotonic() - began
-            reached = len(came)
+            ended, reached = [one.done() for one in tries], len(came)
             await cancelled(tries)
     assert made.code == 204
-    assert took < SOON
+    assert not any(ended), "it waited for one of them"
     assert reached > 0, "they were not tried at all"
 
 
@@ -136,12 +134,11 @@ async def test_slow_name_servers_delay_nobody_who_does_not_use_them(
                 for host in slow_hosts
             ]
             await asyncio.sleep(0)
-            began = time.monotonic()
             made = await post(sender, f"http://well.example:{well}/", owner=owner)
-            took = time.monotonic() - began
+            ended = [one.done() for one in tries]
             await cancelled(tries)
     assert made.code == 204
-    assert took < SOON
+    assert not any(ended), "it waited for one of them"
     assert any(host in names.asked for host in slow_hosts)
 
 
@@ -153,7 +150,7 @@ async def test_what_waits_for_a_lookup_loses_none_of_its_time() -> None:
             await silent.wait()
             return await super().resolve(*given)
 
-    finder = lookups.Lookups(Slow(), seconds=0.2)
+    finder = lookups.Lookups(Slow(), seconds=1.0)
     # The last of them waits behind two rounds of others, and has its whole time all the same.
     finding = [
         asyncio.create_task(finder.find(f"{n}.evil.example", 443, owner="a")) for n in range(9)
@@ -175,19 +172,27 @@ async def test_a_name_that_is_never_answered_for_is_a_failed_try() -> None:
 
 
 async def test_a_host_that_failed_five_times_is_left_alone_for_a_while() -> None:
-    async with serving(FAULTY) as (port, came):
-        async with sending(Names(), pause=0.3) as sender:
-            url = f"http://127.0.0.1:{port}/"
-            for _ in range(5):
-                assert (await post(sender, url)).code == 500
-            began = time.monotonic()
-            sixth = asyncio.create_task(post(sender, url))
-            # The same host is another one to another owner: nobody's failures are another's pause.
-            assert (await post(sender, url, owner="another")).code == 500
-            assert time.monotonic() - began < 0.3
-            assert (await sixth).code == 500
-            assert time.monotonic() - began >= 0.3
-        assert len(came) == 7
+    async with serving(FAULTY) as (port, came), sending(Names(), pause=3600) as sender:
+        url = f"http://127.0.0.1:{port}/"
+        for _ in range(5):
+            assert (await post(sender, url)).code == 500
+        sixth = asyncio.create_task(post(sender, url))
+        # The same host is another one to another owner: nobody's failures are another's pause.
+        assert (await post(sender, url, owner="another")).code == 500
+        assert not sixth.done()
+        assert len(came) == 6
+        await cancelled([sixth])
+
+
+async def test_and_then_it_is_tried_again() -> None:
+    async with serving(FAULTY) as (port, _), sending(Names(), pause=0.3) as sender:
+        url = f"http://127.0.0.1:{port}/"
+        for _ in range(4):
+            await post(sender, url)
+        began = time.monotonic()
+        for _ in range(2):
+            assert (await post(sender, url)).code == 500
+        assert time.monotonic() - began >= 0.3
 
 
 async def test_a_good_answer_ends_the_row_and_a_wrong_path_is_no_failure_of_the_host() -> None:
@@ -200,7 +205,7 @@ async def test_a_good_answer_ends_the_row_and_a_wrong_path_is_no_failure_of_the_
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with sending(Names(), pause=3600) as sender, asyncio.timeout(10):
+    async with sending(Names(), pause=3600) as sender, asyncio.timeout(60):
         while answers:
             await post(sender, url)
     server.close()
@@ -208,14 +213,11 @@ async def test_a_good_answer_ends_the_row_and_a_wrong_path_is_no_failure_of_the_
 
 async def test_hosts_that_failed_leave_places_to_those_that_did_not() -> None:
     failed = [f"{n}.evil.example" for n in range(MANY)]
+    they_have_failed = asyncio.Event()
     async with (
-        serving(None) as (slow, came),
+        serving(FAULTY, until=they_have_failed) as (slow, came),
         serving(WELL) as (well, _),
-        sending(
-            Names(),
-            hosts=[*failed, "well.example"],
-            timeout=aiohttp.ClientTimeout(total=1.0),
-        ) as sender,
+        sending(Names(), hosts=[*failed, "well.example"]) as sender,
     ):
 
         def again() -> list[asyncio.Task[Any]]:
@@ -223,12 +225,12 @@ async def test_hosts_that_failed_leave_places_to_those_that_did_not() -> None:
             return [asyncio.create_task(post(sender, url)) for url in urls]
 
         for made in await asyncio.gather(*again()):
-            assert made.problem is Problem.TIMEOUT
+            assert made.code == 500
+        they_have_failed.set()
         came.clear()
         tries = again()
-        began = time.monotonic()
         assert (await post(sender, f"http://well.example:{well}/")).code == 204
-        assert time.monotonic() - began < SOON
+        assert not any(one.done() for one in tries), "it waited for one of them"
         # Half of what there is for them, for there may be other owners.
         assert len(came) <= 32
         await cancelled(tries)
@@ -242,7 +244,7 @@ async def test_nothing_is_written_before_it_can_be_sent() -> None:
         written += 1
         raise LookupError("the keys are away")
 
-    async with serving(FAULTY) as (port, _), sending(Names(), pause=0.1) as sender:
+    async with serving(FAULTY) as (port, _), sending(Names(), pause=1.0) as sender:
         url = f"http://127.0.0.1:{port}/"
         for _ in range(5):
             await post(sender, url)

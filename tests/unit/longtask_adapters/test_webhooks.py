@@ -340,8 +340,8 @@ async def test_after_the_status_the_body_does_not_matter(
     assert (await send_with(LOOPBACK, await speaks(words))).code == 200
 
 
-async def test_nobody_there_is_a_problem(unused_tcp_port: int) -> None:
-    made = await send_with(LOOPBACK, f"http://127.0.0.1:{unused_tcp_port}/")
+async def test_nobody_there_is_a_problem(nobodys_port: int) -> None:
+    made = await send_with(LOOPBACK, f"http://127.0.0.1:{nobodys_port}/")
     assert made.problem is delivery.Problem.CONNECTION_FAILED
 
 

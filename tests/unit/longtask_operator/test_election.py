@@ -445,7 +445,7 @@ async def test_who_gets_the_lease_lists_at_once_and_wakes_who_may_start(
     )
     running = asyncio.create_task(lister.run(3600))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert {await added.get() for _ in waiting} == set(waiting)
             for name in waiting:
                 await other.look(name)

@@ -4,7 +4,6 @@ import asyncio
 
 import aiohttp
 import pytest
-from aiohttp import test_utils
 
 from longtask_operator import metrics
 from longtask_operator.health import Health, HealthServer
@@ -55,9 +54,14 @@ def test_why_not_ready(health: Health, why: str | None) -> None:
 async def test_the_probes_tell_what_health_tells() -> None:
     health = Health(beat_at=asyncio.get_running_loop().time())
     server = HealthServer(health, metrics.Metrics(), lambda: 3)
-    ports = test_utils.unused_port(), test_utils.unused_port()
-    await server.start(health_port=ports[0], metrics_port=ports[1])
-    probes, numbers = (f"http://127.0.0.1:{port}" for port in ports)
+    await server.start(health_port=0, metrics_port=0)
+    # It listens by IPv4 and by IPv6, at ports of their own.
+    probes, numbers = (
+        f"http://127.0.0.1:{address[1]}"
+        for runner in server._runners
+        for address in runner.addresses
+        if len(address) == 2
+    )
 
     async def ask(url: str) -> tuple[int, str]:
         async with session.get(url) as answer:

@@ -21,12 +21,13 @@ import pytest
 
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import Cache, version_of
-from longtask_adapters.testing import MemoryKubernetes, MemorySender
+from longtask_adapters.testing import MemoryKubernetes
 from longtask_crds import events, names, signing_keys, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, with_meta
 from longtask_operator import mirror, testing
 from longtask_operator.rules import pods, status
 from longtask_operator.testing import KEY, REPORT
+from model_support import CrashError, Sender
 
 NAME = "report"
 #: Time goes in steps of at least this much, and stands still when all that can be due was due: a
@@ -69,24 +70,6 @@ def the_pipeline() -> v1alpha1.LongTask:
 
 
 HORIZON = 60.0
-
-
-class CrashError(BaseException):
-    """The operator's process is gone. Not an Exception: nothing may catch it."""
-
-
-class Sender(MemorySender):
-    """Sending can be interrupted like a write."""
-
-    def __init__(self, kubernetes: MemoryKubernetes) -> None:
-        super().__init__(clock=lambda: kubernetes.now)
-        self._kubernetes = kubernetes
-
-    async def send(self, url: str, **what: Any) -> Any:
-        self._kubernetes.interrupt("send", "before")
-        answer = await super().send(url, **what)
-        self._kubernetes.interrupt("send", "after")
-        return answer
 
 
 @dataclasses.dataclass

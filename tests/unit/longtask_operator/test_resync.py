@@ -409,7 +409,7 @@ async def test_a_resync_that_fails_is_tried_again(
         ahead=operator.ahead,
     )
     running = asyncio.create_task(lister.run(0.001))
-    await asyncio.wait_for(listed.wait(), 5)
+    await asyncio.wait_for(listed.wait(), 60)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -82,7 +82,7 @@ class Cordons:
 async def cordons() -> AsyncIterator[Cordons]:
     made = Cordons()
     running = asyncio.create_task(made.nodes.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         yield made
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -52,7 +52,7 @@ async def watching(operator: Operator) -> AsyncIterator[None]:
     operator.woken.clear()
     running = asyncio.create_task(operator.tasks.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield
     finally:
         running.cancel()
@@ -67,7 +67,7 @@ async def brought(
 ) -> None:
     """Wait until the watch has brought a task, as it is wanted."""
     task = await operator.mirror.tasks.wait_for(
-        key(name), lambda task: task is not None and done(task), within=10
+        key(name), lambda task: task is not None and done(task), within=60
     )
     assert task is not None
     assert done(task)
@@ -144,7 +144,7 @@ async def test_a_deletion_is_taken_over(operator: Operator) -> None:
     operator.kubernetes.add(a_task())
     async with watching(operator):
         operator.kubernetes.remove_task("report")
-        gone = await operator.mirror.tasks.wait_for(key("report"), lambda t: t is None, within=10)
+        gone = await operator.mirror.tasks.wait_for(key("report"), lambda t: t is None, within=60)
         assert gone is None
 
 

@@ -178,12 +178,13 @@ def test_an_answer_that_never_ends_is_left_in_time(serve) -> None:
         )
 
 
-def test_a_server_that_is_not_there_is_tried_again(serve) -> None:
-    server = serve(b"")
-    server.close()
-    with pytest.raises(errors.TryAgain, match="ConnectionRefusedError"):
-        http_fetch.fetch(server.url, guard=server.guard)
-    server.listener = socket.create_server(("127.0.0.1", 0))
+def test_a_server_that_is_not_there_is_tried_again() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # nobody else has the port, and nobody listens
+        place = f"127.0.0.1:{nobody.getsockname()[1]}"
+        guard = address_guard.Guard.from_lists(allow=[place])
+        with pytest.raises(errors.TryAgain, match="ConnectionRefusedError"):
+            http_fetch.fetch(f"http://{place}/", guard=guard)
 
 
 @pytest.mark.parametrize(

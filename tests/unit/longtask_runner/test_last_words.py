@@ -15,12 +15,21 @@ import pytest
 from longtask_runner import ending, last_words, leaving
 
 SUCCESS = ending.Ending(0, b'{"n":18446744073709551615}')
+#: For so many seconds a busy machine may do something else.
+BUSY = 10
 
 
 def say(end: ending.Ending, url: str, pod) -> None:
     last_words.say(end, url=url, token_file=str(pod.token))
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take as long as it likes: a busy machine lets an answer wait."""
+    monkeypatch.setattr(last_words, "PATIENCE_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("_patient")
 @pytest.mark.parametrize(
     ("end", "said"),
     [
@@ -44,6 +53,7 @@ def test_it_says_how_it_ends(pod, api, capfd, end: ending.Ending, said: dict) ->
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("_patient")
 @pytest.mark.parametrize(
     ("answers", "times", "words"),
     [
@@ -74,10 +84,11 @@ def test_what_it_makes_of_an_answer(
 def test_an_api_that_is_away_costs_no_more_than_a_second(pod, capfd, url: str) -> None:
     began = time.monotonic()
     say(SUCCESS, url, pod)
-    assert time.monotonic() - began < last_words.PATIENCE_SECONDS + 2  # of a busy machine
+    assert time.monotonic() - began < last_words.PATIENCE_SECONDS + BUSY
     assert "how it ends was not reported" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("_patient")
 def test_a_connection_that_is_not_made_at_once_is_tried_again(pod, capfd, monkeypatch) -> None:
     """A full queue of connections drops the next one, as policies do that do not know a pod yet."""
 
@@ -118,7 +129,7 @@ def test_one_that_never_answers_costs_two_seconds(pod, capfd) -> None:
         began = time.monotonic()
         say(SUCCESS, f"http://127.0.0.1:{server.server_port}", pod)
         assert heard.is_set()
-        assert time.monotonic() - began < last_words.PATIENCE_SECONDS + 2
+        assert time.monotonic() - began < last_words.PATIENCE_SECONDS + BUSY
         assert "how it ends was not reported" in capfd.readouterr().err
     finally:
         over.set()
@@ -172,6 +183,7 @@ def tls(tmp_path: pathlib.Path, api, monkeypatch: pytest.MonkeyPatch) -> Iterato
     server.server_close()
 
 
+@pytest.mark.usefixtures("_patient")
 def test_it_says_so_by_tls_too(pod, api, tls: str) -> None:
     say(SUCCESS, tls, pod)
     assert api.said() == [{"exitCode": 0, "result": {"n": 2**64 - 1}}]
@@ -196,7 +208,8 @@ def test_a_task_says_how_it_ends_once_its_output_is_written(
         "import sys, threading\nfrom longtask_runner import task\n"
         "@task\ndef fail(): raise ValueError('boom')\n"
         "@task\ndef leave(): sys.exit(3)\n"
-        "@task\ndef leftover(): threading.Timer(0.2, print).start()\n"
+        "def stay(): threading.main_thread().join()\n"
+        "@task\ndef leftover(): threading.Thread(target=stay).start()\n"
     )
     names = {name: f"ends:{name}" for name in ("fail", "leave", "leftover")}
     pod.install("ends", names, ends=source)

@@ -319,7 +319,7 @@ def test_sigterm_ends_what_a_finished_task_left_with_its_outcome(probe) -> None:
         assert "started" in process.stderr.readline()
         assert "succeeded" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=8)
+        _, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
@@ -335,7 +335,7 @@ def test_a_thread_that_never_ends_does_not_keep_a_finished_task(probe) -> None:
         env=probe.env | {"LONGTASK_TYPE": "leftover"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, probe.output.read_text()) == (0, "7")

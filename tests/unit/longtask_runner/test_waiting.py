@@ -49,6 +49,12 @@ def env(pod, api, tmp_path):
     return {"LONGTASK_API_URL": api.url, "LONGTASK_WARM": "true", "TMPDIR": str(tmp_path)}
 
 
+def no_task(api) -> None:
+    """Let there be none for as long as a test may take: by default the fake API has one."""
+    for status in (204, 204, 204, *[503] * 100):
+        api.answers.put((status, b""))
+
+
 def test_it_asks_until_it_gets_a_task_and_runs_that(pod, api, env) -> None:
     api.answers.put((204, b""))
     api.answers.put((503, b""))
@@ -74,13 +80,11 @@ def test_it_asks_until_it_gets_a_task_and_runs_that(pod, api, env) -> None:
 
 
 def test_one_that_is_told_to_end_says_that_it_had_none(pod, api, env) -> None:
+    no_task(api)
     process = pod.start("named", **env)
     try:
         # It asks again and again; the fake API says at once that there is none.
-        for _ in range(3):
-            api.answers.put((204, b""))
         api.requests.get(timeout=20)
-        api.answers.put((503, b""))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 75
     finally:
@@ -91,9 +95,9 @@ def test_one_that_is_told_to_end_says_that_it_had_none(pod, api, env) -> None:
 
 
 def test_one_that_is_killed_has_said_before_that_it_had_none(pod, api, env) -> None:
+    no_task(api)
     process = pod.start("named", **env)
     try:
-        api.answers.put((204, b""))
         api.requests.get(timeout=20)
         process.kill()
         assert process.wait(timeout=20) == -signal.SIGKILL
