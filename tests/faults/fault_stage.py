@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 import httpx
 
 import fault_clock
-from e2e_support import BASE_IMAGE, Kubectl, Product, eventually
+from e2e_support import BASE_IMAGE, Kubectl, Product, eventually, scale
 from fault_proxy import Proxy
 from fault_witness import PROGRAM, Witness
 from longtask_crds import names, v1alpha1
@@ -361,11 +361,11 @@ class Stage:
     def installed_operator_back(self) -> Iterator[None]:
         """Let the installed operator take over from ours meanwhile."""
         self.operator.stop()
-        _scale(self.kubectl, 1)
+        scale(self.kubectl, "operator", 1)
         try:
             yield
         finally:
-            _scale(self.kubectl, 0)
+            scale(self.kubectl, "operator", 0)
             self.operator.start()
             self.operator.ready()
 
@@ -396,22 +396,10 @@ def installed_operator_away(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     """Scale the installed operator to nothing meanwhile; yield its Deployment as it was."""
     deployment = kubectl.get(DEPLOYMENT, *SYSTEM)
     try:
-        _scale(kubectl, 0)
-        eventually(
-            lambda: kubectl.get("pods", *SYSTEM, "-l", "app.kubernetes.io/component=operator")[
-                "items"
-            ],
-            lambda pods: not pods,
-            within=60,
-        )
+        scale(kubectl, "operator", 0)
         yield deployment
     finally:
-        _scale(kubectl, deployment["spec"]["replicas"])
-
-
-def _scale(kubectl: Kubectl, replicas: int) -> None:
-    kubectl("scale", DEPLOYMENT, *SYSTEM, f"--replicas={replicas}")
-    kubectl("rollout", "status", DEPLOYMENT, *SYSTEM, "--timeout=90s")
+        scale(kubectl, "operator", deployment["spec"]["replicas"])
 
 
 def environment_of(deployment: Mapping[str, Any], kubeconfig: Path) -> dict[str, str]:

@@ -22,16 +22,13 @@ from longtask_crds.testing import NAMESPACE, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import TaskEvent
 from longtask_operator.rules import pods, warm
 from longtask_operator.testing import KEY, Operator
+from model_support import CrashError
 
 PLACES = 2
 #: Of this type so many pods wait.
 WARM, SIZE = names.ObjectKey(NAMESPACE, "warm"), 2
 NODE = "node-1"  #: where the twin has all pods run
 SECOND = datetime.timedelta(seconds=1)
-
-
-class CrashError(BaseException):
-    """The operator's process is gone. Not an Exception: nothing may catch it."""
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -19,15 +19,12 @@ from longtask_crds.names import ObjectKey
 from longtask_crds.schedule import runs
 from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_schedule
 from longtask_operator.testing import Operator
+from model_support import CrashError
 
 NIGHTLY = ObjectKey(NAMESPACE, "nightly")
 MINUTES = 3
 #: Due in the first minutes, and asked for at the end.
 ALL_RUNS = [1, 2, 3, -5]
-
-
-class CrashError(BaseException):
-    """The operator's process is gone. Not an Exception: nothing may catch it."""
 
 
 @dataclasses.dataclass(frozen=True)
