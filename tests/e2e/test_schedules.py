@@ -107,7 +107,7 @@ def test_each_time_has_one_run_whatever_becomes_of_two_operators(
     while time.monotonic() - began < KILLED_FOR:
         until = began + 20 * (kills + 1)
         eventually(time.monotonic, lambda now, until=until: now >= until, within=30)
-        # None but works again: two outages in one could be longer than is made up for.
+        # Only who works again is killed: more times pass in two outages than are made up for.
         schedules.wait_for((schedules.status().runs_started or 0) + 1)
         kill(kubectl, "operator")
         kills += 1
