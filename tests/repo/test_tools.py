@@ -91,7 +91,7 @@ def test_what_a_debugger_starts_is_a_program_of_ours_that_reads_its_variables(
         env=nonsense,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode != 0
     assert "metrics_port" in done.stderr.lower()
