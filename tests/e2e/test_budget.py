@@ -6,7 +6,15 @@ from typing import Any
 
 import httpx
 
-from e2e_support import BASE_IMAGE, Product, Receiver, eventually, finished, submit
+from e2e_support import (
+    BASE_IMAGE,
+    Product,
+    Receiver,
+    eventually,
+    finished,
+    seconds_of,
+    submit,
+)
 from longtask_localcluster import audit
 
 #: The release of the Job; it belongs to the Job's removal.
@@ -77,6 +85,6 @@ def test_that_a_task_says_how_it_ends_costs_one_write(
     cost = cost_of(order, planned, name, rest, product, receiver)
     # That its pod is its Job's, and then whether its container has ended: once or twice.
     assert cost.pop(("longtask-api", "get", "pods")) in (2, 3, 4)
-    # On a busy machine it is seen to run for long enough that this is written, too.
-    assert cost[STATUS] in (3, 4)
+    # On a busy machine it may be seen to run for long enough that this is written, too.
+    assert cost[STATUS] - planned[STATUS] in (0, seconds_of(finished(rest, name)) > 0)
     assert cost == planned | {STATUS: cost[STATUS]}

@@ -16,6 +16,7 @@ from e2e_support import (
     callback_key,
     eventually,
     finished,
+    seconds_of,
     submit,
 )
 from longtask_localcluster import audit
@@ -93,7 +94,7 @@ def test_a_warm_task_costs_five_writes_of_its_resource(
     offset, task = log.stat().st_size, f"{name}-five"
     submit(rest, name=task, type=pool.name, callback={"url": receiver.url()})
     receiver.wait_for(task)
-    finished(rest, task)
+    view = finished(rest, task)
 
     def writes() -> int:
         found = audit.requests(log, offset=offset)
@@ -102,8 +103,8 @@ def test_a_warm_task_costs_five_writes_of_its_resource(
             for one in found
         )
 
-    # On a busy machine it is seen to run for long enough that this is written, too.
-    assert eventually(writes, lambda seen: seen >= 5, within=60) in (5, 6)
+    # On a busy machine it may be seen to run for long enough that this is written, too.
+    assert eventually(writes, lambda seen: seen >= 5, within=60) - 5 in (0, seconds_of(view) > 0)
 
 
 def test_one_that_lasts_runs_for_all_to_see_and_can_be_cancelled(

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -180,6 +181,13 @@ class Kubectl:
         """Wait as the docs say, and return the task."""
         self("wait", "--for=condition=Finished", f"lt/{name}", f"--timeout={within}s")
         return self.get("lt", name)
+
+
+def seconds_of(view: Mapping[str, Any]) -> float:
+    """Return for how long a task's last attempt ran, to the second."""
+    last = view["attempts"][-1]
+    began, ended = (datetime.fromisoformat(last[at]) for at in ("startedAt", "finishedAt"))
+    return (ended - began).total_seconds()
 
 
 @contextlib.contextmanager
