@@ -98,7 +98,7 @@ async def test_a_finished_task_goes_from_kubernetes_to_the_archive(
     status = {
         "phase": "Succeeded",
         "conditions": [FINISHED.to_json(), succeeded.to_json()],
-        "finishedAt": "2026-01-02T03:04:05Z",
+        "finishedAt": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "result": {"value": {"n": [None]}},
     }
     kubectl("-n", prepared, "apply", "-f", "-", document=task)

@@ -85,7 +85,7 @@ class Server:
             # No pipe: the server would hold its other end.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{program} ended with {done.returncode}"
