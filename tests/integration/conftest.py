@@ -48,6 +48,9 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     """Make a namespace, and take it away again."""
     name = f"it-{uuid.uuid4().hex[:10]}"
     kubectl("create", "namespace", name)
+    # A controller makes it; until then no pod is taken.
+    account = ("serviceaccount/default", "-n", name, "--for=create", "--timeout=50s")
+    kubectl("wait", *account)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

@@ -51,6 +51,9 @@ async def services(
         token_file=None,
         data_directory=tmp_path,
         operator_account=f"system:serviceaccount:{prepared}:default",
+        # These tests look again and again.
+        requests_per_second=0,
+        requests_per_second_per_address=0,
     )
     async with (
         KubernetesTransport.connect(kubeconfig=kubeconfig) as transport,
@@ -95,7 +98,7 @@ async def test_a_finished_task_goes_from_kubernetes_to_the_archive(
     status = {
         "phase": "Succeeded",
         "conditions": [FINISHED.to_json(), succeeded.to_json()],
-        "finishedAt": "2026-01-02T03:04:05Z",
+        "finishedAt": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "result": {"value": {"n": [None]}},
     }
     kubectl("-n", prepared, "apply", "-f", "-", document=task)
@@ -130,7 +133,7 @@ async def test_a_task_of_kubectls_is_seen_and_can_be_cancelled_and_deleted(
     }
     kubectl("-n", prepared, "apply", "-f", "-", document=task)
     key = names.ObjectKey(prepared, "by-kubectl")
-    assert await services.resources.wait_for(key, lambda t: t is not None, within=10)
+    assert await services.resources.wait_for(key, lambda t: t is not None, within=60)
     listed = (await client.get("/api/v1/tasks")).json()["items"]
     assert "by-kubectl" in {item["id"] for item in listed}
     assert (await client.post("/api/v1/tasks/by-kubectl:cancel")).status_code == 202
@@ -211,7 +214,7 @@ async def test_only_the_attempts_own_pod_may_report(
 ) -> None:
     name, token = pod_token
     key = names.ObjectKey(prepared, name)
-    await services.resources.wait_for(key, lambda t: t and t.status.attempt == 1, within=10)
+    await services.resources.wait_for(key, lambda t: t and t.status.attempt == 1, within=60)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app.for_tasks(services)),
         base_url="http://runner.test",
@@ -229,7 +232,7 @@ async def test_only_the_attempts_own_pod_may_report(
         assert await report(token(bound=False), 3) == 401
         assert await report(token(), 40) == 200
         task = await services.resources.wait_for(
-            key, lambda t: t and t.status.progress is not None, within=10
+            key, lambda t: t and t.status.progress is not None, within=60
         )
         assert task.status.progress.percent == 40
         assert (await client.get(f"/api/v1/tasks/{name}")).json()["percent"] == 40
@@ -244,7 +247,7 @@ async def test_a_large_result_of_the_attempts_own_pod_is_kept(
     name, token = pod_token
     key = names.ObjectKey(prepared, name)
     task = await services.resources.wait_for(
-        key, lambda t: bool(t and t.status.attempt == 1), within=10
+        key, lambda t: bool(t and t.status.attempt == 1), within=60
     )
     assert task is not None
     content = b"[" + b"1234567," * 200_000 + b"0]"
@@ -293,7 +296,7 @@ async def test_another_delivery_is_asked_for_on_the_task(
     await resources.wait_for(
         resources.key(name),
         lambda task: task is not None and task.status.callback is not None,
-        within=20,
+        within=60,
     )
     assert (await client.post(f"{path}:redeliver")).status_code == 202
     stored = json.loads(kubectl("-n", prepared, "get", "longtask", name, "-o", "json"))

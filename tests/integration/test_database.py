@@ -212,7 +212,7 @@ async def test_a_frozen_server_is_waited_for_so_long_and_no_longer(
     postgresql: postgres_support.Server,
 ) -> None:
     async with contextlib.aclosing(
-        Database.at(postgresql.new_database(), transaction_seconds=0.5)
+        Database.at(postgresql.new_database(), transaction_seconds=5)
     ) as database:
         await database.prepare()  # which may take longer
         assert await count(database, tables.BLOBS) == 0

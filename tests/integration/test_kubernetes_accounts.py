@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import e2e_support
 from api_support import eventually
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import KubernetesTransport, Transport
@@ -60,7 +62,26 @@ def prepared(kubectl: Kubectl, namespace: str) -> str:
     for account, rights in RIGHTS.items():
         subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
         apply(a_role(account, rights, subject))
+    for account in RIGHTS:
+        # RBAC reaches the authorizer by a watch, and what the API hears too early it remembers.
+        e2e_support.eventually(partial(may, kubectl, namespace, account), bool, within=60)
     return namespace
+
+
+def may(kubectl: Kubectl, namespace: str, account: str) -> bool:
+    """Ask the authorizer whether an account has the last of the rights that it was given."""
+    plural, verbs = [*RIGHTS[account].items()][-1]
+    asked = {"namespace": namespace, "verb": verbs[-1], "group": names.GROUP, "resource": plural}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{namespace}:{account}",
+            "resourceAttributes": asked,
+        },
+    }
+    told = kubectl("create", "-f", "-", "-o", "jsonpath={.status.allowed}", document=review)
+    return told == "true"
 
 
 @pytest.fixture

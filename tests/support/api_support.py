@@ -142,8 +142,8 @@ def put_run(
 
 
 async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
-    """Return once it is so; fail after ten seconds."""
-    async with asyncio.timeout(10):
+    """Return once it is so; fail after a minute, which is long on any machine."""
+    async with asyncio.timeout(60):
         while True:
             if await is_so():
                 return

@@ -158,6 +158,11 @@ async def overflow(page: Page) -> int:
     return over
 
 
+async def arrived(page: Page, url: str) -> None:
+    """Wait until a page is there with its script: before that it answers to no key."""
+    await page.wait_for_url(lambda at: at == url, wait_until="load")
+
+
 async def is_live(page: Page) -> None:
     """Wait until a page hears what happens."""
     await expect(page.locator("[data-state]")).to_have_text("live", timeout=60_000)

@@ -120,7 +120,7 @@ class Rig:
 @contextlib.asynccontextmanager
 async def http_sender(
     *,
-    seconds: float = 5.0,
+    seconds: float = 30.0,
     guard: address_guard.Guard = LOOPBACK,
     resolver: aiohttp.abc.AbstractResolver | None = None,
 ) -> AsyncIterator[webhooks.HttpSender]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -53,9 +54,14 @@ class SigningKey:
 
 
 class RunningIssuer:
-    """An issuer, and what goes wrong with it."""
+    """An issuer, and what goes wrong with it.
 
-    def __init__(self) -> None:
+    Args:
+        place: Holds its port, whether it is there or away.
+    """
+
+    def __init__(self, place: socket.socket) -> None:
+        self._place = place
         self.url = ""
         self.keys: list[Any] = []  #: what is published
         self.asked: list[str] = []  #: paths, in order
@@ -92,15 +98,18 @@ class RunningIssuer:
             return web.json_response(usual | self.discovery)
         return web.json_response({"keys": self.keys})
 
-    async def start(self, port: int = 0) -> None:
+    async def open(self) -> None:
+        """Let it be there, always at the same port."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self.answer)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        host, port = self._place.getsockname()
+        await web.TCPSite(self._runner, host, port, reuse_port=True).start()
+        self.url = f"http://{host}:{port}"
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
+        """Let it be away: whoever connects is refused, and nobody else is there."""
         self.closed_doors.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -110,13 +119,16 @@ class RunningIssuer:
 @contextlib.asynccontextmanager
 async def running(*keys: SigningKey) -> AsyncIterator[RunningIssuer]:
     """Run an issuer with these keys."""
-    issuer = RunningIssuer()
-    issuer.keys = [key.public for key in keys]
-    await issuer.start()
-    try:
-        yield issuer
-    finally:
-        await issuer.stop()
+    with socket.socket() as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        place.bind(("127.0.0.1", 0))
+        issuer = RunningIssuer(place)
+        issuer.keys = [key.public for key in keys]
+        await issuer.open()
+        try:
+            yield issuer
+        finally:
+            await issuer.close()
 
 
 def unsigned(claims: Mapping[str, Any]) -> str:

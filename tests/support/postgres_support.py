@@ -7,12 +7,13 @@ import contextlib
 import os
 import pwd
 import secrets
-import socket
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+import proxy_support
 
 #: Where Debian's package puts the programs of each version.
 _PROGRAMS = Path("/usr/lib/postgresql")
@@ -36,7 +37,7 @@ class Server:
         self._folder = folder
         self._data = folder / "data"
         self._address = address
-        self._port = _free_port(address) if address else _PORT
+        self._port = proxy_support.a_port(address) if address else _PORT
         self._password = secrets.token_hex(16)
         (folder / "password").write_text(self._password)
         self._run(
@@ -84,7 +85,7 @@ class Server:
             # No pipe: the server would hold its other end.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{program} ended with {done.returncode}"
@@ -107,12 +108,6 @@ def running(address: str = "") -> Iterator[Server]:
             yield server
         finally:
             server.stop()
-
-
-def _free_port(address: str) -> int:
-    with socket.create_server((address, 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _account() -> str | None:

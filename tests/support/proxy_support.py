@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import httpx
 
+#: Of root, its workers would be nobody's, who may write nothing into a folder of the tests: what a
+#: slow client does not take at once would be lost.
 _NGINX = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+user root; daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 64; }}
 http {{
   access_log off;
@@ -23,6 +26,10 @@ http {{
   server {{ listen 127.0.0.1:{port}; location {prefix}/ {{ proxy_pass {url}; }} }}
 }}
 """
+
+
+#: Which ports the kernel gives to whoever asks for any, or connects somewhere.
+_GIVEN_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def nginx(folder: Path, port: int, url: str, prefix: str = "") -> list[str]:
@@ -57,10 +64,13 @@ def traefik(folder: Path, port: int, url: str) -> list[str]:
 Command = Callable[[Path, int, str], list[str]]
 
 
-def a_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def a_port(address: str = "127.0.0.1") -> int:
+    """Return a free port that nobody is given who asks for any, before it is used or afterwards."""
+    first, last = map(int, _GIVEN_OUT.read_text().split())
+    for port in random.sample([*range(10_000, first), *range(last + 1, 65_536)], 1_000):
+        with contextlib.suppress(OSError), socket.create_server((address, port)):
+            return port
+    raise AssertionError("all ports are taken")
 
 
 class Proxy:

@@ -7,9 +7,10 @@ import datetime
 import email
 import email.policy
 import ipaddress
+import socket
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class Server:
     was_tls: list[bool] = dataclasses.field(default_factory=list)
     #: Is awaited before the answer to a mail's content.
     wait: Callable[[], Awaitable[object]] | None = None
+    #: Holds its port while it is down.
+    place: socket.socket | None = None
 
     async def handle_RCPT(  # noqa: N802 - the name is aiosmtpd's
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
@@ -70,6 +73,14 @@ class Server:
         self.logins.append(data.login.decode())
         right = (data.login.decode(), data.password.decode()) == (USERNAME, PASSWORD)
         return smtp.AuthResult(success=right, handled=False)
+
+
+@contextlib.contextmanager
+def down() -> Iterator[Server]:
+    """Yield a server that does not run: whoever connects is refused, and nobody else is there."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        yield Server(port=place.getsockname()[1], place=place)
 
 
 @contextlib.asynccontextmanager
@@ -110,9 +121,10 @@ async def running(
         protocols.append(one)
         return one
 
-    listening = await loop.create_server(
-        protocol, "127.0.0.1", made.port, ssl=context if implicit else None
-    )
+    where: dict[str, Any] = {"host": "127.0.0.1", "port": 0}
+    if made.place is not None:
+        where = {"sock": made.place}
+    listening = await loop.create_server(protocol, ssl=context if implicit else None, **where)
     made.port = listening.sockets[0].getsockname()[1]
     try:
         yield made

@@ -85,7 +85,7 @@ async def talking(url: str, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(
-        base_url=url, headers=headers, timeout=10, limits=limits, **more
+        base_url=url, headers=headers, timeout=60, limits=limits, **more
     ) as client:
         yield client
 

@@ -67,9 +67,16 @@ def fits(shown: str, pattern: str) -> bool:
 class Installation(httpx.BaseTransport):
     """The real API on a port of its own, with a Kubernetes in memory, in a thread of its own."""
 
-    def __init__(self, kubernetes: MemoryKubernetes, configured: settings.Settings) -> None:
+    def __init__(
+        self, kubernetes: MemoryKubernetes, configured: settings.Settings, **parts: Any
+    ) -> None:
+        """Make one that does not run yet; parts take the place of usual ones."""
         self.kubernetes = kubernetes
-        self._configured = configured
+        # Whoever waits for something here asks again and again.
+        self._configured = configured.model_copy(
+            update={"requests_per_second": 0, "requests_per_second_per_address": 0}
+        )
+        self._parts = parts
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._open = contextlib.AsyncExitStack()
@@ -105,15 +112,19 @@ class Installation(httpx.BaseTransport):
         self._run(self._happen(then))
 
     def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=120)
 
     async def _begin(self) -> None:
         running = wiring.running(
-            self.kubernetes, self._configured, clock=lambda: NOW, start_patience=0.05
+            self.kubernetes,
+            self._configured,
+            clock=lambda: NOW,
+            start_patience=0.05,
+            **self._parts,
         )
-        services = await self._open.enter_async_context(running)
-        await services.health.synced()
-        self._at = httpx.URL(await self._open.enter_async_context(serving(services)))
+        self._services = await self._open.enter_async_context(running)
+        await self._services.health.synced()
+        self._at = httpx.URL(await self._open.enter_async_context(serving(self._services)))
 
     def _begin_run(self, name: str) -> None:
         """Make the task of a run, as the operator would."""
@@ -131,5 +142,6 @@ class Installation(httpx.BaseTransport):
         seen = {"observedGeneration": before["metadata"]["generation"]}
         status = {**before.get("status", {}), **seen, **then.status}
         self.kubernetes.put(plural, then.name, status=status)
-        for _ in range(100):  # the watches are told at the loop's next turns
-            await asyncio.sleep(0)
+        version = self.kubernetes.version
+        self.kubernetes.bookmark()
+        await self._services.health.reach({names.LONGTASKS: version, plural: version})

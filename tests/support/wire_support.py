@@ -48,7 +48,12 @@ class Wire:
                 if self._is_cut.is_set():
                     _end(near)
                     continue
-                far = socket.create_connection(self._target)
+                try:
+                    far = socket.create_connection(self._target)
+                except OSError:
+                    # Nobody answers there now; the next one may have more luck.
+                    _end(near)
+                    continue
                 self._open.add(far)
                 for ends in ((near, far), (far, near)):
                     threading.Thread(target=self._pass_on, args=ends, daemon=True).start()

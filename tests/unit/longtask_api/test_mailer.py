@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +32,12 @@ def clock() -> Clock:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     async with smtp_support.running() as made:
+        yield made
+
+
+@pytest.fixture
+def down() -> Iterator[Server]:
+    with smtp_support.down() as made:
         yield made
 
 
@@ -88,44 +94,38 @@ async def test_greylisting_is_waited_for(replica: Replica, server: Server, clock
 
 
 async def test_a_server_that_is_down_for_a_while_misses_nothing(
-    database: Database, clock: Clock
+    database: Database, clock: Clock, down: Server
 ) -> None:
-    async with smtp_support.running() as server:
-        pass
-    replica = Replica(database, clock, server.port)
+    replica = Replica(database, clock, down.port)
     await replica.note(*(a_notice(task=f"t{number}", to=f"{number}@b.test") for number in range(3)))
     await replica.serve()
     assert {error for _, _, error in await replica.states()} == {"ConnectionFailed"}
-    async with smtp_support.running(server):
+    async with smtp_support.running(down):
         await replica.serve()
-        assert server.taken == []
+        assert down.taken == []
         clock.go(3600)
         await replica.serve()
         clock.go(86_400)
         await replica.serve()
-    assert sorted(server.recipients) == ["0@b.test", "1@b.test", "2@b.test"]
+    assert sorted(down.recipients) == ["0@b.test", "1@b.test", "2@b.test"]
 
 
 async def test_a_server_that_is_away_is_asked_once_and_not_for_each_mail(
-    database: Database, clock: Clock
+    database: Database, clock: Clock, down: Server
 ) -> None:
-    async with smtp_support.running() as server:
-        pass
-    replica = Replica(database, clock, server.port)
+    replica = Replica(database, clock, down.port)
     await replica.note(*(a_notice(task=f"t{number}") for number in range(5)))
     await replica.serve()
     found = await replica.ledger.page(Channel.MAIL, limit=9)
     assert sorted(entry.tries for entry in found) == [0, 0, 0, 0, 1]
-    async with smtp_support.running(server):
+    async with smtp_support.running(down):
         clock.go(3600)
         await replica.serve()
-    assert len(server.taken) == 5
+    assert len(down.taken) == 5
 
 
-async def test_after_a_day_it_is_given_up(database: Database, clock: Clock) -> None:
-    async with smtp_support.running() as server:
-        pass
-    replica = Replica(database, clock, server.port)
+async def test_after_a_day_it_is_given_up(database: Database, clock: Clock, down: Server) -> None:
+    replica = Replica(database, clock, down.port)
     await replica.note(a_notice())
     while [state for _, state, _ in await replica.states()] == ["pending"]:
         due = await replica.ledger.next_due(Channel.MAIL)
@@ -140,7 +140,7 @@ async def test_after_a_day_it_is_given_up(database: Database, clock: Clock) -> N
 async def test_a_slow_server_is_asked_again(
     database: Database, clock: Clock, server: Server
 ) -> None:
-    replica = Replica(database, clock, server.port, seconds=0.2)
+    replica = Replica(database, clock, server.port, seconds=2)
     server.wait = asyncio.Event().wait
     await replica.note(a_notice())
     await replica.serve()

@@ -22,7 +22,7 @@ from longtask_api.ui.groups import Group
 from longtask_crds import names, signing_keys
 from longtask_crds.testing import NOW
 from page_support import HOSTILE, Shape, check
-from stream_support import serving, talking
+from stream_support import knows, serving, talking
 
 HOUR = timedelta(hours=1)
 #: As the schedule's `Forbid` would be seen.
@@ -604,6 +604,7 @@ async def test_a_fresh_list_holds_what_its_reader_may_see(
 ) -> None:
     put_task(kubernetes, "hers", metadata={"labels": OWNED})
     put_task(kubernetes, "theirs", metadata={"labels": {names.OWNER_LABEL: "eve"}})
+    await knows(services, kubernetes)
     users = Users(services.database)
 
     async def first_page(client: httpx.AsyncClient, username: str, role: str, query: str) -> str:

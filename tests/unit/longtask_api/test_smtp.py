@@ -140,11 +140,10 @@ async def test_a_server_that_is_slow_is_waited_for_so_long_and_no_longer() -> No
 
 
 async def test_a_server_that_is_not_there() -> None:
-    async with smtp_support.running() as server:
-        pass
-    door = smtp.SmtpDoor("127.0.0.1", server.port, tls=Tls.NONE)
-    with pytest.raises(smtp.NotSent, match="ConnectionFailed"):
-        await door.send(a_mail())
+    with smtp_support.down() as server:
+        door = smtp.SmtpDoor("127.0.0.1", server.port, tls=Tls.NONE)
+        with pytest.raises(smtp.NotSent, match="ConnectionFailed"):
+            await door.send(a_mail())
     with pytest.raises(smtp.NotSent, match="NameNotResolved"):
         await smtp.SmtpDoor("mail.invalid", 25, tls=Tls.NONE).send(a_mail())
 

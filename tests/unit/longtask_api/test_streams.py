@@ -37,7 +37,7 @@ BY_OWNER = {names.OWNER_LABEL: "ann"}
 
 @pytest.fixture
 async def api(kubernetes: MemoryKubernetes, configured: settings.Settings) -> AsyncIterator[Api]:
-    async with asyncio.timeout(30), an_api(kubernetes, configured) as made:
+    async with asyncio.timeout(120), an_api(kubernetes, configured) as made:
         yield made
 
 
@@ -207,7 +207,7 @@ async def test_nobody_hears_of_tasks_that_they_may_not_see(
 async def test_who_comes_back_to_another_replica_hears_what_was_missed(
     kubernetes: MemoryKubernetes, configured: settings.Settings
 ) -> None:
-    async with asyncio.timeout(30), an_api(kubernetes, configured) as api:
+    async with asyncio.timeout(120), an_api(kubernetes, configured) as api:
         for name in ("a", "b", "c"):
             put_task(kubernetes, name)
         await api.knows(kubernetes)
@@ -216,7 +216,7 @@ async def test_who_comes_back_to_another_replica_hears_what_was_missed(
             await eventually(told(many, "reset", "status", "status", "status"))
     put_started(kubernetes, "b")
     kubernetes.remove_task("c")
-    async with asyncio.timeout(30), an_api(kubernetes, configured) as api:
+    async with asyncio.timeout(120), an_api(kubernetes, configured) as api:
         many.http = api.http
         async with listening(many):
             # The deletion was before this replica began.
@@ -251,7 +251,7 @@ async def test_nothing_is_missed_and_nothing_doubled_however_often_it_breaks(
     chance = random.Random(seed)
     tasks = [f"t{number}" for number in range(6)]
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(120),
         an_api(kubernetes, configured) as one,
         an_api(kubernetes, configured) as other,
     ):
@@ -346,7 +346,7 @@ async def test_a_caller_has_so_many_streams_and_no_more(
     kubernetes: MemoryKubernetes, configured: settings.Settings
 ) -> None:
     few = configured.model_copy(update={"streams_per_caller": 1})
-    async with asyncio.timeout(30), an_api(kubernetes, few) as api:
+    async with asyncio.timeout(120), an_api(kubernetes, few) as api:
         first, second = api.of_tasks(), api.of_tasks()
         async with listening(first):
             await eventually(are_open(api, 1))

@@ -36,7 +36,7 @@ def configured(tmp_path: Path) -> settings.Settings:
 
 @pytest.fixture
 async def api(kubernetes: MemoryKubernetes, configured: settings.Settings) -> AsyncIterator[Api]:
-    async with asyncio.timeout(30), an_api(kubernetes, configured) as made:
+    async with asyncio.timeout(120), an_api(kubernetes, configured) as made:
         yield made
 
 
@@ -165,7 +165,7 @@ async def test_without_a_stream_it_looks_again_and_again(
     kubernetes: MemoryKubernetes, configured: settings.Settings
 ) -> None:
     few = configured.model_copy(update={"streams_per_caller": 1})
-    async with asyncio.timeout(30), an_api(kubernetes, few) as api:
+    async with asyncio.timeout(120), an_api(kubernetes, few) as api:
         put_task(kubernetes)
         await api.knows(kubernetes)
         async with api.http.stream("GET", "/api/v1/events"), connected(api) as (client, asked):
@@ -371,7 +371,7 @@ async def test_without_a_stream_a_list_is_read_again_and_again(
     kubernetes: MemoryKubernetes, configured: settings.Settings
 ) -> None:
     few = configured.model_copy(update={"streams_per_caller": 1})
-    async with asyncio.timeout(30), an_api(kubernetes, few) as api:
+    async with asyncio.timeout(120), an_api(kubernetes, few) as api:
         put_task(kubernetes)
         await api.knows(kubernetes)
         async with api.http.stream("GET", "/api/v1/events"), connected(api) as (client, asked):

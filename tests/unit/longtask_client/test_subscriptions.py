@@ -11,17 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from api_support import TOKEN
-from longtask_adapters.testing import MemoryKubernetes
+from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import settings
 from longtask_client import AsyncClient, Client, Conflict, InvalidRequest, NotFound, calls, models
 from longtask_client.cli import program
-from longtask_crds import names, signing_keys
+from longtask_crds import delivery, names, signing_keys
+from longtask_crds.testing import NOW
 from longtask_crds.v1alpha1 import TaskEvent
 from transcript_support import Installation, Meanwhile
 
 URL = "https://longtask.example.com"
 HOOK = "https://hooks.invalid/in"
-#: What makes the task's end news, with an address that resolves to nothing.
+#: What makes the task's end news.
 ENDED = {
     "phase": "Succeeded",
     "attempt": 1,
@@ -42,7 +43,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     kubernetes.put(names.LONGTASKTYPES, "sleep", spec={"inputSchema": {"type": "object"}})
     kubernetes.add_secret(signing_keys.KEYS_SECRET, {}, namespace="longtask")
     configured = settings.Settings(token_file=tmp_path / "token", data_directory=tmp_path)
-    with Installation(kubernetes, configured) as running:
+    sender = MemorySender()
+    sender.answers = [delivery.Try(at=NOW, problem=delivery.Problem.NAME_NOT_RESOLVED)]
+    with Installation(kubernetes, configured, sender=sender) as running:
         yield running
 
 

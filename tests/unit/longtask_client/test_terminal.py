@@ -115,10 +115,10 @@ def test_data_cannot_steer_a_terminal_and_is_whole_elsewhere(
     process = start(server, *words, stdout=theirs)
     os.close(theirs)
     shown = all_of(ours).decode()
-    assert (process.communicate(timeout=20)[1], process.returncode) == ("", 0)
+    assert (process.communicate(timeout=120)[1], process.returncode) == ("", 0)
     assert "red \ufffd31m" in shown
     assert "\x9b" not in shown
-    piped, _ = start(server, *words).communicate(timeout=20)
+    piped, _ = start(server, *words).communicate(timeout=120)
     assert "red \x9b31m" in piped
 
 
@@ -144,7 +144,7 @@ def test_a_terminal_gets_a_live_bar(server: type[Api]) -> None:
     process = start(server, "wait", "a", stderr=theirs, NO_COLOR="1")
     os.close(theirs)
     shown = all_of(ours)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert out == "a\n"
     assert b"37%" in shown
@@ -159,7 +159,7 @@ def test_a_terminal_gets_a_live_tree_and_keeps_the_last_one(server: type[Api]) -
     process = start(server, "wait", "a", stderr=theirs, NO_COLOR="1")
     os.close(theirs)
     shown = all_of(ours).decode()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Running, 2/3 b" in shown
     last = CONTROL.sub("", shown).rsplit("✓ a ", 1)[1]
@@ -177,7 +177,7 @@ def test_get_shows_the_tree_on_a_terminal(server: type[Api]) -> None:
     process = start(server, "get", "a", stdout=theirs, NO_COLOR="1")
     os.close(theirs)
     shown = all_of(ours).decode()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == 0
     assert "a pipeline of 3 steps" in shown
     assert "├─ ✗ c" in CONTROL.sub("", shown)
@@ -186,9 +186,9 @@ def test_get_shows_the_tree_on_a_terminal(server: type[Api]) -> None:
 def test_an_interrupt_leaves_the_task_running(server: type[Api]) -> None:
     server.ends_after = None
     process = start(server, "wait", "a")
-    assert server.seen.wait(timeout=20)
+    assert server.seen.wait(timeout=120)
     process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=20)
+    _, talk = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "tasks go on" in talk
     assert "Traceback" not in talk
@@ -201,4 +201,4 @@ def test_a_reader_that_goes_away_is_no_error(server: type[Api]) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0

@@ -28,7 +28,7 @@ async def test_the_example_compiles_against_the_apis_description(tmp_path: Path)
     (folder / "openapi.json").write_text(await description(tmp_path))
     install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
     for words in (install, ["npm", "run", "generate"], ["npm", "run", "check"]):
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)  # noqa: ASYNC221 - nothing else runs here
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600)  # noqa: ASYNC221 - nothing else runs here
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 

@@ -47,7 +47,7 @@ def test_a_started_process_is_recorded_marked_and_stopped(tmp_path: Path) -> Non
         return [process.pid for process in processes.marked(tmp_path)] == [started.pid]
 
     # The kernel lets go of the parent a moment before the new environment can be read.
-    assert shell.wait_until(is_marked, within=5, every=0.01)
+    assert shell.wait_until(is_marked, within=60, every=0.01)
     processes.stop([started], grace=5)
     assert not started.is_alive()
     assert processes.marked(tmp_path) == []
