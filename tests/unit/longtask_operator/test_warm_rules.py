@@ -153,9 +153,10 @@ def test_one_that_was_killed_before_it_had_a_task_has_not_ended_one() -> None:
     assert (seen.end, seen.started_at) == (None, None)
     said = warm.as_own(an_ended_pod(0, "NoTask: it is a result", warm="t"), claimed())
     assert said.end is not None
-    # Its program was heard of: what it left is its own.
-    heard = with_status(claimed(), progress=v1alpha1.Progress(updated_at=NOW))
-    assert warm.as_own(killed, heard).end == killed.end
+    # What was handed to a pod that was gone by then is noted as if it had it.
+    noted = with_status(claimed(started_at=NOW), progress=v1alpha1.Progress(updated_at=NOW))
+    seen = warm.as_own(killed, noted)
+    assert (seen.end, seen.started_at) == (None, None)
 
 
 def test_a_cold_pod_is_what_it_is() -> None:

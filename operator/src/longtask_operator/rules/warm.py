@@ -275,18 +275,21 @@ def as_own(pod: pods.Pod, task: v1alpha1.LongTask) -> pods.Pod:
 
     It was made for it, and started when its program got the task: so all that is known of
     pods holds for it. That it has it is known by what it says, which is noted for it when the task
-    is handed over, or by its end: one that ended without a task says so, or was killed and had
-    said so before.
+    is handed over, or by its end. One that ended without a task says so, or was killed and had said
+    so before: that the task was handed over is noted even where nobody was there any more.
     """
     attempt = (task.status.attempts or [])[-1]
     if not is_warm(attempt) or pod.uid != attempt.pod_uid:
         return pod
     progress = task.status.progress
     heard = progress.updated_at if progress else None
-    known = attempt.started_at or heard
-    end = None if known is None and _is_without_task(pod.end) else pod.end
-    has_it = end is not None or last_words.taken(task) is not None
-    started = known or (attempt.claimed_at if has_it else None)
+    has_said = last_words.taken(task) is not None
+    if _is_without_task(pod.end) and not has_said:
+        end, started = None, None
+    else:
+        has_it = pod.end is not None or has_said
+        end, started = pod.end, attempt.started_at or heard
+        started = started or (attempt.claimed_at if has_it else None)
     return dataclasses.replace(
         pod,
         created_at=started or attempt.claimed_at or pod.created_at,
@@ -308,9 +311,8 @@ def never_began(attempt: v1alpha1.Attempt, pod: pods.Pod | None) -> outcome.Outc
 
     It costs nothing: the program did not begin. None if it may have.
     """
-    if not is_warm(attempt) or attempt.started_at is not None:
-        return None
-    if pod is not None and pod.started_at is not None:
+    began = attempt.started_at if pod is None else pod.started_at
+    if not is_warm(attempt) or began is not None:
         return None
     words = "the pod that was started ahead was lost before it got the task"
     return outcome.failed(Reason.DISRUPTED, words)
