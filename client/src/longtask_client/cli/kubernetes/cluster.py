@@ -55,7 +55,9 @@ class Cluster(client.Client):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         # What was let go of in another thread meanwhile closes itself.
-        self._loop.run_until_complete(_settled())
+        self._loop.run_until_complete(asyncio.sleep(0))
+        while left := asyncio.all_tasks(self._loop):
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     async def _end(self) -> None:
@@ -148,12 +150,6 @@ class _Conversation:
             return errors.ConnectionFailed("Nothing came for too long.")
         except cluster_errors.ClusterError as error:
             return errors.ConnectionFailed(f"What was read broke off: {error}")
-
-
-async def _settled() -> None:
-    """Wait for all that is under way."""
-    await asyncio.sleep(0)
-    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
 
 async def _one_piece(content: bytes) -> AsyncIterator[bytes]:
