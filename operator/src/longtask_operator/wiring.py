@@ -136,7 +136,7 @@ def assemble(
         clock=clock,
     )
     observer = observe.Observer(
-        seen, kubernetes, installation, guard, may_admit, callbacks, fetched
+        seen, kubernetes, installation, guard, may_admit, callbacks, fetched, applier.has_claim
     )
     reconciler = reconcile.Reconciler(
         seen,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import datetime
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -377,6 +378,9 @@ async def test_who_does_not_hold_the_lease_does_all_but_claim(
     assert await holder.reconciler.reconcile(_key(one)) == 0.0
     assert phase(holder, one) is v1alpha1.Phase.STARTING
     await other.hear()
+    assert await other.reconciler.reconcile(_key(one)) == 10.0, "the Job is left to the claimer"
+    assert not kubernetes.created_jobs
+    kubernetes.now += datetime.timedelta(seconds=10)
     await other.look(one)
     assert len(kubernetes.created_jobs) == 1
     await holder.hear()

@@ -25,7 +25,7 @@ from longtask_adapters.testing import MemoryKubernetes
 from longtask_crds import events, names, signing_keys, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, with_meta
 from longtask_operator import mirror, testing
-from longtask_operator.rules import pods, status
+from longtask_operator.rules import decide, pods, status
 from longtask_operator.testing import KEY, REPORT
 from model_support import CrashError, Sender
 
@@ -50,7 +50,7 @@ def the_task(attempts: int = 1, *, backoff: int = 5) -> v1alpha1.LongTask:
         NAME,
         container={"image": "busybox"},
         retry={"maxAttempts": attempts, "backoffSeconds": backoff},
-        timeouts={"startSeconds": 8},
+        timeouts={"startSeconds": 15},
         callback={"url": "https://example.com/done"},
     )
 
@@ -70,6 +70,7 @@ def the_pipeline() -> v1alpha1.LongTask:
 
 
 HORIZON = 60.0
+Claims = dict[str, dict[str, Any]]
 
 
 @dataclasses.dataclass
@@ -83,7 +84,7 @@ class Universe:
     excused: int = 0  #: how many callbacks may be repeated: it crashed before they were recorded
     sent: tuple[str, ...] = ()
     unwritten: dict[str, status.Delivered] = dataclasses.field(default_factory=dict)
-    claim_seen: bool = False  #: this process wrote the claim or read it just now
+    claims: Claims = dataclasses.field(default_factory=dict)  #: that this process made or read
     writes_in_a_look: int = 0  #: how many writes and callbacks the next pass makes
     wait_after_a_look: float | None = None  #: how long the operator waits after that
 
@@ -96,6 +97,7 @@ class Universe:
         if self.believed is not None:
             copy_mirror(self.believed, operator.mirror)
             self.believed = None
+        operator.applier._claims = copied(self.claims)
         return operator
 
     @classmethod
@@ -112,8 +114,16 @@ class Universe:
 
     def fork(self) -> "Universe":
         return dataclasses.replace(
-            self, cluster=self.cluster.fork(), believed=self.believed or self.operator.mirror
+            self,
+            cluster=self.cluster.fork(),
+            believed=self.believed or self.operator.mirror,
+            claims=copied(self.known_claims),
         )
+
+    @property
+    def known_claims(self) -> Claims:
+        """What the operator knows of claims."""
+        return self.claims if self.believed else self.operator.applier._claims
 
     # --- what the operator does
 
@@ -121,7 +131,7 @@ class Universe:
         """Begin with nothing but what the lists say."""
         entry = self.status.get("callback")
         self.excused += bool(self.sent) and entry["state"] == "Pending"
-        self.claim_seen, self.unwritten = False, {}
+        self.unwritten = {}
         self.operator.restart()
         self.resync()
 
@@ -130,15 +140,9 @@ class Universe:
 
     def look(self) -> None:
         """One pass, as the work queue starts it."""
-        applier, sender = self.operator.applier, self.operator.sender
-        believed = self.operator.mirror.tasks.get(REPORT)
-        callbacks = self.operator.callbacks
+        sender, callbacks = self.operator.sender, self.operator.callbacks
         callbacks._unwritten = dict(self.unwritten)
-        applier._claims.clear()
-        if self.claim_seen and believed is not None:
-            applier.note_claim(believed)
         sender.sent.clear()
-        claimed = claims_in(self.status)
         try:
             self.wait_after_a_look = run(self.operator.reconciler.reconcile(REPORT))
         except (errors.NotFound, errors.Unavailable):
@@ -148,7 +152,6 @@ class Universe:
             ids = [sent.webhook_id for sent in sender.sent]
             # A deaf operator may still call back for a task that was deleted just now.
             self.sent += tuple(i for i in ids if self.uid == TASK_UID or i not in OF_FIRST)
-            self.claim_seen |= bool(claims_in(self.status) - claimed)
             self.unwritten = dict(callbacks._unwritten)
 
     # --- what is the case
@@ -166,6 +169,17 @@ class Universe:
     @property
     def is_finished(self) -> bool:
         return "finishedAt" in self.status
+
+    @property
+    def leaves_a_job(self) -> bool:
+        """Whether the operator leaves a Job to whoever claimed its attempt, but for a while."""
+        made = {job["metadata"]["name"] for job in self.jobs()}
+        known = self.known_claims.get(self.uid, {}).keys() | made
+        return any(
+            self.cluster.now < datetime.datetime.fromisoformat(claim["claimedAt"]) + decide.LEFT_TO_ITS_CLAIMER
+            for name, claim in attempts_in(self.status).items()
+            if "finishedAt" not in claim and name not in known
+        )
 
     @property
     def uid(self) -> str:
@@ -204,7 +218,12 @@ class Universe:
         known = [(p.uid, p.started_at, p.is_over) for p in believed._pods.get(REPORT, {}).values()]
         status = task.status.model_dump_json()
         beliefs = (meta["uid"], is_current, is_same, status, task.spec.cancel, known)
-        mine = (self.sent, self.faults, self.cancelled, self.claim_seen, self.excused)
+        claims = [
+            (name, claim.is_fresh(cluster.now))
+            for of_task in self.known_claims.values()
+            for name, claim in sorted(of_task.items())
+        ]
+        mine = (self.sent, self.faults, self.cancelled, claims, self.excused)
         rest = (believed._jobs, cluster.now, [d.entry.tries for d in self.unwritten.values()], mine)
         text = json.dumps(stored) + repr(beliefs) + repr(rest)
         # What has ended waits for nothing, so it does not matter when that was.
@@ -224,11 +243,6 @@ def reports_in(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {at["jobName"]: one["report"] for at, one in of_task + of_steps if "report" in one}
 
 
-def claims_in(status: dict[str, Any]) -> set[str]:
-    """Return the Jobs of the attempts that have no outcome."""
-    return {name for name, one in attempts_in(status).items() if "finishedAt" not in one}
-
-
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run what never really waits, without an event loop."""
     try:
@@ -236,6 +250,10 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as end:
         return end.value
     raise AssertionError("it waited")
+
+
+def copied(claims: Claims) -> Claims:
+    return {uid: dict(of_task) for uid, of_task in claims.items()}
 
 
 def copy_mirror(old: mirror.Mirror, new: mirror.Mirror) -> None:
@@ -290,8 +308,12 @@ def resyncs(universe: Universe) -> bool:
 
 
 def time_passes(universe: Universe) -> bool:
-    """Up to the moment that the operator waits for, if it waits for one."""
-    if universe.cluster.now >= NOW + datetime.timedelta(seconds=universe.seconds):
+    """Up to the moment that the operator waits for, if it waits for one.
+
+    For a Job that is left to whoever claimed the attempt, whatever the search says of time.
+    """
+    is_over = universe.cluster.now >= NOW + datetime.timedelta(seconds=universe.seconds)
+    if is_over and not universe.leaves_a_job:
         return False
     # For what it waits longer than this, a node that is lost, never happens here.
     if not universe.wait_after_a_look or universe.wait_after_a_look > HORIZON:
@@ -379,7 +401,7 @@ def somebody_makes_it_anew(universe: Universe) -> bool:
         return False
     universe.cluster.remove_task_alone(NAME)
     universe.cluster.add(with_meta(the_task(), uid=SECOND_UID))
-    universe.sent, universe.claim_seen = (), False
+    universe.sent = ()
     return True
 
 
@@ -458,7 +480,7 @@ def without(actions: dict[str, Action], *beginnings: str) -> dict[str, Action]:
 UNSAID = without(ALL, "the program says")
 #: What is searched of pipelines: no time passes, and what only one program can meet is left out.
 OF_PIPELINES = without(
-    ALL, "the pod is disrupted", "the runner reports", "time passes", "somebody makes it anew"
+    ALL, "the pod is disrupted", "the runner reports", "somebody makes it anew"
 )
 
 

@@ -13,7 +13,7 @@ from longtask_adapters.kube import errors
 from longtask_crds import delivery, names, runner_contract, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
-from longtask_operator.rules import status
+from longtask_operator.rules import decide, status
 from longtask_operator.testing import KEY, REPORT, URL, Operator
 
 
@@ -120,7 +120,7 @@ async def test_the_next_is_woken_too_when_only_a_look_finds_out_that_a_task_is_g
 ) -> None:
     await two_for_one_place(operator)
     operator.kubernetes.remove_task("report")
-    operator.kubernetes.now += seconds(5)
+    operator.kubernetes.now += decide.LEFT_TO_ITS_CLAIMER
     assert await operator.look() is None
     assert operator.woken == ["second"]
 
@@ -172,9 +172,34 @@ async def test_a_stale_claim_is_read_again_before_its_job_is_made(operator: Oper
     await operator.reconciler.reconcile(operator.kubernetes.key("report"))
     operator.restart()
     await operator.hear()
+    assert await operator.look() == decide.LEFT_TO_ITS_CLAIMER.total_seconds(), "it is left to whoever claimed it"
+    operator.kubernetes.now += decide.LEFT_TO_ITS_CLAIMER
     operator.kubernetes.report_progress("report", 5)  # any other status: it went on meanwhile
     await operator.reconciler.reconcile(operator.kubernetes.key("report"))
     assert operator.kubernetes.created_jobs == [], "it decides again first"
+    await operator.look()
+    assert len(operator.kubernetes.created_jobs) == 1
+
+
+async def test_no_job_is_made_of_a_claim_whose_cancel_only_the_second_reading_brings(
+    operator: Operator,
+) -> None:
+    await operator.submit()
+    await operator.reconciler.reconcile(operator.kubernetes.key("report"))
+    operator.kubernetes.now += seconds(6)
+    operator.kubernetes.cancel("report")
+    await operator.look()
+    assert operator.status().phase is v1alpha1.Phase.CANCELLED
+    assert operator.kubernetes.created_jobs == []
+
+
+async def test_a_claim_of_which_no_answer_came_has_its_job_as_soon_as_it_is_read(
+    operator: Operator,
+) -> None:
+    await operator.submit()
+    break_once(operator, "status", "after", errors.Unavailable("the answer was lost"))
+    with pytest.raises(errors.Unavailable):
+        await operator.reconciler.reconcile(operator.kubernetes.key("report"))
     await operator.look()
     assert len(operator.kubernetes.created_jobs) == 1
 
@@ -202,6 +227,7 @@ async def test_no_input_is_kept_and_the_job_has_it_all_the_same(
         operator.restart()
         await operator.hear()
         assert inputs_kept(operator) == 0, "the claim is read again when its Job is made"
+        operator.kubernetes.now += decide.LEFT_TO_ITS_CLAIMER
     await operator.look()
     template = operator.kubernetes.stored("jobs", operator.job)["spec"]["template"]
     written = template["metadata"]["annotations"][runner_contract.INPUT_ANNOTATION]

@@ -79,6 +79,9 @@ KNOWN_WITHIN = timedelta(minutes=1)
 ADOPTED_AFTER = timedelta(seconds=1)
 #: How often something is asked for again that the API keeps and could not hand over.
 PART_INTERVAL = timedelta(seconds=5)
+#: So long after its claim the Job of an attempt is left to the operator that claimed it: twice as
+#: long as that one may make it without asking, as two clocks may differ.
+LEFT_TO_ITS_CLAIMER = timedelta(seconds=10)
 #: How often a Job is tried again that the API server refused.
 JOB_RETRY_INTERVAL = timedelta(seconds=10)
 
@@ -288,6 +291,10 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     if world.run and world.refusal is not None:
         # What it takes from others is known only now.
         return Finish(world.refusal)
+    others = (attempt.claimed_at or now) + LEFT_TO_ITS_CLAIMER
+    if attempt.claimed_at and not world.has_claim and now < others:
+        # Made twice, it might be made again after one of us has deleted it.
+        return Wait(until=others)
     return CreateJob(attempt.number) if world.is_input_known else Wait(until=now + PART_INTERVAL)
 
 

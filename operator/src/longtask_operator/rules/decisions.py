@@ -26,6 +26,7 @@ class World:
     queue_exists: bool = True
     job: pods.Job | None = None  #: None: not known
     pod: pods.Pod | None = None
+    has_claim: bool = True  #: its attempt was claimed here, or the claim read live
     is_sending: bool = False  #: what it has to deliver is under way
     run: str = ""  #: the name of the pipeline's program that this is
     files: tuple[str, ...] = ()  #: the steps whose results that program finds as files

@@ -1,9 +1,8 @@
 """Carry out an effect: one at a time, safe to repeat after a crash; it returns the facts."""
 
 import dataclasses
-import time
 from collections.abc import Awaitable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from longtask_adapters.kube import errors, secrets
@@ -17,15 +16,19 @@ from longtask_operator.rules import decisions, job_manifest, pod_spec, pods, sta
 from longtask_operator.tasks import courier, fetch
 
 #: A Job is made only this soon after its claim was seen live, or the claim is read again: what
-#: another operator did meanwhile nobody may have told us.
-_CLAIM_FRESH_SECONDS = 5.0
+#: another operator did meanwhile nobody may have told us. Others leave it to us for longer.
+_CLAIM_FRESH = timedelta(seconds=5)
 
 
 class _Claim(NamedTuple):
-    """A claimed task as it was seen live, whole, and when: monotonic seconds."""
+    """A claimed task as it was seen live, whole, and when."""
 
     task: v1alpha1.LongTask
-    seen_at: float
+    seen_at: datetime | None  #: None: whose claim it is was not sure
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Tell whether it was made just now, by a clock that may have been set back."""
+        return self.seen_at is not None and timedelta() <= now - self.seen_at <= _CLAIM_FRESH
 
 
 class Applier:
@@ -46,23 +49,48 @@ class Applier:
         self._callbacks = callbacks
         self._fetched = fetched
         self._surroundings = surroundings
-        self._claims: dict[str, _Claim] = {}  #: by the task's uid: what still needs its Job
+        #: By the task's uid, then by the Job's name: what still needs its Job.
+        self._claims: dict[str, dict[str, _Claim]] = {}
         seen.tasks.on_change(self._task_changed)
 
     def _task_changed(
         self, before: v1alpha1.LongTask | None, after: v1alpha1.LongTask | None
     ) -> None:
-        if before is None:
+        claims = self._claims.get(before.metadata.uid) if before is not None else None
+        if before is None or claims is None:
             return
-        uid = before.metadata.uid
-        same = after if after is not None and after.metadata.uid == uid else None
-        if same is None or not _needs_its_job(same):
-            self._claims.pop(uid, None)
+        is_same = after is not None and after.metadata.uid == before.metadata.uid
+        wanted = _jobs_wanted(after) if after is not None and is_same else set()
+        for job_name in claims.keys() - wanted:
+            del claims[job_name]
+        if not claims:
+            del self._claims[before.metadata.uid]
 
-    def note_claim(self, task: v1alpha1.LongTask) -> None:
-        """Remember that the task's claims, if there are any, were just seen live; it is whole."""
-        if self._is_there(task) and _needs_its_job(task):
-            self._claims[task.metadata.uid] = _Claim(task, time.monotonic())
+    def note_claims(
+        self, before: v1alpha1.LongTask, after: v1alpha1.LongTask, *, now: datetime | None
+    ) -> None:
+        """Remember what a write of ours claimed, if it claimed something.
+
+        Args:
+            before: The task as it was.
+            after: It as it is stored now, whole.
+            now: When it was written; None if it is not sure that we did so.
+        """
+        for job_name in _jobs_wanted(after) - _jobs_wanted(before):
+            self._note_claim(after, job_name, now)
+
+    def has_claim(self, task: v1alpha1.LongTask, job_name: str) -> bool:
+        """Tell whether a claim was seen live here, and no Job of that name since."""
+        return job_name in self._claims.get(task.metadata.uid, ())
+
+    def _note_claim(
+        self, task: v1alpha1.LongTask, job_name: str, now: datetime | None
+    ) -> None:
+        if self._is_there(task) and job_name in _jobs_wanted(task):
+            self._claims.setdefault(task.metadata.uid, {})[job_name] = _Claim(task, now)
+
+    def _claim_of(self, world: decisions.World) -> _Claim | None:
+        return self._claims.get(world.task.metadata.uid, {}).get(world.job_name)
 
     async def apply(
         self, world: decisions.World, effect: decisions.Effect, *, now: datetime
@@ -117,14 +145,14 @@ class Applier:
 
     async def _create_job(self, world: decisions.World, attempt: int, now: datetime) -> None:
         uid = world.task.metadata.uid
-        claim = self._claims.get(uid)
-        if claim is None or time.monotonic() - claim.seen_at > _CLAIM_FRESH_SECONDS:
+        claim = self._claim_of(world)
+        if claim is None or not claim.is_fresh(now):
             fresh = await self._cluster.get_task(key_of(world.task))
             self._mirror.tasks.put(fresh)
-            if fresh.metadata.uid != uid or _status_of(fresh, world) != world.task.status:
+            if fresh.metadata.uid != uid or not _is_as_seen(fresh, world):
                 return  # it went on meanwhile: decide again
-            self.note_claim(fresh)
-            claim = self._claims.get(uid)
+            self._note_claim(fresh, world.job_name, now)
+            claim = self._claim_of(world)
             if claim is None:
                 return  # deleted meanwhile
         manifest = job_manifest.build(
@@ -147,8 +175,8 @@ class Applier:
         except (errors.Rejected, errors.Forbidden) as error:
             job = _refused(key, str(error), now)
         self._mirror.put_job(job)
-        if job.exists and not world.run:
-            self._claims.pop(uid, None)
+        if job.exists:
+            self._claims.get(uid, {}).pop(world.job_name, None)
 
     async def _adopt_job(self, world: decisions.World, job: pods.Job, now: datetime) -> None:
         """Have a Job that was started ahead belong to the task."""
@@ -196,17 +224,20 @@ class Applier:
         return known is not None and known.metadata.uid == task.metadata.uid
 
 
-def _needs_its_job(task: v1alpha1.LongTask) -> bool:
-    """Tell whether it was claimed, and nothing was heard yet of a Job or its pod."""
-    return any(
-        run.last.finished_at is None and run.last.job_uid is None
+def _jobs_wanted(task: v1alpha1.LongTask) -> set[str]:
+    """Return the names of the Jobs of what was claimed, and of which no Job was heard yet."""
+    return {
+        run.job_name
         for run in runs.of(task)
-        if not run.is_over
-    )
+        if not run.is_over and run.last.finished_at is None and run.last.job_uid is None
+    }
 
 
-def _status_of(fresh: v1alpha1.LongTask, world: decisions.World) -> v1alpha1.LongTaskStatus:
-    return runs.as_task(fresh, world.run).status if world.run else fresh.status
+def _is_as_seen(fresh: v1alpha1.LongTask, world: decisions.World) -> bool:
+    """Tell whether nothing was changed since: not where its program is, nor what is wanted."""
+    status = runs.as_task(fresh, world.run).status if world.run else fresh.status
+    wanted, seen = fresh.metadata.generation, world.task.metadata.generation
+    return status == world.task.status and wanted == seen
 
 
 def _refused(key: ObjectKey, message: str, now: datetime) -> pods.Job:

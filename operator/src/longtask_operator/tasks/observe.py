@@ -23,6 +23,7 @@ class Observer:
         may_admit: Callable[[], bool],
         callbacks: courier.Courier,
         fetched: fetch.Fetcher,
+        has_claim: Callable[[v1alpha1.LongTask, str], bool],
     ) -> None:
         self._mirror = seen
         self._cluster = kubernetes
@@ -31,6 +32,7 @@ class Observer:
         self._may_admit = may_admit
         self._callbacks = callbacks
         self._fetched = fetched
+        self._has_claim = has_claim
 
     async def observe(self, task: v1alpha1.LongTask, *, is_live: bool = False) -> decisions.World:
         """Return all that is known of a task.
@@ -69,6 +71,7 @@ class Observer:
             job=self._mirror.job(key.sibling(job_name)),
             pod=None if pod is None else warm.as_own(pod, task),
             is_sending=self._callbacks.is_sending(task),
+            has_claim=self._has_claim(task, job_name),
             runs=tuple(self._runs_of(task, types, fetched.known)),
             parts=fetched.known,
             is_short_of_parts=fetched.is_short,
@@ -128,6 +131,7 @@ class Observer:
             refusal=refused,
             job=job,
             pod=None if pod is None else warm.as_own(pod, seen),
+            has_claim=self._has_claim(task, run.last.job_name),
             run=run.name,
             files=inputs.files_of(task, run.name),
             is_input_known=is_known,

@@ -67,6 +67,8 @@ class Reconciler:
         if key in self._in_doubt:
             if (task := self._mirror.tasks.get(key)) is not None:
                 await self._refresh(task)
+                if (found := self._mirror.tasks.get(key)) is not None:
+                    self._applier.note_claims(task, found, now=None)
             self._in_doubt.discard(key)
 
     async def _look(self, key: ObjectKey) -> float | None:
@@ -165,7 +167,7 @@ class Reconciler:
         written = None if news is None else await self._record(world, news)
         if written is not None:
             self._mirror.tasks.put(written)
-            self._applier.note_claim(written)
+            self._applier.note_claims(world.task, written, now=self._clock())
             await self._announcer.announce(world.task, written, now=self._clock())
             if isinstance(decided, decisions.Enqueue) and self._mirror.is_settled(
                 key_of(world.task)
