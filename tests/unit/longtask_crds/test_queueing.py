@@ -382,7 +382,7 @@ def test_who_has_waited_longest_is_not_always_next() -> None:
 # --- against a recount ---
 
 QUEUES = [QUEUE, QUEUE.sibling("lane"), ObjectKey("other", "default")]
-TASKS = [QUEUE.sibling(f"t{n}") for n in range(9)] + [ObjectKey("other", "t0")]
+TASKS = [QUEUE.sibling(f"t{n}") for n in range(12)] + [ObjectKey("other", "t0")]
 TYPES = [ObjectKey("ns", "t"), ObjectKey("other", "t")]
 ENTRIES = st.builds(
     Entry,
@@ -391,13 +391,13 @@ ENTRIES = st.builds(
     type=st.sampled_from([None, "t"]),
     queue=st.sampled_from([None, None, "default", "lane"]),
     priority=st.sampled_from([None, 49, 50, 51]),
-    owner=st.sampled_from(["ann", "bob"]),
+    owner=st.sampled_from(["ann", "ann", "bob", "cid"]),
     not_before=st.sampled_from([None, None, None, 10, 20, 30]),
 )
 LIMITS = st.builds(
     v1alpha1.LongTaskQueueSpec,
-    max_running=st.sampled_from([None, 0, 1, 2, 3, 4]),
-    max_running_per_owner=st.sampled_from([None, None, 0, 1, 2]),
+    max_running=st.sampled_from([None, 0, 1, 2, 3, 4, 6]),
+    max_running_per_owner=st.sampled_from([None, 0, 1, 2, 3]),
     paused=st.sampled_from([None] * 9 + [True]),
 )
 DEFAULTS = st.none() | st.builds(
@@ -582,7 +582,7 @@ def keep(known: dict, key: ObjectKey, value: object) -> None:  # type: ignore[ty
 
 
 TestRecounted = Recounted.TestCase
-TestRecounted.settings = settings(max_examples=100, stateful_step_count=20)
+TestRecounted.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 @given(st.integers(0, 100), st.integers(0, 100))

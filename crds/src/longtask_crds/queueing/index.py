@@ -136,7 +136,7 @@ class Index:
         line = self._lines[queue]
         if key in self._reserved:
             return line.has_room_for_holders(entry.owner)
-        return line.may_start(rank, entry.owner)
+        return line.may_start(rank)
 
     def startable(self, queue: ObjectKey) -> list[ObjectKey]:
         """Return the tasks of the queue that may start now, the next one first."""

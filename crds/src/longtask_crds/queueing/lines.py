@@ -1,6 +1,5 @@
 """One queue: who waits, in order, and who holds a place; and the same by owners."""
 
-import heapq
 import itertools
 from collections import Counter
 from collections.abc import Iterable
@@ -75,17 +74,15 @@ class Line:
         most = self.spec.max_running
         return None if most is None else max(0, most - len(self.holders))
 
-    def may_start(self, rank: Rank, owner: str) -> bool:
+    def may_start(self, rank: Rank) -> bool:
         """Tell whether somebody who waits may start now."""
         free = self._free
         if rank not in self._owners:
             return False
-        if self.shares is None:
-            ahead = self.waiting.bisect_left(rank) - self._held_back.bisect_left(rank)
-            return free is None or ahead < free
-        if free is None:
-            return self.shares.may_start(rank, owner)
-        return rank in self.shares.startable(free)
+        if self.shares is not None:
+            return self.shares.may_start(rank, free)
+        ahead = self.waiting.bisect_left(rank) - self._held_back.bisect_left(rank)
+        return free is None or ahead < free
 
     def has_room_for_holders(self, owner: str) -> bool:
         """Tell whether no more hold places than may."""
@@ -107,8 +104,9 @@ class Line:
 class Shares:
     """The same queue by owners, none of whom may hold more than so many places.
 
-    An owner who holds that many is skipped and blocks nobody: `_heads` are the first ones of all
-    others, so who is next is found without a look at those who may not start.
+    Of each owner so many are runnable as the owner has places left, the first ones. All owners'
+    stand in one order, so who is next is found without a look at those who may not start: an owner
+    who holds every place is skipped and blocks nobody.
     """
 
     def __init__(
@@ -117,62 +115,54 @@ class Shares:
         self.cap = cap
         self.running: Counter[str] = Counter(holders)
         self._lines: dict[str, SortedList[Rank]] = {}
-        self._heads: SortedList[tuple[Rank, str]] = SortedList()
+        self._runnable: SortedList[Rank] = SortedList()
         for rank, owner in waiting:
             self.wait(rank, owner)
 
     def wait(self, rank: Rank, owner: str) -> None:
         """Let one of the owner's wait."""
-        self._drop_head(owner)
-        self._lines.setdefault(owner, SortedList()).add(rank)
-        self._show_head(owner)
+        line, room = self._lines.setdefault(owner, SortedList()), self._room(owner)
+        if line.bisect_left(rank) < room:
+            # It takes the turn of the last one that had one.
+            if len(line) >= room:
+                self._runnable.remove(line[room - 1])
+            self._runnable.add(rank)
+        line.add(rank)
 
     def leave(self, rank: Rank, owner: str) -> None:
         """Let one of the owner's wait no longer."""
-        self._drop_head(owner)
-        self._lines[owner].remove(rank)
-        if not self._lines[owner]:
+        line, room = self._lines[owner], self._room(owner)
+        if line.bisect_left(rank) < room:
+            self._runnable.remove(rank)
+            if len(line) > room:
+                self._runnable.add(line[room])
+        line.remove(rank)
+        if not line:
             del self._lines[owner]
-        self._show_head(owner)
 
     def hold(self, owner: str, places: int) -> None:
         """Give the owner so many more places, or fewer."""
-        self._drop_head(owner)
+        line, before = self._lines.get(owner, ()), self._room(owner)
         self.running[owner] += places
+        after = self._room(owner)
         if not self.running[owner]:
             del self.running[owner]
-        self._show_head(owner)
+        for rank in line[after:before]:
+            self._runnable.remove(rank)
+        self._runnable.update(line[before:after])
 
     def is_kept_by(self, owner: str) -> bool:
         """Tell whether the owner holds no more places than may be."""
         return self.running[owner] <= self.cap
 
-    def may_start(self, rank: Rank, owner: str) -> bool:
-        """Tell whether it may start where only owners have a limit."""
-        ahead: int = self._lines[owner].bisect_left(rank)
-        return ahead < self.cap - self.running[owner]
+    def may_start(self, rank: Rank, free: int | None) -> bool:
+        """Tell whether it may start where so many places are free; None is no limit."""
+        return rank in self._runnable and (free is None or self._runnable.bisect_left(rank) < free)
 
     def startable(self, free: int | None) -> list[Rank]:
-        """Return who may start, in order: each one that is taken counts against its owner."""
-        heads = [(rank, owner, 0) for rank, owner in itertools.islice(self._heads, free)]
-        found: list[Rank] = []
-        while heads and (free is None or len(found) < free):
-            rank, owner, nth = heapq.heappop(heads)
-            found.append(rank)
-            following = nth + 1
-            line = self._lines[owner]
-            if following < min(len(line), self.cap - self.running[owner]):
-                heapq.heappush(heads, (line[following], owner, following))
-        return found
+        """Return who may start, in order."""
+        return list(itertools.islice(self._runnable, free))
 
-    def _head(self, owner: str) -> tuple[Rank, str] | None:
-        line = self._lines.get(owner)
-        return (line[0], owner) if line and self.running[owner] < self.cap else None
-
-    def _drop_head(self, owner: str) -> None:
-        if (head := self._head(owner)) is not None:
-            self._heads.remove(head)
-
-    def _show_head(self, owner: str) -> None:
-        if (head := self._head(owner)) is not None:
-            self._heads.add(head)
+    def _room(self, owner: str) -> int:
+        """Return how many more places the owner may get."""
+        return max(0, self.cap - self.running[owner])
