@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from longtask_adapters.kube import errors, informer, kinds
 from longtask_adapters.kube.connection import Connection
@@ -17,6 +19,8 @@ from longtask_operator.warm import pool
 
 _logger = logging.getLogger(__name__)
 _LABELLED = {"labelSelector": names.TASK_LABEL}
+
+T = TypeVar("T")
 
 
 class Hearing:
@@ -128,12 +132,10 @@ class Resync:
         oldest = await self._list(self._tasks)
         # After the tasks: a run that a schedule's status speaks of is known by then, or is gone.
         oldest = min(oldest, await self._list(self._schedules))
-        version, raws = await self._labelled(kinds.PODS)
-        found = [pods.Pod.parse(raw) for raw in raws]
+        version, found = await self._labelled(kinds.PODS, pods.Pod.parse)
         self._mirror.absorb_pods((pod for pod in found if not pod.is_nobodys), version)
         self._check_hearing(found, min(oldest, version))
-        _, raws = await self._labelled(kinds.JOBS)
-        jobs = [pods.Job.parse(raw, now=asked_at) for raw in raws]
+        _, jobs = await self._labelled(kinds.JOBS, functools.partial(pods.Job.parse, now=asked_at))
         self._mirror.absorb_jobs((job for job in jobs if job.task_name), asked_at)
         ahead = (
             (job for job in jobs if job.warm),
@@ -152,12 +154,25 @@ class Resync:
         )
         return listing.version
 
-    async def _labelled(self, place: kinds.Place) -> tuple[int, list[kinds.Raw]]:
-        items: list[kinds.Raw] = []
+    async def _labelled(
+        self, place: kinds.Place, parse: Callable[[kinds.Raw], T]
+    ) -> tuple[int, list[T]]:
+        """Return the version of a list and what became of each object in it.
+
+        Their JSON takes many times the memory: one page of it is there at a time.
+        """
+        found: list[T] = []
         path = place.collection(self._namespace)
         async for page in self._connection.pages(path, _LABELLED):
-            items = page.items if page.is_first else items + page.items
-        return page.version, items
+            version = page.version
+            if page.is_first:
+                found.clear()
+            for number, raw in enumerate(page.items, start=1):
+                found.append(parse(raw))
+                if number % informer.SLICE == 0:
+                    await asyncio.sleep(0)
+            del page  # before the next one comes
+        return version, found
 
     def _check_hearing(self, found: Iterable[pods.Pod], oldest: int) -> None:
         present = {pod.uid: pod.version for pod in found}

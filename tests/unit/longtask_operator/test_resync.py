@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from longtask_adapters.kube import errors, kinds
+from longtask_adapters.kube import errors, informer, kinds
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import Request, Response
 from longtask_adapters.testing import MemoryKubernetes
@@ -269,6 +270,107 @@ async def test_one_unreadable_object_does_not_stop_the_rest(operator: Operator) 
     operator.kubernetes.add(a_task())
     assert await queued(operator) == ["report"]
     assert list(operator.mirror.queues.keys()) == [QUEUE]
+
+
+# --- a page at a time ---
+
+MANY = 210  #: pages of 10, 100 and 100
+
+
+class Items(list[Any]):
+    """The objects of a page, of which can be told whether they are still there."""
+
+
+class Page:
+    """An answer with a page of a list, made anew as JSON is."""
+
+    def __init__(self, answer: Response, kubernetes: "PagedKubernetes") -> None:
+        self.status, self.headers, self.size = answer.status, answer.headers, 0
+        self._answer = answer
+        self._kubernetes = kubernetes
+
+    async def json(self) -> Any:
+        raw = await self._answer.json()
+        return {**raw, "items": self._kubernetes.count(Items(raw["items"]))}
+
+
+class PagedKubernetes(MemoryKubernetes):
+    """Knows how many pages of its lists somebody has at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: list[weakref.ref[Items]] = []
+        self.most_at_once = 0
+
+    def count(self, page: Items) -> Items:
+        self._given.append(weakref.ref(page))
+        there = sum(given() is not None for given in self._given)
+        self.most_at_once = max(self.most_at_once, there)
+        return page
+
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Response]:
+        async with super().open(request) as answer:
+            yield Page(answer, self)  # type: ignore[misc] - it is only read as JSON
+
+    def add_many(self) -> None:
+        """Let there be as many tasks, pods and Jobs."""
+        for number in range(MANY):
+            labels = {names.TASK_LABEL: f"t{number}"}
+            self.add(a_task(f"t{number}", uid=f"t{number}"))
+            for plural in ("pods", "jobs"):
+                self.put(plural, f"t{number}", metadata={"labels": labels})
+
+
+async def test_one_page_is_there_at_a_time() -> None:
+    kubernetes = PagedKubernetes()
+    operator = Operator(kubernetes=kubernetes)
+    kubernetes.add_many()
+    for _ in range(2):
+        await operator.resync.absorb()
+        assert kubernetes.most_at_once == 1
+    assert kubernetes.calls.count("list pods") == 2 * 3
+    seen = operator.mirror
+    assert len(seen.tasks) == MANY
+    keys = [ObjectKey(NAMESPACE, f"t{number}") for number in range(MANY)]
+    assert all(seen.job(key) for key in keys)
+    assert all(seen._pods[key] for key in keys)
+
+
+async def test_everybody_else_has_turns_while_what_is_listed_is_read() -> None:
+    kubernetes = PagedKubernetes()
+    operator = Operator(kubernetes=kubernetes)
+    kubernetes.add_many()
+    await operator.resync.absorb()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    running = asyncio.create_task(others())
+    await operator.resync.absorb()
+    running.cancel()
+    # None of it waits for anything: of tasks, pods and Jobs two pages are longer than a slice.
+    assert turns >= 3 * 200 // informer.SLICE - 1
+
+
+async def test_what_a_list_brought_that_was_begun_anew_does_not_count(
+    operator: Operator, kubernetes: BusyKubernetes
+) -> None:
+    def forgotten() -> None:
+        kubernetes.remove("pods", "t0")
+        kubernetes.compact()
+
+    labels = {names.TASK_LABEL: "report"}
+    for number in range(15):
+        kubernetes.put("pods", f"t{number}", metadata={"labels": labels})
+    kubernetes.meanwhile["pods"] = forgotten
+    await operator.resync.absorb()
+    found = {pod.name for pod in operator.mirror._pods[REPORT].values()}
+    assert found == {f"t{number}" for number in range(1, 15)}
 
 
 # --- whether the watches hear ---

@@ -181,6 +181,8 @@ class Connection:
             each = max(1, size // max(1, len(page.items)))
             length = min(limit, max(_FIRST_PAGE, _PAGE_BYTES // each))
             yield page
+            # How long it stays is for its taker to say: the next one may be as large.
+            del page
             if not token:
                 return
 

@@ -16,7 +16,7 @@ from longtask_crds import names
 _logger = logging.getLogger(__name__)
 
 #: After so many objects of a list, or events of a watch, everybody else has a turn.
-_SLICE = 50
+SLICE = 50
 
 #: However often a place was lost, no longer pause than after so many failures: 4 seconds at most.
 _PATIENCE_WITH_EXPIRED = 4
@@ -73,6 +73,7 @@ async def relist(
     changed: list[names.ObjectKey] = []
     listed: set[names.ObjectKey] = set()
     async for page in connection.pages(kind.collection(namespace), limit=limit):
+        version = page.version
         if page.is_first:
             listed.clear()
         for number, raw in enumerate(page.items, start=1):
@@ -81,9 +82,10 @@ async def relist(
             heard(raw["metadata"]["uid"], kinds.version_of(raw))
             if take(kind, raw, cache):
                 changed.append(key)
-            if number % _SLICE == 0:
+            if number % SLICE == 0:
                 await asyncio.sleep(0)
-    return Listing(page.version, changed + cache.keep_only(listed, page.version))
+        del page  # before the next one comes
+    return Listing(version, changed + cache.keep_only(listed, version))
 
 
 def take(kind: kinds.Kind[R], raw: kinds.Raw, cache: Cache[R]) -> bool:
@@ -234,7 +236,7 @@ class Informer(Generic[R]):
             if self.follower is not None:
                 self.follower.watched(version, gone)
             events += 1
-            if events % _SLICE == 0:
+            if events % SLICE == 0:
                 # What is there already is read without waiting: thousands may come at once.
                 await asyncio.sleep(0)
         return events > 0
