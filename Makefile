@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up down leavings status dev collection demo test unit integration e2e verify generate generate-check lock \
 	others postgresql promtool proxies faketime faults faults-nodes fuzz replicas mutants model images context properties format lint typecheck imports bench \
-	bench-waiting bench-archive bench-pipeline bench-schedules bench-dashboard bench-celery redis pods-check \
+	bench-waiting bench-admission bench-archive bench-pipeline bench-schedules bench-dashboard bench-celery redis pods-check \
 	browser browser-test script screenshots
 
 VENV := .venv
@@ -182,6 +182,9 @@ pods-check: $(READY) ## Render ten thousand tasks' pods, and judge each by Pod S
 
 bench-waiting: up ## Measure what 10,000 waiting tasks cost, and whom; ten minutes
 	@. .localcluster/env; $(BIN)/python bench/waiting.py
+
+bench-admission: $(READY) ## Measure one admission decision and one look at a task, as the queue grows; three minutes
+	@$(BIN)/python bench/admission.py
 
 bench-archive: $(READY) ## Measure lists and searches of 20,000 archived tasks, and whether archiving keeps up
 	@$(BIN)/python bench/archive.py
