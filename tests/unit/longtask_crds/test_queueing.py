@@ -269,6 +269,16 @@ def test_who_leaves_a_limited_queue_makes_room() -> None:
     assert index.update(QUEUE.sibling("a"), None) == set()
 
 
+def test_who_starts_makes_no_room() -> None:
+    index = an_index(THREE, spec(maxRunning=3))
+    a = QUEUE.sibling("a")
+    index.reserve(a)
+    assert index.update(a, holds()) == set()
+    index.release(a)
+    elsewhere = dataclasses.replace(holds(), queue="night")
+    assert index.update(a, elsewhere) == {QUEUE}
+
+
 def test_a_type_says_where_its_tasks_wait() -> None:
     index = an_index({"a": dataclasses.replace(waits(type="t"), priority=None)})
     kind = QUEUE.sibling("t")

@@ -44,6 +44,7 @@ class Index:
             return set()
         if before is not None and before.type:
             self._of_type[key.sibling(before.type)].discard(key)
+        stood_in = self.queue_of(key)
         made_room = self._leave(key)
         if entry is None:
             self._entries.pop(key, None)
@@ -53,6 +54,10 @@ class Index:
             if entry.type:
                 self._of_type.setdefault(key.sibling(entry.type), set()).add(key)
             self._enter(key, entry)
+            takes_place = entry.standing is Standing.HOLDING and before is not None
+            if takes_place and before.owner == entry.owner and stood_in == self.queue_of(key):
+                # Who starts makes no room: of a thousand that start, none wakes all others.
+                return set()
         return made_room
 
     def set_queue(self, queue: ObjectKey, spec: v1alpha1.LongTaskQueueSpec | None) -> bool:
