@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
@@ -23,6 +23,7 @@ class Recorder:
         seen: Where the queues and their counts are.
         kubernetes: Where they are written.
         is_writer: Tells whether this operator is the one that writes them now.
+        sleep: Lets so many seconds pass.
     """
 
     def __init__(
@@ -30,16 +31,19 @@ class Recorder:
         seen: mirror.Mirror,
         kubernetes: cluster.Cluster,
         is_writer: Callable[[], bool] = lambda: True,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._mirror = seen
         self._cluster = kubernetes
         self._is_writer = is_writer
+        self._sleep = sleep
 
     async def run(self) -> None:
         """Write for ever; failures are logged and tried again, ever more slowly."""
         pause = _PAUSE
         while True:
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             try:
                 await self.once()
                 pause = _PAUSE

@@ -167,6 +167,81 @@ def test_a_type_that_moves_the_first_one_away_wakes_who_is_first_now(
     assert set(woken) == {"first", "second"}
 
 
+# --- lanes of the work queue ---
+
+
+SMALL = {"maxRunning": 1}
+LATE = a_task("late", uid="2", container={"image": "x"}, notBefore=NOW + timedelta(hours=1))
+WAITS = a_task("waits", uid="2")
+
+
+@pytest.mark.parametrize(
+    ("task", "others", "limits", "lane"),
+    [
+        pytest.param(WAITS, [], SMALL, "start", id="who-may-start-shares-one-with-its-queue"),
+        pytest.param(WAITS, [RUNS], SMALL, "record", id="who-only-waits-takes-another-one"),
+        pytest.param(WAITS, [], SMALL | {"paused": True}, "record", id="so-where-it-is-paused"),
+        pytest.param(WAITS, [], None, "record", id="so-where-there-is-no-queue"),
+        pytest.param(LATE, [], SMALL, "record", id="so-who-joins-later"),
+        pytest.param(RUNS, [], SMALL, None, id="what-runs-is-free"),
+        pytest.param(
+            with_status(RUNS, attempts=[an_attempt(finished_at=NOW)], retry_at=NOW),
+            [],
+            SMALL,
+            "start",
+            id="who-is-to-be-tried-again-stands-with-the-others",
+        ),
+        pytest.param(
+            with_status(WAITS, conditions=[FINISHED]), [], SMALL, None, id="what-is-over-is-free"
+        ),
+        pytest.param(
+            a_task("waits", uid="2", container={"image": "x"}, cancel=True),
+            [],
+            SMALL,
+            None,
+            id="what-is-cancelled-is-free",
+        ),
+        pytest.param(
+            with_meta(WAITS, deletion_timestamp=NOW), [], SMALL, None, id="what-is-deleted-is-free"
+        ),
+    ],
+)
+def test_lane_of(
+    seen: mirror.Mirror,
+    task: v1alpha1.LongTask,
+    others: list[v1alpha1.LongTask],
+    limits: dict[str, Any] | None,
+    lane: str | None,
+) -> None:
+    if limits is not None:
+        seen.queues.put(a_queue(**limits))
+    for one in (*others, task):
+        seen.tasks.put(one)
+    seen.tell_time(NOW)
+    expected = None if lane is None else (lane, REPORT.sibling("default"))
+    assert seen.lane_of(REPORT.sibling(task.metadata.name)) == expected
+
+
+def test_who_is_not_known_takes_no_lane(seen: mirror.Mirror) -> None:
+    assert seen.lane_of(REPORT) is None
+
+
+def test_a_lane_changes_with_what_its_task_may(seen: mirror.Mirror) -> None:
+    """A claim under way is free of lanes, and each queue has its own."""
+    for name in ("small", "default"):
+        seen.queues.put(a_queue(name, maxRunning=1))
+    for uid, queue in enumerate(("small", "default")):
+        seen.tasks.put(a_task(f"in-{queue}", uid=str(uid), container={"image": "x"}, queue=queue))
+    small = REPORT.sibling("in-small")
+    lanes = {seen.lane_of(small), seen.lane_of(REPORT.sibling("in-default"))}
+    assert lanes == {("start", REPORT.sibling("small")), ("start", REPORT.sibling("default"))}
+    seen.index.reserve(small)
+    assert seen.lane_of(small) is None
+    seen.index.release(small)
+    seen.hold_back(small)
+    assert seen.lane_of(small) == ("record", REPORT.sibling("small"))
+
+
 # --- pods ---
 
 

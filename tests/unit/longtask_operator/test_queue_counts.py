@@ -1,5 +1,7 @@
 """The counts that `kubectl get ltq` shows: written when they changed, and by one operator."""
 
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -102,3 +104,84 @@ async def test_one_that_is_gone_is_no_failure(operator: Operator, made_anew: boo
         operator.kubernetes.put(names.LONGTASKQUEUES, "default", status={})
     await operator.recorder.once()
     assert not made_anew or stored(operator) == {}
+
+
+# --- when they are written ---
+
+
+class Over(Exception):
+    """The time of a test is up."""
+
+
+class Course:
+    """What happens at which second, by a clock that goes while the recorder sleeps."""
+
+    def __init__(self, operator: Operator, until: float) -> None:
+        self.now = 0.0
+        self.happens: dict[float, Callable[[], Awaitable[object]]] = {}
+        self.written: list[tuple[float, str]] = []
+        self.is_refused = False
+        self._operator = operator
+        self._until = until
+        operator.kubernetes.interrupt = self._note
+
+    def _note(self, write: str, moment: str) -> None:
+        if (write, moment) == ("PATCH longtaskqueues", "before"):
+            path = self._operator.kubernetes.requests[-1].path.removesuffix("/status")
+            self.written.append((self.now, path.rpartition("/")[2]))
+            if self.is_refused:
+                raise twins.Refusal(503, "ServiceUnavailable", "not now")
+
+    async def sleep(self, seconds: float) -> None:
+        wakes_at = self.now + seconds
+        for at in sorted(at for at in self.happens if at <= wakes_at):
+            self.now = at
+            await self.happens.pop(at)()
+        self.now = wakes_at
+        if wakes_at > self._until:
+            raise Over
+
+    async def run(self) -> None:
+        kubernetes = cluster.Cluster(self._operator.connection)
+        recorder = queues.Recorder(self._operator.mirror, kubernetes, sleep=self.sleep)
+        await self._operator.hear()
+        with pytest.raises(Over):
+            await recorder.run()
+
+
+async def comes(operator: Operator, name: str, queue: str = "default") -> None:
+    await operator.submit(a_task(name, uid=name, container={"image": "x"}, queue=queue))
+
+
+async def test_what_changes_each_second_is_written_every_five(operator: Operator) -> None:
+    course = Course(operator, until=21)
+    for second in range(1, 21):
+        course.happens[second] = functools.partial(comes, operator, f"t{second}")
+    await course.run()
+    assert course.written == [(at, "default") for at in (5, 10, 15, 20)]
+    assert stored(operator)["waiting"] == 20
+
+
+async def test_the_queue_that_changed_is_written_and_no_other(operator: Operator) -> None:
+    operator.kubernetes.add(a_queue("night"))
+    course = Course(operator, until=600)
+    course.happens[7] = functools.partial(comes, operator, "a", "night")
+    course.happens[8] = functools.partial(comes, operator, "b", "night")
+    course.happens[301] = functools.partial(comes, operator, "c")
+    await course.run()
+    first, *later = sorted(course.written[:2]), *course.written[2:]
+    assert first == [(5, "default"), (5, "night")], "what was never written"
+    assert later == [(10, "night"), (305, "default")]
+
+
+async def test_what_cannot_be_written_is_tried_ever_more_slowly(operator: Operator) -> None:
+    course = Course(operator, until=210)
+    course.is_refused = True
+
+    async def mended() -> None:
+        course.is_refused = False
+
+    course.happens[190] = mended
+    course.happens[199] = functools.partial(comes, operator, "a")
+    await course.run()
+    assert [at for at, _ in course.written] == [5, 15, 35, 75, 135, 195, 200]
