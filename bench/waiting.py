@@ -3,13 +3,16 @@
     . .localcluster/env; python bench/waiting.py [--waiting 10000] [--running 10] [--json FILE]
 
 Tasks are made straight at the API server, in a queue of their own that is paused. Measured is, in
-this order: a task of another queue while nothing waits; taking the tasks in; an idle minute; a task
-of another queue, and reads of the API, beside them all; a restart of the operator; and the queue
-itself once it goes on, beside raw Jobs. CPU and memory are what the processes say of themselves.
+this order: a task of another queue while nothing waits; the same while the tasks are taken in; an
+idle minute; a task of another queue, and reads of the API, beside them all; a restart of the
+operator; the queue itself once it goes on, beside raw Jobs; and a task of another queue while it
+does. With each of the tasks of another queue goes one that is cancelled as soon as it runs. CPU and
+memory are what the processes say of themselves; those of other queues are in them.
 """
 
 import argparse
 import asyncio
+import concurrent.futures
 import json
 import os
 import re
@@ -33,6 +36,8 @@ from longtask_crds.names import ObjectKey
 RELEASE, TASKS = "longtask", "longtasks"
 QUEUE = ObjectKey(TASKS, "bench")
 LABEL = "longtask-bench"
+#: In seconds: what takes longer is not measured, it has failed.
+_WITHIN = 300
 SAME = {"container": {"image": latency.IMAGE, "command": ["true"]}}
 
 
@@ -120,6 +125,13 @@ def memory(numbers: dict[str, float]) -> float:
     return numbers["process_resident_memory_bytes"]
 
 
+async def seconds(work: Awaitable[object]) -> float:
+    """Return how long it takes."""
+    began = time.monotonic()
+    await work
+    return time.monotonic() - began
+
+
 async def until(
     fetch: Callable[[], Awaitable[float]], is_right: Callable[[float], bool], *, pause: float
 ) -> float:
@@ -162,27 +174,45 @@ def submits(tasks: latency.Tasks, runs: int = 9) -> float:
     times = []
     for number in range(runs + 1):
         time.sleep(0.37 * (number % 3))
-        measured = tasks.run("t", order)["t, submit -> callback"]
+        measured = tasks.run("t", order, within=_WITHIN)["t, submit -> callback"]
         if number:
             times.append(measured)
     return statistics.median(times)
 
 
-def raw_jobs(count: int, at_once: int) -> float:
+def cancel(tasks: latency.Tasks) -> float:
+    """Return the time from cancelling a task of the default queue that runs to its callback."""
+    url, token = os.environ["LONGTASK_URL"], os.environ["LONGTASK_TOKEN"]
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
+        path = tasks.submit({"type": "sleep", "input": {"seconds": 600}}).json()["links"]["self"]
+        deadline = time.monotonic() + _WITHIN
+        while client.get(path).raise_for_status().json()["phase"] != "Running":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path} does not run")
+            time.sleep(0.05)
+        began = time.monotonic()
+        client.post(f"{path}:cancel").raise_for_status()
+        at, data = tasks.arrival(within=_WITHIN)
+    if data["phase"] != "Cancelled":
+        raise RuntimeError(f"unexpected callback: {data}")
+    return at - began
+
+
+async def others(tasks: latency.Tasks, when: str) -> dict[str, float]:
+    """Return what a task in the default queue and a cancel take now, by title."""
+    return {
+        f"submit -> callback of another queue, {when}, s": await asyncio.to_thread(submits, tasks),
+        f"cancel -> callback of another queue, {when}, s": await asyncio.to_thread(cancel, tasks),
+    }
+
+
+def raw_jobs(count: int, at_once: int, job: Callable[[], object] = latency.raw_job) -> float:
     """Return how many raw Jobs a second end, so many at once."""
     began = time.monotonic()
-    pending = [asyncio.to_thread(latency.raw_job) for _ in range(count)]
-
-    async def run() -> None:
-        places = asyncio.Semaphore(at_once)
-
-        async def one(job: Awaitable[Any]) -> None:
-            async with places:
-                await job
-
-        await asyncio.gather(*map(one, pending))
-
-    asyncio.run(run())
+    # A thread for each: asyncio's own are as many as there are processors, and four.
+    with concurrent.futures.ThreadPoolExecutor(at_once) as places:
+        for ended in [places.submit(job) for _ in range(count)]:
+            ended.result()
     return count / (time.monotonic() - began)
 
 
@@ -194,14 +224,14 @@ async def measure(waiting: int, running: int, ends: int) -> dict[str, float]:
         cluster = Cluster(Connection(transport, user_agent="bench", writes_at_once=8))
         await cluster.queue(paused=True, maxRunning=running)
         await until_settled(cluster)
-        figures["submit -> callback of another queue, nothing waits, s"] = await asyncio.to_thread(
-            submits, tasks
-        )
+        figures |= await others(tasks, "nothing waits")
         await until_settled(cluster)
         before = {part: await cluster.numbers(part) for part in ("operator", "api")}
         began = time.monotonic()
-        await cluster.fill(waiting)
-        figures["making them, s"] = time.monotonic() - began
+        filling = asyncio.create_task(seconds(cluster.fill(waiting)))
+        figures |= await others(tasks, "taken in")
+        figures["... while all of that went on: 1, or 0"] = float(not filling.done())
+        figures["making them, s"] = await filling
         await until(lambda: cluster.count("Queued"), lambda n: n >= waiting, pause=2)
         await until_settled(cluster)
         figures["all recorded after, s"] = time.monotonic() - began
@@ -215,9 +245,7 @@ async def measure(waiting: int, running: int, ends: int) -> dict[str, float]:
         idle = {part: await cluster.numbers(part) for part in ("operator", "api")}
         for part in ("operator", "api"):
             figures[f"{part} CPU of an idle minute, s"] = cpu(after[part], idle[part])
-        figures["submit -> callback of another queue beside them, s"] = await asyncio.to_thread(
-            submits, tasks
-        )
+        figures |= await others(tasks, "paused")
         for title, value in (await asyncio.to_thread(reads)).items():
             figures[f"API, {title}, ms"] = value
         began = time.monotonic()
@@ -238,6 +266,8 @@ async def measure(waiting: int, running: int, ends: int) -> dict[str, float]:
         figures["unpaused: first one ended after, s"] = time.monotonic() - began
         await until(lambda: cluster.count("Succeeded"), lambda n: n >= ends, pause=0.5)
         figures["unpaused: tasks per second"] = ends / (time.monotonic() - began)
+        figures |= await others(tasks, "unpaused")
+        figures["... while so many still waited"] = float(await cluster.count("Queued"))
         await cluster.queue(paused=True)
         await cluster.clear()
     return figures
@@ -246,7 +276,7 @@ async def measure(waiting: int, running: int, ends: int) -> dict[str, float]:
 def show(figures: dict[str, float], file: Path | None) -> None:
     """Print the figures as a table, and keep them raw in a file if one is named."""
     for title, value in figures.items():
-        print(f"{title:<56} {value:9.3f}")
+        print(f"{title:<60} {value:9.3f}")
     if file is not None:
         file.write_text(json.dumps(figures, indent=1))
 
