@@ -383,6 +383,18 @@ def test_extended_resources_are_capped_and_counted() -> None:
     assert "nvidia" not in json.dumps(one(objects, "LimitRange", "longtask"))
 
 
+def test_how_many_tasks_there_may_be_is_bounded_by_who_asks_for_it() -> None:
+    key = "count/longtasks.longtask.dev"
+
+    def hard(values: Object) -> Object:
+        found: Object = one(render(values=values), "ResourceQuota", "longtask")["spec"]["hard"]
+        return found
+
+    usual = hard({})
+    assert key not in usual, "it would refuse the first tasks of an installation"
+    assert hard({"tasks": {"quota": {key: "20000"}}}) == usual | {key: "20000"}
+
+
 def volumes(deployment: Object) -> dict[str, Object]:
     """Return where each volume of the pod comes from."""
     return {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
