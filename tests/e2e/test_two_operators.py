@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from e2e_support import Kubectl, Product, eventually, kill, pods_of, scale
@@ -29,9 +30,12 @@ FROZEN_FOR = 60
 class Queue:
     """A queue of this test's own, all its tasks, and what has become of them in which order."""
 
-    def __init__(self, kubectl: Kubectl, name: str, watched: Path) -> None:
+    def __init__(self, kubectl: Kubectl, rest: httpx.Client, name: str, watched: Path) -> None:
         self.name = name
+        #: Who waited, in order, as the API answered from time to time.
+        self.answered: list[list[str]] = []
         self._kubectl = kubectl
+        self._rest = rest
         self._file = watched
         self._selector = ("-l", f"e2e={name}")
 
@@ -80,7 +84,20 @@ class Queue:
         return sum(bool(task.status.attempts) for task in self.tasks())
 
     def wait_for_claims(self, count: int, *, within: float) -> None:
-        eventually(self.claimed, lambda claimed: claimed >= count, within=within)
+        """Wait until so many were ever claimed, and keep what the API answers meanwhile."""
+
+        def claimed() -> int:
+            self.answered.append(self.ask())
+            return self.claimed()
+
+        eventually(claimed, lambda claimed: claimed >= count, within=within)
+
+    def ask(self) -> list[str]:
+        """Return who waits, in order, as the API answers."""
+        answer = self._rest.get(f"/api/v1/queues/{self.name}", params={"limit": TASKS})
+        content = answer.raise_for_status().json()["content"]
+        assert [task["position"] for task in content] == list(range(1, len(content) + 1))
+        return [task["id"] for task in content]
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -125,8 +142,8 @@ def versions(tasks: list[v1alpha1.LongTask]) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def queue(kubectl: Kubectl, name: str, tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue(kubectl, name, tmp_path / "watched.json")
+def queue(kubectl: Kubectl, rest: httpx.Client, name: str, tmp_path: Path) -> Iterator[Queue]:
+    queue = Queue(kubectl, rest, name, tmp_path / "watched.json")
     try:
         queue.make()
         yield queue
@@ -141,12 +158,13 @@ def holder(kubectl: Kubectl) -> str:
 
 
 @pytest.mark.usefixtures("scaled_back")
-def test_limits_and_order_hold_whatever_becomes_of_the_operators(
+def test_limits_order_and_positions_hold_whatever_becomes_of_the_operators(
     kubectl: Kubectl, product: Product, queue: Queue
 ) -> None:
     log = Path(product.audit_log)
     offset = log.stat().st_size
     with queue.watching():
+        eventually(queue.ask, lambda waiting: len(waiting) == TASKS, within=60)
         queue.pause(False)
         for killed in range(2):
             queue.wait_for_claims(3 * (killed + 1), within=120)
@@ -176,6 +194,7 @@ def test_limits_and_order_hold_whatever_becomes_of_the_operators(
         eventually(queue.is_all_watched, bool, within=60)
 
     check_limits_and_order(queue)
+    check_positions(queue)
     check_jobs(queue, log, offset)
     check_times(done)
 
@@ -192,6 +211,21 @@ def check_limits_and_order(queue: Queue) -> None:
             assert key in index.startable(place), f"{key.name} was not next"
         index.update(key, queueing.Entry.of(task))
     assert len(claimed) == TASKS
+
+
+def check_positions(queue: Queue) -> None:
+    """Each answer of the API was the order of those who waited, at some moment of the record."""
+    index, place = queueing.Index(), ObjectKey("longtasks", queue.name)
+    orders: set[tuple[str, ...]] = set()
+    known: set[str] = set()
+    for task in queue.history():
+        known.add(task.metadata.name)
+        index.update(place.sibling(task.metadata.name), queueing.Entry.of(task))
+        if len(known) == TASKS:
+            orders.add(tuple(key.name for key in index.waiting(place)))
+    answered = set(map(tuple, queue.answered))
+    assert answered <= orders
+    assert len(answered) > 1, "nobody asked while it went on"
 
 
 def check_jobs(queue: Queue, log: Path, offset: int) -> None:
