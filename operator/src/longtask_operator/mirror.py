@@ -149,6 +149,11 @@ class Mirror:
         for queue in self.index.hold_back(key):
             self._wake(self.index.startable(queue))
 
+    def release(self, key: ObjectKey) -> None:
+        """Count a task as what it is again; a place that it did not take is for whoever is next."""
+        for queue in self.index.release(key):
+            self._wake(self.index.startable(queue))
+
     # --- pods and Jobs ---
 
     def put_pod(self, pod: pods.Pod) -> None:

@@ -482,9 +482,11 @@ class Recounted(RuleBasedStateMachine):
             self.index.reserve(key)
             self.reserved.add(key)
         else:
-            self.index.release(key)
+            before = self.may_start()
+            made_room = self.index.release(key)
             self.reserved.discard(key)
             self.held_back.discard(key)
+            self.check_all_are_told(before, made_room, key)
 
     @rule(now=st.integers(0, 40))
     def time_passes(self, now: int) -> None:

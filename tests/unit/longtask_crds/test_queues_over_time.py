@@ -433,7 +433,7 @@ class Admission(RuleBasedStateMachine):
         key = one_of(self.under_way, nth)
         if fails:
             self.under_way.remove(key)
-            self.index.release(key)
+            self.tell(self.index.release(key))
             if key in self.waiting():
                 self.failing.add(key)
             self.tell(self.index.hold_back(key))
@@ -442,8 +442,7 @@ class Admission(RuleBasedStateMachine):
             self.write_claim(key)
             self.index.update(key, Entry.of(self.tasks[key]))
         self.under_way.remove(key)
-        self.index.release(key)
-        self.tell([self.queue_of(key)])
+        self.tell(self.index.release(key))
 
     def write_claim(self, key: ObjectKey) -> None:
         queue = self.queue_of(key)

@@ -207,3 +207,22 @@ async def test_a_claim_of_which_no_answer_came_has_its_place_until_it_is_known(
     await operator.look("first")
     await operator.look("urgent")
     assert started(operator) == [holder]
+
+
+async def test_of_two_claims_that_a_smaller_limit_stops_one_goes_on(operator: Operator) -> None:
+    operator.kubernetes.add(a_queue(maxRunning=2))
+    submit(operator, "one")
+    submit(operator, "two")
+    await operator.resync.once()
+    operator.woken.clear()
+    seen, one, two = operator.mirror, *map(operator.kubernetes.key, ("one", "two"))
+    # Both are read before they are written.
+    seen.index.reserve(one)
+    seen.index.reserve(two)
+    seen.queues.put(with_meta(a_queue(maxRunning=1), resource_version="9"))
+    assert not seen.index.may_start(one)
+    assert not seen.index.may_start(two)
+    seen.release(one)
+    assert operator.woken == []
+    seen.release(two)
+    assert operator.woken == ["one"]

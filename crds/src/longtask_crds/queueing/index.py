@@ -119,12 +119,18 @@ class Index:
         self._held_back.add(key)
         return self._again(key)
 
-    def release(self, key: ObjectKey) -> None:
-        """Count a task that was reserved or held back as what it is again."""
-        if key in self._reserved or key in self._held_back:
-            self._reserved.discard(key)
-            self._held_back.discard(key)
-            self._again(key)
+    def release(self, key: ObjectKey) -> set[ObjectKey]:
+        """Count a task that was reserved or held back as what it is again.
+
+        Returns the queues in which others may start by that.
+        """
+        if key not in self._reserved and key not in self._held_back:
+            return set()
+        gave_up = key in self._reserved and not self._holds(key)
+        self._reserved.discard(key)
+        self._held_back.discard(key)
+        made_room = self._again(key)
+        return made_room if gave_up else set()
 
     # --- what it is asked
 
@@ -243,6 +249,10 @@ class Index:
         return where[1] if where else None
 
     # --- inside
+
+    def _holds(self, key: ObjectKey) -> bool:
+        entry = self._entries.get(key)
+        return entry is not None and entry.standing is Standing.HOLDING
 
     def _enter(self, key: ObjectKey, entry: Entry) -> None:
         defaults = self._defaults.get(key.sibling(entry.type)) if entry.type else None

@@ -133,9 +133,10 @@ class Reconciler:
             # It may be claimed: the place is kept until the next pass has looked.
             self._in_doubt.add(key)
             raise
-        finally:
-            if key not in self._in_doubt:
-                self._mirror.index.release(key)
+        except BaseException:
+            self._mirror.index.release(key)  # who goes on instead is for `reconcile` to say
+            raise
+        self._mirror.release(key)
 
     async def _look_at_the_attempt(self, task: v1alpha1.LongTask) -> None:
         """Take over what the API server says now of the last attempt's Job and pods."""
