@@ -98,8 +98,7 @@ BRIEF_MAX: Final = 256  #: of one in the status of a step, of which there may be
 INPUT_MAX_BYTES: Final = 65536  #: of compact UTF-8 JSON
 
 #: How deep Python may go in our processes: the API server stores JSON of 10000 levels, and one such
-#: input must not break all lists. No more than that, or a JSON Schema that refers to itself
-#: overflows a stack of 8 MiB (at 22000, measured).
+#: input must not break all lists. No more than that, for what recurses has a stack of 8 MiB.
 RECURSION_LIMIT: Final = 11_000
 
 

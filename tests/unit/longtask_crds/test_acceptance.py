@@ -1,5 +1,6 @@
 """What the API refuses at the door and the operator refuses again."""
 
+import json
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_rule_says_the_same_in_both_tongues(model: Any, case: spec_corpus.Brok
 
 
 def test_no_more_is_told_than_a_reader_can_use() -> None:
-    wrong = {"n": [2] * 10_000} | {f"x{number}": 1 for number in range(1_000)}
+    wrong = {"n": [2] * 1_000} | {f"x{number}": 1 for number in range(1_000)}
     schema = {"properties": {"n": {"items": {"type": "string"}}}, "additionalProperties": False}
     assert len(violations({"input": wrong}, schema)) == acceptance.MAX_FINDINGS
     variables = [{"name": f"LONGTASK_{number}"} for number in range(64)]
@@ -112,20 +113,76 @@ def test_an_input_against_its_schema(given: Any, expected: list[Any]) -> None:
     assert violations({"input": given}, SCHEMA) == expected
 
 
+CANNOT_BE_USED = "inputSchema of type t cannot be used: "
+
+
 @pytest.mark.parametrize(
-    "schema",
+    ("schema", "told"),
     [
-        pytest.param({"type": "nonsense"}, id="no-schema-at-all"),
+        pytest.param({"type": "nonsense"}, "/type: ", id="a-type-that-there-is-not"),
+        pytest.param({"properties": {"n": {"type": 5}}}, "/properties/n/type: ", id="nor-a-number"),
+        pytest.param({"properties": 5}, "/properties: ", id="no-schema-at-all"),
         pytest.param(
-            {"$ref": "https://example.com/schema"}, id="a-remote-reference-is-not-fetched"
+            {"$ref": "https://example.com/schema"}, "Resource 'https", id="a-remote-reference"
         ),
-        pytest.param({"$ref": "#/nowhere"}, id="a-reference-to-nothing"),
-        pytest.param({"properties": {"n": {"pattern": "("}}}, id="a-broken-pattern"),
-        pytest.param({"$ref": "#"}, id="a-schema-that-is-itself"),
+        pytest.param({"$ref": "file:///etc/hostname"}, "Resource 'file", id="nor-to-a-file"),
+        pytest.param({"$ref": "#/nowhere"}, "Pointer '/nowhere'", id="a-reference-to-nothing"),
+        pytest.param({"$ref": "#/allOf/x", "allOf": [{}]}, "Failed to", id="into-a-list-by-a-name"),
+        pytest.param({"$ref": "#/const", "const": 5}, "/const: ", id="to-what-is-no-schema"),
+        pytest.param({"$dynamicRef": "#x"}, "Anchor 'x'", id="to-an-anchor-that-is-not-there"),
+        pytest.param({"$id": "http://[x"}, "Invalid URI", id="an-address-that-is-none"),
+        pytest.param(
+            {"$defs": {"a": {"$id": "http://[x"}}}, "Invalid URI", id="nor-one-further-inside"
+        ),
+        pytest.param({"$schema": 5}, "/$schema: ", id="a-dialect-that-is-none"),
+        pytest.param({"$schema": "http://a.test/"}, "Unknown meta", id="a-dialect-nobody-knows"),
+        pytest.param({"multipleOf": 0}, "/multipleOf: ", id="multiples-of-nothing"),
+        pytest.param({"pattern": "a{9999999999}"}, "/pattern: ", id="a-pattern-beyond-measure"),
+        pytest.param({"pattern": "^(?=a)b"}, "/pattern: ", id="a-pattern-that-looks-ahead"),
+        pytest.param(
+            {"pattern": "(a{0,1000}){0,1000}"}, "/pattern: ", id="a-pattern-too-large-to-keep"
+        ),
+        pytest.param(
+            {"properties": {"a/b": {"pattern": "("}}},
+            '/properties/a~1b/pattern: "(" is not a "regex"',
+            id="a-broken-pattern",
+        ),
+        pytest.param({"patternProperties": {"(": {}}}, "/patternProperties/(: ", id="of-a-name"),
+        pytest.param({"properties": {"\ud800": {}}}, "Invalid string", id="half-a-character"),
+        pytest.param(json.loads('{"not":' * 900 + "{}" + "}" * 900), "Invalid", id="too-deep"),
+        pytest.param({"$ref": "#/" + "z" * 2000}, "Pointer '/zzz", id="at-length"),
     ],
 )
-def test_an_unusable_schema_refuses_and_does_not_raise(schema: dict[str, Any]) -> None:
-    assert violations({"input": {"n": "x"}}, schema) == [("/input", Reason.INVALID_INPUT)]
+def test_a_schema_that_cannot_be_used_refuses_with_its_field(
+    schema: dict[str, Any], told: str
+) -> None:
+    (found,) = found_in({"input": {"n": "x"}}, schema)
+    assert (found.pointer, found.reason) == ("/input", Reason.INVALID_INPUT)
+    assert found.message.startswith(CANNOT_BE_USED + told)
+    assert len(found.message) <= names.MESSAGE_MAX
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "fits"),
+    [
+        pytest.param({"multipleOf": 0.1}, 10**400, True, id="a-number-beyond-floats"),
+        pytest.param({"pattern": "^(a+)+$"}, "a" * 60_000, True, id="a-pattern-that-nests"),
+        pytest.param({"pattern": "^(a+)+$"}, "a" * 60_000 + "b", False, id="that-does-not-match"),
+        pytest.param({"pattern": "^[0-9]+$"}, "1\n", False, id="an-end-is-the-end"),
+        pytest.param({"$ref": "#"}, {"n": "x"}, True, id="a-schema-that-is-itself"),
+        pytest.param({"uniqueItems": True}, [{"a": n} for n in range(5900)], True, id="thousands"),
+        pytest.param({}, "\ud800", False, id="half-a-character"),
+    ],
+)
+def test_an_odd_input_is_answered(schema: dict[str, Any], given: Any, fits: bool) -> None:
+    assert violations({"input": given}, schema) == (
+        [] if fits else [("/input", Reason.INVALID_INPUT)]
+    )
+
+
+def test_of_a_large_input_the_first_flaw_is_told() -> None:
+    schema = {"items": {"type": "string"}}
+    assert violations({"input": [1] * 30_000}, schema) == [("/input/0", Reason.INVALID_INPUT)]
 
 
 @pytest.mark.parametrize(
@@ -290,12 +347,6 @@ def test_what_is_wrong_is_told_in_words(
     assert found.message == message
 
 
-def test_an_unusable_schema_is_told_as_the_types() -> None:
-    (found,) = found_in({"input": {"n": "x"}}, {"properties": {"n": {"pattern": "("}}})
-    assert found.message.startswith("the type's inputSchema is unusable: ")
-    assert found.pointer == "/input"
-
-
 def raises_recursion(*_: Any) -> Any:
     raise RecursionError
 
@@ -368,13 +419,7 @@ def test_the_types_that_a_spec_names() -> None:
     ("given", "schema", "message"),
     [
         pytest.param("y" * 2000, {"const": 1}, "1 was expected", id="short"),
-        pytest.param("y" * 2000, {"type": "array"}, "'" + "y" * 1023, id="what-is-wrong"),
-        pytest.param(
-            "y",
-            {"pattern": "(", "$ref": "#/" + "z" * 2000},
-            "the type's inputSchema is unusable: ",
-            id="what-is-unusable",
-        ),
+        pytest.param("y" * 2000, {"type": "array"}, '"' + "y" * 1023, id="what-is-wrong"),
     ],
 )
 def test_no_message_is_longer_than_a_status_takes(

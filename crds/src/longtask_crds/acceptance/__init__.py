@@ -4,7 +4,7 @@ Two sorts of rules. Those that a spec breaks by itself stand once (`rules`), in 
 server and in Python for the API: `make generate` writes the one into the definitions, `breaches`
 asks the other, and one corpus of specs tests both. Those that need the type or the installation are
 asked by the API at the door and by the operator again (`admission`). What a field's own schema says
-stands with the field. Needs the extra `rules` (jsonschema).
+stands with the field. Needs the extra `rules` (jsonschema-rs).
 """
 
 from longtask_crds.acceptance.admission import MOST_AHEAD, Violation, types_of, violations

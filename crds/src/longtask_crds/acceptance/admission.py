@@ -1,19 +1,12 @@
 """What needs the type or the installation: asked at the door, and by the operator again."""
 
 import dataclasses
-import functools
-import itertools
-import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import jsonschema
-import referencing.exceptions
-from referencing import Registry
-
 from longtask_crds import address_guard, effective, json_values, names, v1alpha1
+from longtask_crds.acceptance import schemas
 from longtask_crds.acceptance.rules import MAX_FINDINGS, RESOURCES, Breach, broken
 from longtask_crds.pipeline import checks, references
 from longtask_crds.v1alpha1 import Reason
@@ -118,7 +111,8 @@ def _of_work(
         message = f"there is no LongTaskType named {spec.type}"
         yield Violation(json_values.pointer(*at, "type"), message, Reason.TYPE_NOT_FOUND)
     if has_input and task_type is not None and task_type.input_schema is not None:
-        yield from _against_schema(effective.input_of(spec), task_type.input_schema, at)
+        given = effective.input_of(spec)
+        yield from _against_schema(given, task_type.input_schema, spec.type or "", at)
     if spec.resources is not None:
         for part, name in effective.over_cap(spec.resources, installation.resource_cap):
             message = (
@@ -131,52 +125,13 @@ def _of_work(
 
 
 def _against_schema(
-    value: Any, schema: dict[str, Any], at: references.Path = ()
-) -> list[Violation]:
+    value: Any, schema: dict[str, Any], type_name: str, at: references.Path
+) -> Iterator[Violation]:
     try:
-        errors = itertools.islice(_validator(json.dumps(schema)).iter_errors(value), MAX_FINDINGS)
-        return [
-            Violation(
-                json_values.pointer(*at, "input", *path),
-                error.message[: names.MESSAGE_MAX],
-                Reason.INVALID_INPUT,
-            )
-            for error in sorted(errors, key=lambda error: list(map(str, error.path)))
-            for path in itertools.islice(_places(error), MAX_FINDINGS)
-        ]
-    except (
-        jsonschema.SchemaError,
-        referencing.exceptions.Unresolvable,
-        re.error,  # a pattern that Python cannot read
-        RecursionError,  # a schema that refers to itself
-    ) as error:
-        message = f"the type's inputSchema is unusable: {error}"[: names.MESSAGE_MAX]
-        return [Violation(json_values.pointer(*at, "input"), message, Reason.INVALID_INPUT)]
-
-
-@functools.lru_cache(maxsize=256)
-def _validator(schema_text: str) -> Any:
-    """Return what checks against the schema: building it costs more than all else at the door."""
-    schema = json.loads(schema_text)
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    kind.check_schema(schema)
-    # An empty registry: a remote $ref is an error, never a request.
-    return kind(schema, registry=Registry())
-
-
-def _places(error: jsonschema.ValidationError) -> Iterator[list[str | int]]:
-    """Name the field itself where the rule stands at the object around it."""
-    path = list(error.absolute_path)
-    schema: Any = error.schema
-    instance: Any = error.instance
-    rule: Any = error.validator_value
-    if error.validator == "required":
-        # One error for each missing field, told apart by their messages alone.
-        yield from ([*path, f] for f in rule if error.message.startswith(f"{f!r} is a required"))
-    elif error.validator == "additionalProperties" and rule is False:
-        known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-        for field in instance:
-            if field not in known and not any(re.search(p, field) for p in patterns):
-                yield [*path, field]
-    else:
-        yield path
+        found = schemas.findings(schema, value)
+    except schemas.Unusable as unusable:
+        message = f"inputSchema of type {type_name} cannot be used: {unusable}"
+        found = [schemas.Finding([], message[: names.MESSAGE_MAX])]
+    for one in found:
+        pointer = json_values.pointer(*at, "input", *one.path)
+        yield Violation(pointer, one.message, Reason.INVALID_INPUT)
