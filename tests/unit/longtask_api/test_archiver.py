@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,23 @@ STAY = Stay(usual=timedelta(seconds=10), failed=timedelta(seconds=20))
 ENDED = {"conditions": [FINISHED], "finished_at": NOW, "phase": v1alpha1.Phase.SUCCEEDED}
 
 
-def a_callback(state: v1alpha1.CallbackState) -> v1alpha1.CallbackStatus:
-    return v1alpha1.CallbackStatus(id="msg", event=v1alpha1.TaskEvent.SUCCEEDED, state=state)
+#: How long a callback that was given up can be sent again.
+WEEK = 7 * 24 * 3600
+
+
+def a_callback(
+    state: v1alpha1.CallbackState, *, tried: Sequence[int] = ()
+) -> v1alpha1.CallbackStatus:
+    """Return an entry that was tried so many seconds after the end of its task."""
+    event = v1alpha1.TaskEvent.SUCCEEDED
+    deliveries = [
+        v1alpha1.Delivery(at=NOW + timedelta(seconds=each), event=event, code=500) for each in tried
+    ]
+    return v1alpha1.CallbackStatus(id="msg", event=event, state=state, deliveries=deliveries)
+
+
+def asked_again(task: v1alpha1.LongTask) -> v1alpha1.LongTask:
+    return with_meta(task, annotations={names.REDELIVER_ANNOTATION: "once more"})
 
 
 @pytest.mark.parametrize(
@@ -53,9 +68,49 @@ def a_callback(state: v1alpha1.CallbackState) -> v1alpha1.CallbackStatus:
             id="never-before-its-callback-is-settled",
         ),
         pytest.param(
-            with_status(a_task(), callback=a_callback(v1alpha1.CallbackState.EXHAUSTED), **ENDED),
+            with_status(a_task(), callback=a_callback(v1alpha1.CallbackState.DELIVERED), **ENDED),
             10,
-            id="a-callback-that-was-given-up-is-settled",
+            id="a-callback-that-was-delivered-is-settled",
+        ),
+        pytest.param(
+            with_status(
+                a_task(),
+                callback=a_callback(v1alpha1.CallbackState.EXHAUSTED, tried=[0, 272_100]),
+                **ENDED,
+            ),
+            272_100 + WEEK,
+            id="what-was-given-up-can-be-sent-again-for-a-week-after-the-last-try",
+        ),
+        pytest.param(
+            with_status(
+                a_task(type="x", ttlSecondsAfterFinished=0),
+                callback=a_callback(v1alpha1.CallbackState.EXHAUSTED, tried=[0]),
+                **ENDED,
+            ),
+            WEEK,
+            id="whatever-the-task-says",
+        ),
+        pytest.param(
+            with_status(
+                a_task(type="x", ttlSecondsAfterFinished=2 * WEEK),
+                callback=a_callback(v1alpha1.CallbackState.EXHAUSTED, tried=[0]),
+                **ENDED,
+            ),
+            2 * WEEK,
+            id="but-no-shorter-than-it-says",
+        ),
+        pytest.param(
+            with_status(a_task(), callback=a_callback(v1alpha1.CallbackState.EXHAUSTED), **ENDED),
+            WEEK,
+            id="after-its-end-where-no-try-is-on-record",
+        ),
+        *(
+            pytest.param(
+                asked_again(with_status(a_task(), callback=a_callback(state, tried=[0]), **ENDED)),
+                None,
+                id=f"never-before-a-request-to-send-again-is-answered-{state.lower()}",
+            )
+            for state in (v1alpha1.CallbackState.DELIVERED, v1alpha1.CallbackState.EXHAUSTED)
         ),
         pytest.param(
             with_status(with_meta(a_task(), deletion_timestamp=NOW), **ENDED),

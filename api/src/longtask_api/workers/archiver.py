@@ -26,12 +26,15 @@ from longtask_api.stores.lines import Lines
 from longtask_api.stores.resources import Resources
 from longtask_api.workers.recorder import Recorder
 from longtask_api.workers.under_way import UnderWay
-from longtask_crds import v1alpha1
+from longtask_crds import delivery, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.pipeline import runs
 
 _logger = logging.getLogger(__name__)
 
+#: A callback that was given up can be sent again for so long, whatever the task's TTL says: the
+#: tries alone last longer than a task that succeeded stays.
+_SENT_AGAIN_WITHIN: Final = timedelta(days=7)
 #: How many tasks are on their way at once: a row and two or three requests each.
 _AT_ONCE: Final = 8
 #: Where something stands in one task's way, it is looked at again after so many seconds: doubled
@@ -57,19 +60,27 @@ class NotReleased(Exception):
 
 def due_at(task: v1alpha1.LongTask, stay: Stay) -> datetime | None:
     """Return when the task's resource goes; None as long as something has to happen first."""
-    callback = task.status.callback
     if (
         not task.is_finished
         or task.status.finished_at is None
         or task.metadata.deletion_timestamp is not None
-        or (callback is not None and callback.state is v1alpha1.CallbackState.PENDING)
+        or delivery.is_open(task)
     ):
         return None
     asked = task.spec.ttl_seconds_after_finished
-    if asked is not None:
-        return task.status.finished_at + timedelta(seconds=asked)
     failed = task.phase is v1alpha1.Phase.FAILED
-    return task.status.finished_at + (stay.failed if failed else stay.usual)
+    usual = stay.failed if failed else stay.usual
+    due = task.status.finished_at + (usual if asked is None else timedelta(seconds=asked))
+    given_up = _given_up_at(task)
+    return due if given_up is None else max(due, given_up + _SENT_AGAIN_WITHIN)
+
+
+def _given_up_at(task: v1alpha1.LongTask) -> datetime | None:
+    """Return when the callback was tried for the last time, if nobody took it."""
+    entry = task.status.callback
+    if entry is None or entry.state is not v1alpha1.CallbackState.EXHAUSTED:
+        return None
+    return entry.deliveries[-1].at if entry.deliveries else task.status.finished_at
 
 
 class Archiver:

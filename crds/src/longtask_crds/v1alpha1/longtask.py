@@ -142,7 +142,7 @@ class LongTaskSpec(Model):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     """How long the resource stays after its end; when absent, 86400, or 604800 if it failed, unless
     the installation says otherwise. Then it is archived and deleted, but never before its callback
-    is delivered or given up."""
+    is delivered, or for seven days after the last try if it was given up."""
 
 
 class LongTask(Resource):
