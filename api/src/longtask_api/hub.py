@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from longtask_adapters.kube.cache import key_of, version_of
 from longtask_api import errors
 from longtask_api.auth import callers
+from longtask_api.openings import Openings
 from longtask_api.stores.catalogue import Record
 from longtask_api.stores.filters import Filter
 from longtask_api.stores.lines import Lines
@@ -206,15 +207,14 @@ class Hub:
         self.is_closing = False
         self._resources = resources
         self._lines = lines
-        self._most = most
         self._of_one: dict[ObjectKey, set[OfOne]] = {}
         self._of_many: dict[str | None, set[OfMany]] = {}  #: by owner; None: of all owners
         self._held: set[OfMany] = set()
         self._gone: collections.OrderedDict[str, _Gone] = collections.OrderedDict()
-        self._open: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._open = Openings("streams", of_caller=most)
 
     def __len__(self) -> int:
-        return self._open.total()
+        return len(self._open)
 
     @property
     def pending(self) -> int:
@@ -231,18 +231,10 @@ class Hub:
             TooManyRequests: They have too many.
             Unavailable: This replica is about to end.
         """
-        whose = (caller.subject, caller.name)
         if self.is_closing:
             raise errors.Unavailable("This replica is about to end.")
-        if self._open[whose] >= self._most:
-            raise errors.TooManyRequests(f"You have {self._most} streams open: that is the most.")
-        self._open[whose] += 1
-        try:
+        with self._open.one_more(caller):
             yield
-        finally:
-            self._open[whose] -= 1
-            if not self._open[whose]:
-                del self._open[whose]
 
     @contextlib.contextmanager
     def listening(self, key: ObjectKey) -> Iterator[OfOne]:

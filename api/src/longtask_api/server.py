@@ -15,6 +15,7 @@ from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, wiring
 from longtask_api.http.connections import Bounds, bounded
 from longtask_api.hub import Hub
+from longtask_api.services.tasks.logs import MOST_OPEN
 from longtask_api.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -24,8 +25,8 @@ _GRACE_SECONDS = 10
 #: Longer than the 60 s of usual ingresses: whoever closes an idle connection, it must not be us, or
 #: a request that is on its way meets a closed one.
 _KEEP_ALIVE_SECONDS = 75
-#: Watches and followed logs hold theirs for long.
-_CONNECTIONS_TO_KUBERNETES = 1000
+#: However many logs are open, the watches and all other calls have theirs.
+_CONNECTIONS_TO_KUBERNETES = MOST_OPEN + 200
 #: Users come by an ingress, which counts for itself; most of them from its one address.
 _OF_USERS = Bounds()
 #: Whatever a program of somebody's does in its pod, the others' reports are taken. One connection

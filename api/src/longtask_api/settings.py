@@ -153,6 +153,10 @@ class Settings(CommonSettings):
     streams_per_caller: PositiveInt = 200
     """How many streams of events one caller may have open at a replica."""
 
+    logs_per_caller: PositiveInt = 200
+    """How many logs one caller may have open at a replica: one that is followed is, and one that is
+    read slowly."""
+
     mail_mode: MailMode = MailMode.LOG
     """Whether mails are sent, or written to the log in place of that."""
 

@@ -305,7 +305,7 @@ async def get_task_result(
     operation_id="getTaskLogs",
     responses={
         200: {"description": "The log.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **openapi.problems(404, 409, 422),
+        **openapi.problems(404, 409, 422, 429),
     },
     response_class=Response,
 )
@@ -341,7 +341,10 @@ async def get_task_logs(
         bool, Query(description="Begin each line with the time when it was written.")
     ] = False,
 ) -> Response:
-    """Read the log of a task or a step: whole while its pod is there, then its last 64 KiB."""
+    """Read the log of a task or a step: whole while its pod is there, then its last 64 KiB.
+
+    Who has too many open, followed or not, is answered 429.
+    """
     part = LogPart(follow=follow, tail=tail, since=since, timestamps=timestamps)
     async with contextlib.AsyncExitStack() as stack:
         opening = logs.opened(caller, task_id, step=step, attempt=attempt, part=part)

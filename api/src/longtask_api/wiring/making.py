@@ -13,6 +13,7 @@ from longtask_api.http import limits
 from longtask_api.hub import Hub
 from longtask_api.mail import smtp
 from longtask_api.metrics import Metrics
+from longtask_api.openings import Openings
 from longtask_api.services import (
     allowances,
     audit,
@@ -37,7 +38,7 @@ from longtask_api.services.rules import Rules
 from longtask_api.services.schedules.runs import RunService
 from longtask_api.services.schedules.service import ScheduleService
 from longtask_api.services.tasks.changing import ChangeService
-from longtask_api.services.tasks.logs import START_PATIENCE, LogService
+from longtask_api.services.tasks.logs import MOST_OPEN, START_PATIENCE, LogService
 from longtask_api.services.tasks.showing import TaskService
 from longtask_api.services.tasks.taking import OrderService
 from longtask_api.settings import Settings
@@ -231,7 +232,13 @@ async def running(
                 resources, lines, clock=clock, path_prefix=settings.path_prefix
             ),
             types=types.TypeService(resources),
-            logs=LogService(resources, cluster, tails, start_patience=start_patience),
+            logs=LogService(
+                resources,
+                cluster,
+                tails,
+                Openings("logs", of_caller=settings.logs_per_caller, in_all=MOST_OPEN),
+                start_patience=start_patience,
+            ),
             keys=keys,
             deliveries=deliveries.DeliveryService(resources, of_tasks, changes, clock=clock),
             trends=trends.TrendService(resources, Ends(database)),

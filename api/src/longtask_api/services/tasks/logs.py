@@ -3,13 +3,14 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from longtask_adapters.kube import errors as kube
 from longtask_adapters.kube.cache import key_of, version_of
 from longtask_api import errors
 from longtask_api.auth import callers
 from longtask_api.cluster import Cluster, LogPart
+from longtask_api.openings import Openings
 from longtask_api.stores import log_tails
 from longtask_api.stores.log_tails import LogTails
 from longtask_api.stores.resources import Resources
@@ -18,6 +19,8 @@ from longtask_crds.pipeline import runs
 
 #: How long a follower waits for the container to start before it is told to come back.
 START_PATIENCE = 60.0
+#: So many may be open at once: each holds a connection to Kubernetes for as long as somebody reads.
+MOST_OPEN: Final = 800
 _LOOK_AGAIN = 0.5
 
 
@@ -43,12 +46,14 @@ class LogService:
         resources: Resources,
         cluster: Cluster,
         tails: LogTails,
+        openings: Openings,
         *,
         start_patience: float = START_PATIENCE,
     ) -> None:
         self._resources = resources
         self._cluster = cluster
         self._tails = tails
+        self._openings = openings
         self._start_patience = start_patience
 
     @contextlib.asynccontextmanager
@@ -74,10 +79,12 @@ class LogService:
         Raises:
             Missing: There is no such task, step or attempt, or its pod is gone and nothing is kept.
             NotStarted: The container has not started (yet, if it is to be followed).
+            TooManyRequests: Too many logs are open.
             DatabaseAway: The pod is gone, and what is kept cannot be read for now.
         """
         until = time.monotonic() + (self._start_patience if part.follow else 0.0)
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._openings.one_more(caller))
             while True:
                 task = await self._resources.seen_task(caller, name)
                 key = key_of(task)
