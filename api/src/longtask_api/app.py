@@ -38,8 +38,9 @@ _HEADERS_OF_PAGES = [
     *("If-Range", "Last-Event-ID", "LongTask-Version", "Prefer", "Range", "X-Request-ID"),
 ]
 _HEADERS_FOR_PAGES = [
-    *("Accept-Ranges", "Content-Range", "ETag", "Link", "Location", "LongTask-Step"),
-    *("LongTask-Version", "Preference-Applied", "Retry-After", "X-Request-ID"),
+    *("Accept-Ranges", "Content-Range", "Deprecation", "ETag", "Link", "Location"),
+    *("LongTask-Step", "LongTask-Version", "Preference-Applied", "Retry-After", "Sunset"),
+    "X-Request-ID",
 ]
 
 _DESCRIPTION = """Long-running tasks on Kubernetes: hand one over in one call, get its id at once,

@@ -11,6 +11,14 @@ from longtask_api.http import problems as problem_details
 from longtask_client import models
 from longtask_crds import events
 
+_OF_RETIREMENT = {
+    "Deprecation": {
+        "schema": {"type": "string", "examples": ["@1798761600"]},
+        "description": "Since when it is deprecated, in seconds of 1970.",
+    },
+    "Sunset": {"schema": {"type": "string"}, "description": "When it goes, at the earliest."},
+}
+
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the whole description, made once."""
@@ -70,6 +78,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 _tell_problems(operation["responses"])
                 _show_examples(operation["responses"])
                 _tell_requests_too_often(operation)
+                _tell_retirement(operation)
                 for callback in operation.get("callbacks", {}).values():
                     for called in callback.values():
                         called["post"]["responses"].pop("422", None)
@@ -123,6 +132,13 @@ def _tell_requests_too_often(operation: dict[str, Any]) -> None:
     if refused is not None:
         seconds = {"schema": {"type": "integer"}, "description": "When to come again."}
         refused["headers"] = {"Retry-After": seconds}
+
+
+def _tell_retirement(operation: dict[str, Any]) -> None:
+    """Say what `middleware.Retirement` adds to the answers of a deprecated route."""
+    if operation.get("deprecated"):
+        for response in operation["responses"].values():
+            response.setdefault("headers", {}).update(_OF_RETIREMENT)
 
 
 class Described(FastAPI):

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longtask_api import errors, versions
-from longtask_api.http import answers, problems
+from longtask_api.http import answers, openapi, problems
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def harden(app: FastAPI, *, limits: Mapping[str, int] | None = None) -> None:
     """
     problems.install(app)
     app.add_middleware(LastResort)
+    app.add_middleware(Retirement)
     app.add_middleware(BodyLimit, limits=limits or {})
     app.add_middleware(Validators)
     app.add_middleware(HeadAsGet)
@@ -251,6 +252,24 @@ class Versions:
             await send(message)
 
         await self._app(scope, receive, with_header)
+
+
+class Retirement:
+    """Says with each answer of a deprecated route since when it is that, and when it goes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the headers to its answer."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # By now it is known which route it was.
+                MutableHeaders(scope=message).update(openapi.retirement(scope.get("route")))
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class LastResort:

@@ -2,6 +2,8 @@
 
 import http
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -319,3 +321,31 @@ async def task_ended(body: events.CallbackBody) -> None:
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Return the description of these errors; `document.describe` gives them their media type."""
     return {code: {"description": http.HTTPStatus(code).phrase} for code in codes}
+
+
+_SINCE, _UNTIL = "x-deprecated-since", "x-sunset"
+
+
+def retired(*, since: datetime, until: datetime) -> dict[str, Any]:
+    """Return what a route is declared with that is deprecated; `middleware.Retirement` tells it.
+
+    Args:
+        since: When it was deprecated.
+        until: When it goes, at the earliest.
+    """
+    times = {_SINCE: since.isoformat(), _UNTIL: until.isoformat()}
+    return {"deprecated": True, "openapi_extra": times}
+
+
+def retirement(route: Any) -> dict[str, str]:
+    """Return the headers that say when a route was deprecated and when it goes; none if it stays.
+
+    They are those of RFC 9745 and RFC 8594.
+    """
+    if not getattr(route, "deprecated", False):
+        return {}
+    since, until = (datetime.fromisoformat(route.openapi_extra[key]) for key in (_SINCE, _UNTIL))
+    return {
+        "Deprecation": f"@{int(since.timestamp())}",
+        "Sunset": format_datetime(until.astimezone(UTC), usegmt=True),
+    }
