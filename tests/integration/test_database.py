@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -40,6 +43,17 @@ A_BLOB = {
     "media_type": "text/plain",
     "created_at": NOW,
 }
+#: What a migration may look into.
+A_DOCUMENT = json.dumps(
+    {
+        "metadata": {"creationTimestamp": "2026-01-02T03:04:05Z"},
+        "status": {
+            "startedAt": "2026-01-02T03:05:05Z",
+            "finishedAt": "2026-01-02T03:06:05Z",
+            "conditions": [{"type": "Succeeded", "reason": "Completed"}],
+        },
+    }
+)
 
 
 @pytest.fixture
@@ -70,8 +84,34 @@ async def count(database: Database, table: sa.Table) -> int:
         ).scalar_one()
 
 
+def a_value(column: sa.Column[Any]) -> object:
+    """Return what a column of any table may hold; where it names another row, that one's value."""
+    for key in column.foreign_keys:
+        return a_value(key.column)
+    length = getattr(column.type, "length", None)
+    if column.type.python_type is str:
+        return A_DOCUMENT if length is None else column.name[:length]
+    return {int: 2**31 - 1, bool: True, datetime: NOW, bytes: b"\0\xff"}[column.type.python_type]
+
+
+def filled(connection: sa.Connection) -> list[sa.Table]:
+    """Put a row into each table that is there, whatever it is like; return the tables."""
+    there = sa.MetaData()
+    there.reflect(connection)
+    found = [table for table in there.sorted_tables if table.name != "alembic_version"]
+    for table in found:
+        row = {column.name: a_value(column) for column in table.columns}
+        connection.execute(sa.insert(table).values(row))
+    return found
+
+
+def held(connection: sa.Connection, found: list[sa.Table]) -> dict[str, list[Any]]:
+    """Return what the tables hold, in the columns that they had."""
+    return {table.name: [*connection.execute(sa.select(table)).mappings()] for table in found}
+
+
 @pytest.mark.parametrize("revision", migrations.revisions())
-async def test_each_released_revision_becomes_what_the_code_says(
+async def test_each_released_revision_becomes_what_the_code_says_and_keeps_what_it_holds(
     database_url: str, database: Database, revision: str
 ) -> None:
     async with (
@@ -79,8 +119,14 @@ async def test_each_released_revision_becomes_what_the_code_says(
         older.transaction(within=None) as connection,
     ):
         await connection.run_sync(migrations.upgrade, to=revision)
+        found = await connection.run_sync(filled)
+        before = await connection.run_sync(held, found)
+    assert before
+    assert all(len(rows) == 1 for rows in before.values())
     await database.prepare()
     assert await differences(database) == []
+    async with database.reading() as connection:
+        assert await connection.run_sync(held, found) == before
 
 
 async def test_an_empty_database_becomes_what_the_code_says(database: Database) -> None:
