@@ -1,12 +1,12 @@
 """Whatever happens, a schedule starts the runs that a child would find who looks each second.
 
 For any cron or interval, zone, jitter, deadline, policy and misfire policy, through outages, clocks
-that are set, and suspensions: the same runs at the same seconds, and as many times passed over.
+that are set, resets and suspensions: the same runs at the same seconds, as many times passed over.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schedule_support
-from longtask_crds import v1alpha1
-from longtask_crds.schedule import due
+from longtask_crds import names, v1alpha1
+from longtask_crds.schedule import due, runs
 from longtask_crds.testing import a_schedule, with_meta, with_status
 from longtask_crds.v1alpha1 import Phase
 from longtask_operator.rules import schedules
@@ -26,6 +26,7 @@ HORIZON = 1800
 #: How long a program takes that is cancelled, in seconds.
 GRACE = 3
 SECOND = timedelta(seconds=1)
+_POLICIES = ("concurrencyPolicy", "startingDeadlineSeconds", "misfire")
 Span = tuple[int, int]
 
 
@@ -40,6 +41,7 @@ class Course:
     outages: list[Span]  #: when they begin, and how long they are
     suspended: list[Span]
     shifts: list[Span]  #: when the clock is set, and by how many seconds
+    resets: list[int]  #: when somebody resets the failures, if the operator works then
 
     def is_up(self, second: int) -> bool:
         return not _within(self.outages, second)
@@ -79,10 +81,30 @@ class History:
 
     runs: list[Run] = dataclasses.field(default_factory=list)
     skipped: int = 0
+    decided: datetime | None = None  #: no earlier time comes again
+    listed: list[datetime] = dataclasses.field(default_factory=list)  #: twenty at most
+    forgotten: datetime | None = None  #: the latest time of a run that was listed, and is not
 
     def start(self, course: Course, time: datetime, second: int) -> None:
         assert time not in [run.time for run in self.runs], "two runs of one time"
         self.runs.append(Run(time, second, second + course.duration(time)))
+
+    def remember(self, course: Course, new: list[datetime], is_due: Callable[[Any], bool]) -> None:
+        """List new runs; of the others those that come no more are forgotten first."""
+        decided = self.decided or course.made_at
+        for _ in range(len(self.listed) + len(new) - 20):
+            past = [at for at in self.listed if at <= decided or not is_due(at)]
+            at = past[0] if past else min(self.listed)
+            self.listed.remove(at)
+            self.forgotten = max(at, self.forgotten or at)
+            if not past:
+                decided = self.decided = at
+        self.listed += new
+
+    def reset(self, now: datetime) -> None:
+        """Let the times come again that are later than now, but for what nobody remembers."""
+        if self.decided is not None:
+            self.decided = min(self.decided, max(now, self.forgotten or now))
 
     def active(self, second: int) -> list[Run]:
         return [run for run in self.runs if run.begin <= second < run.end]
@@ -98,22 +120,31 @@ class History:
 def expected(course: Course) -> History:
     """Look each second, and do what the documentation says."""
     history, spec = History(), course.spec
-    open_times = list(_moments(course))
+    moments = list(_moments(course))
     waiting: list[tuple[datetime, datetime]] = []
     was_suspended = False
+    was_reset_at: datetime | None = None
     for second in range(HORIZON):
         if not course.is_up(second):
             continue
         now = course.wall(second)
+        if second in course.resets and (was_reset_at is None or now > was_reset_at):
+            was_reset_at = now
+            history.reset(now)
+            waiting = [one for one in waiting if one[0] <= (history.decided or one[0])]
         if course.is_suspended(second):
             history.skipped += len(waiting)
             waiting, was_suspended = [], True
             continue
-        passed = []
-        while open_times and open_times[0][1] <= now:
-            passed.append(open_times.pop(0))
-        candidates = len(waiting) + len(passed)
+        open_times = (one for one in moments if one[0] > (history.decided or course.made_at))
+        passed = list(itertools.takewhile(lambda one, now=now: one[1] <= now, open_times))
+        if passed:
+            history.decided = passed[-1][0]
+        ran = {run.time for run in history.runs}
+        candidates = len(waiting) + sum(time not in ran for time, _ in passed)
         missed, on_time = ([], []) if was_suspended else _chosen(passed, spec, now)
+        missed = [one for one in missed if one[0] not in ran]
+        on_time = [one for one in on_time if one[0] not in ran]
         chosen = missed + on_time
         was_suspended = False
         waiting = [one for one in waiting if _in_time(one, spec, now)]
@@ -134,6 +165,7 @@ def expected(course: Course) -> History:
                         run.end = min(run.end, second + GRACE)
         for time, _ in start:
             history.start(course, time, second)
+        history.remember(course, [time for time, _ in start], dict(moments).__contains__)
         history.skipped += candidates - len(start) - len(waiting)
     # What passes by the end is counted when it goes on, so both stand still there.
     return history
@@ -207,9 +239,16 @@ class Stage:
             if not self.course.is_up(second):
                 alarm = None
                 continue
-            if ended or any(changes) or (alarm is not None and alarm <= second):
+            if is_reset := second in self.course.resets:
+                asked = f"{runs.text_of(self.course.wall(second))} anna"
+                self.schedule = with_meta(
+                    self.schedule, annotations={names.RESET_ANNOTATION: asked}
+                )
+            if ended or is_reset or any(changes) or (alarm is not None and alarm <= second):
                 self._suspend(self.course.is_suspended(second))
                 until = self._look(second)
+                # Whoever has ended is let go at once: only the list knows of it from now on.
+                self.seen = {name: run for name, run in self.seen.items() if not run.is_over}
                 alarm = None
                 if until is not None:
                     wait = (until - self.course.wall(second)).total_seconds()
@@ -283,6 +322,11 @@ def courses(draw: st.DrawFn) -> Course:
         if draw(st.booleans()):
             spec[field] = draw(values)
     around = draw(st.sampled_from(schedule_support.CHANGES))
+    shifts = draw(
+        st.lists(st.tuples(st.integers(1, HORIZON), st.integers(-4000, 1500)), max_size=3)
+    )
+    # Whoever sees that a clock was set resets, mostly.
+    seen = [at + draw(st.integers(0, 60)) for at, _ in shifts if draw(st.booleans())]
     return Course(
         made_at=around + timedelta(seconds=draw(st.integers(0, 86_400))),
         spec=spec,
@@ -290,10 +334,38 @@ def courses(draw: st.DrawFn) -> Course:
         durations=draw(st.lists(st.integers(1, 200), min_size=1, max_size=5)),
         outages=draw(spans(900)),
         suspended=draw(spans(300)),
-        shifts=draw(
-            st.lists(st.tuples(st.integers(1, HORIZON), st.integers(-4000, 1500)), max_size=3)
-        ),
+        shifts=shifts,
+        resets=seen + draw(st.lists(st.integers(1, HORIZON), max_size=1)),
     )
+
+
+@st.composite
+def set_back(draw: st.DrawFn) -> Course:
+    """Draw courses of many runs, in which a clock is set back and somebody resets soon after."""
+    course = draw(courses())
+    spec = {field: said for field, said in course.spec.items() if field in _POLICIES}
+    shifts = [
+        (at, draw(st.integers(-at, -60)))
+        for at in draw(st.lists(st.integers(300, 1200), min_size=1, max_size=2))
+    ]
+    return dataclasses.replace(
+        course,
+        spec=spec | {"intervalSeconds": draw(st.sampled_from([5, 7, 20]))},
+        cron=None,
+        durations=draw(st.sampled_from([[1], [3], course.durations])),
+        outages=draw(spans(100)),
+        suspended=[],
+        shifts=shifts,
+        resets=[at + draw(st.integers(0, 30)) for at, _ in shifts],
+    )
+
+
+@given(set_back())
+@settings(max_examples=40)
+def test_a_reset_after_a_clock_was_set_back_runs_no_time_twice(course: Course) -> None:
+    child, found = expected(course), Stage(course).play()
+    assert found.told == child.told
+    assert found.skipped == child.skipped
 
 
 @given(courses())
@@ -317,6 +389,7 @@ def outage_of_five(**spec: Any) -> list[int]:
         outages=[(170, 275)],
         suspended=[],
         shifts=[],
+        resets=[],
     )
     runs = Stage(course).play().runs
     return [int((run.time - course.made_at).total_seconds()) // 60 for run in runs][:10]

@@ -638,6 +638,84 @@ async def test_a_clock_that_is_set_back_doubles_nothing() -> None:
     assert stage.status.message is None
 
 
+async def run_each(stage: Stage, minutes: int, *, whose: list[int]) -> None:
+    """Go on for so many minutes; each run ends at once, and its task is taken out."""
+    for _ in range(minutes):
+        stage.wait()
+        await stage.look()
+        for minute in stage.made:
+            whose.append(minute)
+            stage.end(minute)
+            await stage.look()
+            stage.kubernetes.remove(names.LONGTASKS, stage.name(minute))
+
+
+async def reset(stage: Stage) -> None:
+    stage.annotate(names.RESET_ANNOTATION, f"{runs.text_of(stage.kubernetes.now)} anna")
+    await stage.look()
+
+
+async def test_a_reset_lets_no_time_run_again_that_the_list_has_forgotten() -> None:
+    stage, whose = Stage(), list[int]()
+    await stage.look()
+    await run_each(stage, 40, whose=whose)
+    stage.wait(-40)
+    await reset(stage)
+    assert stage.status.last_schedule_time == stage.status.forgotten_up_to == NOW + 20 * MINUTE
+    await run_each(stage, 45, whose=whose)
+    assert whose == list(range(1, 46))
+
+
+async def test_what_ran_by_a_clock_that_was_ahead_is_listed_until_its_time_has_come() -> None:
+    stage, whose = Stage(), list[int]()
+    await stage.look()
+    stage.wait(40)
+    await run_each(stage, 5, whose=whose)
+    stage.wait(-45)
+    await reset(stage)
+    assert stage.status.last_schedule_time == NOW
+    await run_each(stage, 50, whose=whose)
+    assert whose == [*range(41, 46), *range(1, 41), *range(46, 51)]
+    # By then the list has forgotten those of the clock that was ahead, too.
+    await run_each(stage, 16, whose=whose)
+    stage.wait(-30)
+    await reset(stage)
+    await run_each(stage, 34, whose=whose)
+    assert sorted(whose) == list(range(1, 71))
+
+
+async def test_runs_by_hand_pass_over_no_time_that_is_still_to_come() -> None:
+    stage = Stage(intervalSeconds=3600, jitterSeconds=3599, concurrencyPolicy="Allow")
+    await stage.go_on(60)
+    hour = NOW + 60 * MINUTE
+    assert (stage.made, stage.status.last_schedule_time) == ([], None)
+    for second in range(1, 31):
+        stage.annotate(names.RUN_AT_ANNOTATION, runs.text_of(hour + timedelta(seconds=second)))
+        await stage.look()
+    stage.wait(60)
+    await stage.look()
+    assert stage.status.last_schedule_time == hour
+    assert names.run_name("nightly", hour) in {run.name for run in stage.status.runs or ()}
+
+
+async def test_a_reset_after_a_status_was_wiped_lets_no_time_run_again() -> None:
+    stage, whose = Stage(), list[int]()
+    await stage.look()
+    await run_each(stage, 3, whose=whose)
+    stage.wait()
+    await stage.look()
+    raw = stage.kubernetes.stored(names.LONGTASKSCHEDULES, "nightly")
+    stage.kubernetes.take_out(names.LONGTASKSCHEDULES, "nightly")
+    fresh = {key: value for key, value in raw.items() if key != "status"}
+    stage.kubernetes.put(names.LONGTASKSCHEDULES, "nightly", **fresh)
+    stage.operator.restart()
+    await stage.look()
+    stage.end(4)
+    stage.wait(-4)
+    await reset(stage)
+    assert stage.status.last_schedule_time == NOW + 4 * MINUTE
+
+
 async def test_a_status_that_was_wiped_is_made_again_of_the_runs_there_are() -> None:
     stage = Stage(misfire={"policy": "all"}, concurrencyPolicy="Allow")
     await stage.go_on(3)

@@ -99,6 +99,9 @@ class Times:
             last=min(spec.end_time or LAST, LAST),
         )
 
+    def __contains__(self, moment: datetime) -> bool:
+        return next(self.after(moment - _SECOND), None) == moment
+
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Yield each time after a moment, in order and once."""
         since = max(moment.astimezone(UTC).replace(microsecond=0) + _SECOND, self.first)

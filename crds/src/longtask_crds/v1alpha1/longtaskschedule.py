@@ -157,6 +157,10 @@ class LongTaskScheduleStatus(Model):
     """The latest time that was decided on, whether a run was started or skipped: no earlier one
     comes again."""
 
+    forgotten_up_to: Time | None = None
+    """The latest time of a run that runs no longer lists: lastScheduleTime falls no lower, also
+    where somebody resets."""
+
     last_successful_time: Time | None = None
     """When a run last succeeded."""
 
@@ -187,7 +191,8 @@ class LongTaskScheduleStatus(Model):
     was suspended, because they came too late, or because the last run still went on."""
 
     runs: Annotated[list[ScheduledRun], Field(max_length=20)] | None = None
-    """The last twenty runs, the newest first."""
+    """The last twenty runs, the newest first. One of a time that is still to come, since a clock
+    was ahead, stays until it has."""
 
     reset_by: Annotated[str, StringConstraints(max_length=253)] | None = None
     """Who reset the failures last."""

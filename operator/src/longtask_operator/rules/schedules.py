@@ -14,6 +14,7 @@ from typing import Any
 from longtask_crds import names, v1alpha1
 from longtask_crds.acceptance import Violation
 from longtask_crds.schedule import due, runs
+from longtask_crds.schedule.times import Times
 from longtask_crds.v1alpha1 import (
     ConditionStatus,
     ConditionType,
@@ -214,11 +215,11 @@ def _next_status(world: World, now: datetime) -> Write:
     # By the hash that it had until now: so a change of it is seen.
     then = status.model_copy(update={"times_hash": schedule.status.times_hash})
     found = due.of(_with(schedule, then), now, known=_known(world))
-    claimed = _claimed(schedule, status, (*found.start, *found.asked))
+    decided = status.model_copy(update={"last_schedule_time": found.decided})
+    claimed = _claimed(schedule, decided, (*found.start, *found.asked))
     after = claimed.model_copy(
         update={
             "next_runs": list(found.next) or None,
-            "last_schedule_time": found.decided,
             "pending": list(found.pending) or None,
             "skipped": (status.skipped or 0) + found.skipped or status.skipped,
             "message": _message(schedule, found, now),
@@ -285,14 +286,49 @@ def _claimed(
         for number, at in enumerate(times, start=started + 1)
     ]
     active = [*(status.active or ()), *(run.name for run in new)]
-    return status.model_copy(
-        update={
-            "runs_started": started + len(new),
-            "runs": [*reversed(new), *(status.runs or ())][:_LISTED],
-            "active": active,
-            "active_count": len(active),
-        }
-    )
+    update: dict[str, Any] = {
+        "runs_started": started + len(new),
+        "active": active,
+        "active_count": len(active),
+    }
+    return _listed(schedule, status, new).model_copy(update=update)
+
+
+def _listed(
+    schedule: v1alpha1.LongTaskSchedule,
+    status: v1alpha1.LongTaskScheduleStatus,
+    new: list[v1alpha1.ScheduledRun],
+) -> v1alpha1.LongTaskScheduleStatus:
+    """Return the status with these runs listed too, and what the list had to forget for them.
+
+    Whatever was run of a time that is still to be decided on is listed, or it would be run once
+    more. So such a run goes last, and where it must go its time is decided on.
+    """
+    times, decided = Times.of(schedule), status.last_schedule_time or schedule.metadata.created_at
+
+    def comes(run: v1alpha1.ScheduledRun) -> datetime:
+        at = run.scheduled_at
+        return at if at > decided and at in times else decided
+
+    listed = status.runs or []
+    excess = max(0, len(listed) + len(new) - _LISTED)
+    going = sorted(reversed(listed), key=comes)[:excess]
+    kept = [run for run in listed if run not in going]
+    status = status.model_copy(update={"runs": [*reversed(new), *kept]})
+    if not going:
+        return status
+    latest, known = max(run.scheduled_at for run in going), _forgotten_up_to(status)
+    update = {"forgotten_up_to": latest if known is None else max(latest, known)}
+    if (coming := comes(going[-1])) > decided:
+        update["last_schedule_time"] = coming
+    return status.model_copy(update=update)
+
+
+def _forgotten_up_to(status: v1alpha1.LongTaskScheduleStatus) -> datetime | None:
+    """Return a time that no run is later than of those that are not listed."""
+    if status.forgotten_up_to is None and (status.runs_started or 0) > len(status.runs or ()):
+        return status.last_schedule_time  # the status was lost: nobody knows of which times
+    return status.forgotten_up_to
 
 
 def _recorded(
@@ -403,16 +439,24 @@ def _reset(
     at = runs.read_time(when)
     if at is None or at > now + _AHEAD or (status.reset_at is not None and at <= status.reset_at):
         return status
-    decided, whole = status.last_schedule_time, now.replace(microsecond=0)
-    return status.model_copy(
-        update={
-            "failures_in_a_row": 0,
-            "reset_at": at,
-            "reset_by": who.strip()[:253] or None,
-            # A clock that was ahead may have decided on what is still to come.
-            "last_schedule_time": None if decided is None else min(decided, whole),
-        }
-    )
+    reset = {"failures_in_a_row": 0, "reset_at": at, "reset_by": who.strip()[:253] or None}
+    return _fallen(status.model_copy(update=reset), now.replace(microsecond=0))
+
+
+def _fallen(
+    status: v1alpha1.LongTaskScheduleStatus, until: datetime
+) -> v1alpha1.LongTaskScheduleStatus:
+    """Return the status with what is later undecided: a clock may have been ahead.
+
+    It falls no lower than to what the list of runs has forgotten: of no later time there is a run
+    that is not listed.
+    """
+    known = _forgotten_up_to(status)
+    until = until if known is None else max(until, known)
+    if status.last_schedule_time is None or status.last_schedule_time <= until:
+        return status
+    pending = [at for at in status.pending or () if at <= until]
+    return status.model_copy(update={"last_schedule_time": until, "pending": pending or None})
 
 
 def _with(
