@@ -127,10 +127,11 @@ class Settings(CommonSettings):
     """How often a minute somebody may try to log in from one address; 0 for any number."""
 
     active_tasks_per_owner: NonNegativeInt = 0
-    """How many tasks that have not ended somebody may have; 0 for any number."""
+    """How many tasks that have not ended somebody may have; 0 for any number. Runs of schedules
+    do not count."""
 
     stored_tasks_per_owner: NonNegativeInt = 0
-    """How many tasks somebody may have in Kubernetes, ended or not; 0 for any number."""
+    """How many tasks somebody may have in Kubernetes, ended or not; 0 for any number. Likewise."""
 
     schedules_per_owner: NonNegativeInt = 0
     """How many schedules somebody may have; 0 for any number."""

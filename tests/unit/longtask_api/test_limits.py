@@ -223,6 +223,19 @@ def test_how_many_somebody_may_have(
         make(allowances, "d", caller=caller)
 
 
+def test_the_runs_of_a_schedule_do_not_count_among_the_tasks_of_its_owner() -> None:
+    catalogue = a_catalogue(a=Phase.RUNNING)
+    labels = {names.OWNER_LABEL: "ann", names.SCHEDULE_LABEL: "nightly"}
+    for minute, phase in enumerate((Phase.RUNNING, Phase.QUEUED, Phase.SUCCEEDED)):
+        run = with_meta(a_task(f"nightly-{minute}"), labels=labels)
+        catalogue.put(Record.of(with_status(run, phase=phase)))
+    make(Allowances(catalogue, active=2, stored=2), "b")
+    with pytest.raises(errors.TooManyRequests, match="1 tasks that have not ended; 1 are"):
+        make(Allowances(catalogue, active=1, stored=0), "b")
+    with pytest.raises(errors.TooManyRequests, match="You have 1 tasks; 1 are"):
+        make(Allowances(catalogue, active=0, stored=1), "b")
+
+
 def test_those_that_are_being_made_count_once() -> None:
     catalogue = a_catalogue()
     allowances = Allowances(catalogue, active=2, stored=0)

@@ -65,6 +65,8 @@ class Record:
         return self.created, self.key, self.uid
 
 
+#: How many tasks are in each phase, by owner.
+_Phases = dict[str | None, collections.Counter[v1alpha1.Phase]]
 #: What tasks have in common, and its value.
 _Trait = tuple[str, str | None]
 
@@ -86,7 +88,8 @@ class Catalogue:
     def __init__(self) -> None:
         self._records: dict[ObjectKey, Record] = {}
         self._by_age: dict[_Trait, SortedList[Age]] = {}
-        self._phases: dict[str | None, collections.Counter[v1alpha1.Phase]] = {}  #: by owner
+        self._phases: _Phases = {}
+        self._handed_over: _Phases = {}  #: of those that no schedule has started
 
     def __contains__(self, key: ObjectKey) -> bool:
         return key in self._records
@@ -115,10 +118,13 @@ class Catalogue:
         self._drop(record.age, _traits(record))
 
     def count_of(self, owner: str | None) -> tuple[int, int]:
-        """Return how many tasks of the owner have not ended, and how many there are."""
-        shelf = self._by_age.get(("owner", owner), ())
-        of_owner = self.phases_of(owner)
-        return sum(n for phase, n in of_owner.items() if not phase.is_terminal), len(shelf)
+        """Return how many tasks of the owner have not ended, and how many there are.
+
+        Runs of schedules are none of them: nobody hands those over, and nobody is refused one.
+        """
+        handed_over = self._handed_over.get(owner, {})
+        active = sum(n for phase, n in handed_over.items() if not phase.is_terminal)
+        return active, sum(handed_over.values())
 
     def phases_of(self, owner: str | None) -> collections.Counter[v1alpha1.Phase]:
         """Return how many of the owner's tasks are in each phase."""
@@ -166,12 +172,9 @@ class Catalogue:
     def _count(self, record: Record | None, by: int) -> None:
         if record is None:
             return
-        of_owner = self._phases.setdefault(record.owner, collections.Counter())
-        of_owner[record.phase] += by
-        if not of_owner[record.phase]:
-            del of_owner[record.phase]
-        if not of_owner:
-            del self._phases[record.owner]
+        _add(self._phases, record, by)
+        if record.schedule is None:
+            _add(self._handed_over, record, by)
 
     def _shelves(self, traits: Iterable[_Trait]) -> Iterator[SortedList[Age]]:
         return (self._by_age[trait] for trait in traits if trait in self._by_age)
@@ -186,3 +189,12 @@ class Catalogue:
 
 def _size(shelves: list[SortedList[Age]]) -> int:
     return sum(map(len, shelves))
+
+
+def _add(phases: _Phases, record: Record, by: int) -> None:
+    of_owner = phases.setdefault(record.owner, collections.Counter())
+    of_owner[record.phase] += by
+    if not of_owner[record.phase]:
+        del of_owner[record.phase]
+    if not of_owner:
+        del phases[record.owner]
