@@ -138,6 +138,27 @@ def test_a_link_to_end_mails_stands_in_its_header_as_it_is() -> None:
     assert b"References: <uid-of-report@" + b"a" * 60 + b".test>" in lines
 
 
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        pytest.param((3,), "3", id="one-event"),
+        pytest.param((3, 4), "3, 4", id="several"),
+        pytest.param((0,), None, id="a-code-is-no-event"),
+    ],
+)
+def test_a_mail_has_the_numbers_of_its_events(numbers: tuple[int, ...], told: str | None) -> None:
+    made = message.compose(
+        message.Words("s", "t", "h"),
+        [said()] * len(numbers),
+        ids=[str(number) for number in numbers],
+        numbers=numbers,
+        recipient="a@b.test",
+        sender=SENDER,
+        now=NOW,
+    )
+    assert made[message.SEQUENCE_HEADER] == told
+
+
 def test_the_same_events_have_the_same_id_whoever_tells_them() -> None:
     both = (said("started"), said("failed"))
     assert a_mail(*both)["Message-ID"] == a_mail(*both)["Message-ID"]

@@ -106,6 +106,7 @@ async def test_five_tell_one_event_under_one_id_and_number(
 
     (mail,) = box.mails
     assert message.batch_of([callback.webhook_id]) in mail["Message-ID"]
+    assert mail[message.SEQUENCE_HEADER] == str(said["data"]["sequence"])
     (noted,) = await Ledger(services.database).page(Channel.MAIL, limit=9)
     assert (noted.event_id, noted.sequence) == known
 

@@ -33,6 +33,8 @@ NAMES: Final = (SUBJECT, TEXT, HTML)
 #: What is mailed that is no event of a task.
 VERIFICATION: Final = "verification"
 SUSPENDED: Final = "suspended"
+#: Has the numbers of the events, as callbacks and streams give them.
+SEQUENCE_HEADER: Final = "X-LongTask-Sequence"
 
 #: How a template may fail.
 FAILURES: Final = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError)
@@ -250,6 +252,7 @@ def compose(
     said: Sequence[Said],
     *,
     ids: Sequence[str],
+    numbers: Sequence[int] = (),
     recipient: str,
     sender: Sender,
     now: datetime,
@@ -261,6 +264,7 @@ def compose(
         words: What it says.
         said: The events, in their order.
         ids: Their ids: the same events make the same `Message-ID`, whoever sends it, whenever.
+        numbers: Their numbers; what is no event has 0.
         recipient: Whom it goes to.
         sender: Whom it is from.
         now: When it is sent.
@@ -278,6 +282,8 @@ def compose(
         thread = f"<{_word(threads.pop())}@{sender.domain}>"
         made["In-Reply-To"] = thread
         made["References"] = thread
+    if any(numbers):
+        made[SEQUENCE_HEADER] = ", ".join(map(str, numbers))
     # No out-of-office reply, no loop.
     made["Auto-Submitted"] = "auto-generated"
     made["X-Auto-Response-Suppress"] = "All"

@@ -49,17 +49,19 @@ class Writer:
             _logger.exception("A template for mails failed")
             return self._built_in.render(said, **values)
 
-    async def mail(self, recipient: str, told: Sequence[tuple[str, message.Said]]) -> EmailMessage:
+    async def mail(
+        self, recipient: str, told: Sequence[tuple[str, int, message.Said]]
+    ) -> EmailMessage:
         """Return the mail that tells of events.
 
         Args:
             recipient: Whom.
-            told: The events, each with its id, in their order.
+            told: The events, each with its id and number, in their order.
 
         Raises:
             Unavailable: A code cannot be signed for now; nothing else needs a signature.
         """
-        ids, said = [event_id for event_id, _ in told], [one for _, one in told]
+        said = [one for _, _, one in told]
         values: dict[str, str | None] = {"code": None, "unsubscribe": None}
         if said[-1].event == message.VERIFICATION:
             key = await self._key()
@@ -70,7 +72,8 @@ class Writer:
         return message.compose(
             self.words(said, **values),
             said,
-            ids=ids,
+            ids=[event_id for event_id, _, _ in told],
+            numbers=[number for _, number, _ in told],
             recipient=recipient,
             sender=self._sender,
             now=self._clock(),

@@ -172,7 +172,10 @@ class Mailer:
     async def _send(self, group: Sequence[Entry]) -> bool:
         """Send a mail, and note what became of it; tell whether the server serves others."""
         try:
-            told = [(entry.event_id, message.Said.read(entry.document)) for entry in group]
+            told = [
+                (entry.event_id, entry.sequence, message.Said.read(entry.document))
+                for entry in group
+            ]
             code = await self._door.send(await self._writer.mail(group[0].recipient, told))
         except smtp.NotSent as error:
             await self._note_failure(group, error)
