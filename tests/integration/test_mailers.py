@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +14,32 @@ import smtp_support
 from api_support import a_token
 from clock_support import Clock
 from longtask_api.database.engine import Database
-from longtask_api.stores.ledger import Channel, Entry, Ledger
+from longtask_api.stores.ledger import Channel
 from longtask_api.stores.users import Users
 from longtask_crds.testing import NOW
 from mail_support import Replica, a_notice
 from smtp_support import Server
+
+SUPPORT = Path(__file__).parents[1] / "support"
+#: A replica's process that is killed when the mail server has taken a mail, and nobody noted it.
+KILLED = """
+import asyncio, contextlib, os, signal, sys
+from clock_support import Clock
+from longtask_api.database.engine import Database
+from longtask_api.stores.ledger import Ledger
+from mail_support import Replica
+
+class Killed(Ledger):
+    async def sent(self, entries, **values):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(url, port):
+    clock = Clock()
+    async with contextlib.aclosing(Database.at(url)) as database:
+        await Replica(database, clock, int(port), ledger=Killed(database, clock=clock)).serve()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -83,22 +107,24 @@ async def test_two_at_once_keep_to_one_mail_a_minute_and_twenty_an_hour(
     assert {state for _, state, _ in await replicas[0].states()} == {"sent"}
 
 
-async def test_who_dies_leaves_at_most_one_double(
+async def test_who_is_killed_leaves_at_most_one_double(
     database_url: str, replicas: tuple[Replica, Replica], server: Server, clock: Clock
 ) -> None:
-    class Dying(Ledger):
-        async def sent(self, entries: Sequence[Entry], **_: Any) -> int:
-            raise asyncio.CancelledError
-
-    async with contextlib.aclosing(Database.at(database_url)) as database:
-        dying = Replica(database, clock, server.port, ledger=Dying(database, clock=clock))
-        await dying.note(a_notice())
-        with pytest.raises(asyncio.CancelledError):
-            await dying.serve()
+    await replicas[0].note(a_notice())
+    killed = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", KILLED, database_url, str(server.port)),
+        env=os.environ | {"PYTHONPATH": str(SUPPORT)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await killed.communicate()
+    assert (killed.returncode, told) == (-signal.SIGKILL, b"")
+    assert len(server.taken) == 1
+    assert await replicas[0].states() == [("report succeeded", "pending", None)]
     for _ in range(4):
         await asyncio.gather(*(one.serve() for one in replicas for _ in range(2)))
         clock.go(200)
     assert len(server.taken) == 2
+    # Whoever keeps mails sees that it is the same.
     assert len(set(pairs(server))) == 1
     (entry,) = await replicas[0].ledger.page(Channel.MAIL, limit=9)
     assert (str(entry.state), entry.tries) == ("sent", 2)
