@@ -72,8 +72,24 @@ COMMANDS: Final = {
 }
 
 
+class _Called(typer.Context):
+    """What runs, by the name that it was called by.
+
+    For kubectl's plugin that is two words. Shells complete one, so there it stays `longtask`: a
+    script for both would take the place of kubectl's own.
+    """
+
+    @property
+    def command_path(self) -> str:
+        """Return what stands before the words of the command line, in helps and in usages."""
+        is_plugin = Path(sys.argv[0]).stem == "kubectl-longtask"
+        return "kubectl longtask" if is_plugin else super().command_path
+
+
 class Commands(TyperGroup):
     """The commands, each loaded when it is called; every error is told here, and only here."""
+
+    context_class = _Called
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
