@@ -165,7 +165,7 @@ imports: $(READY) ## Check who imports whom
 	@$(BIN)/lint-imports
 
 fuzz: $(READY) ## Send the API 5,000 requests and more that are made up of its description; some minutes
-	@PYTHONPATH=tests/support:tests/fuzz $(BIN)/python tests/fuzz/run_fuzz.py
+	@PYTHONPATH=tests/support:tests/fuzz $(BIN)/python tests/fuzz/run_fuzz.py --write docs/reliability.md
 
 replicas: up postgresql ## Ask two replicas of the API on one PostgreSQL whether they say the same; some minutes
 	@. .localcluster/env; PYTHONPATH=tests/support $(BIN)/python tests/replicas/run_replicas.py \
