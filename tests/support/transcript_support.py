@@ -96,7 +96,7 @@ class Installation(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Let the API answer."""
-        asked = request.url.copy_with(scheme="http", host=self._at.host, port=self._at.port)
+        asked = request.url.copy_with(scheme="http", host=self.at.host, port=self.at.port)
         return self._http.handle_request(
             httpx.Request(
                 request.method,
@@ -124,7 +124,7 @@ class Installation(httpx.BaseTransport):
         )
         self._services = await self._open.enter_async_context(running)
         await self._services.health.synced()
-        self._at = httpx.URL(await self._open.enter_async_context(serving(self._services)))
+        self.at = httpx.URL(await self._open.enter_async_context(serving(self._services)))
 
     def _begin_run(self, name: str) -> None:
         """Make the task of a run, as the operator would."""
