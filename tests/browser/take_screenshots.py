@@ -1,4 +1,4 @@
-"""Take the pictures of the dashboard that the docs show: `make screenshots`.
+"""Take the pictures of the dashboard and of a mail that the docs show: `make screenshots`.
 
 Light and dark, wide and narrow, of an installation in memory with made-up data.
 """
@@ -13,6 +13,7 @@ from typing import Final
 
 from playwright.async_api import Browser, Page, async_playwright
 
+import mail_cases
 from dashboard_support import (
     StampedLogs,
     a_session,
@@ -86,7 +87,16 @@ async def main(folder: Path, *, everything: bool) -> None:
                         is_whole = size == "narrow" or name != "tasks"
                         await page.screenshot(path=path, full_page=is_whole)
                         await page.context.close()
+            await take_mail(browser, folder / "mail-narrow.png")
             await browser.close()
+
+
+async def take_mail(browser: Browser, path: Path) -> None:
+    """Take what a telephone shows of a mail that tells of several tasks."""
+    page = await browser.new_page(viewport={"width": 390, "height": 400})
+    await page.set_content(await mail_cases.page("digest"))
+    await page.screenshot(path=path, full_page=True)
+    await page.close()
 
 
 async def opened(browser: Browser, url: str, token: str, name: str, size: str, scheme: str) -> Page:

@@ -98,6 +98,7 @@ def test_a_mail_says_what_happened_in_both_bodies() -> None:
         for word in ("report", "failed", "NonZeroExit", "exit code 2", "2026-01-02", link):
             assert word in text
     assert "Attempt: 3" in part(mail, "plain")
+    assert "attempt 3" in Tags(part(mail, "html")).text
     assert link in Tags(part(mail, "html")).links
 
 
