@@ -176,7 +176,8 @@ class Universe:
         made = {job["metadata"]["name"] for job in self.jobs()}
         known = self.known_claims.get(self.uid, {}).keys() | made
         return any(
-            self.cluster.now < datetime.datetime.fromisoformat(claim["claimedAt"]) + decide.LEFT_TO_ITS_CLAIMER
+            self.cluster.now
+            < datetime.datetime.fromisoformat(claim["claimedAt"]) + decide.LEFT_TO_ITS_CLAIMER
             for name, claim in attempts_in(self.status).items()
             if "finishedAt" not in claim and name not in known
         )
@@ -478,10 +479,8 @@ def without(actions: dict[str, Action], *beginnings: str) -> dict[str, Action]:
 
 #: Programs that say nothing of their ends: there are many more courses of those that do.
 UNSAID = without(ALL, "the program says")
-#: What is searched of pipelines: no time passes, and what only one program can meet is left out.
-OF_PIPELINES = without(
-    ALL, "the pod is disrupted", "the runner reports", "somebody makes it anew"
-)
+#: What is searched of pipelines: what only one program can meet is left out.
+OF_PIPELINES = without(ALL, "the pod is disrupted", "the runner reports", "somebody makes it anew")
 
 
 # --- what must hold ---

@@ -122,7 +122,7 @@ class Catalogue:
 
         Runs of schedules are none of them: nobody hands those over, and nobody is refused one.
         """
-        handed_over = self._handed_over.get(owner, {})
+        handed_over = self._handed_over.get(owner, collections.Counter[v1alpha1.Phase]())
         active = sum(n for phase, n in handed_over.items() if not phase.is_terminal)
         return active, sum(handed_over.values())
 

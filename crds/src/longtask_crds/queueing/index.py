@@ -54,8 +54,8 @@ class Index:
             if entry.type:
                 self._of_type.setdefault(key.sibling(entry.type), set()).add(key)
             self._enter(key, entry)
-            takes_place = entry.standing is Standing.HOLDING and before is not None
-            if takes_place and before.owner == entry.owner and stood_in == self.queue_of(key):
+            is_same = before is not None and before.owner == entry.owner
+            if is_same and entry.standing is Standing.HOLDING and stood_in == self.queue_of(key):
                 # Who starts makes no room: of a thousand that start, none wakes all others.
                 return set()
         return made_room

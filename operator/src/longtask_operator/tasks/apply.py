@@ -83,9 +83,7 @@ class Applier:
         """Tell whether a claim was seen live here, and no Job of that name since."""
         return job_name in self._claims.get(task.metadata.uid, ())
 
-    def _note_claim(
-        self, task: v1alpha1.LongTask, job_name: str, now: datetime | None
-    ) -> None:
+    def _note_claim(self, task: v1alpha1.LongTask, job_name: str, now: datetime | None) -> None:
         if self._is_there(task) and job_name in _jobs_wanted(task):
             self._claims.setdefault(task.metadata.uid, {})[job_name] = _Claim(task, now)
 
