@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help up down leavings status dev collection demo test unit integration e2e verify generate generate-check lock \
-	others postgresql promtool proxies faketime faults faults-nodes fuzz replicas mutants model images context properties format lint typecheck imports bench \
+	kills others postgresql promtool proxies faketime faults faults-nodes fuzz replicas mutants model images context properties format lint typecheck imports bench \
 	bench-waiting bench-admission bench-archive bench-pipeline bench-schedules bench-dashboard bench-celery redis pods-check \
 	browser browser-test script screenshots
 
@@ -123,6 +123,9 @@ e2e: $(READY) browser ## Run the end-to-end tests against the product of `make u
 	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e --ignore tests/e2e/test_dashboard.py
 	@# People who wait for pods, and for nothing else: several of them at once.
 	@. .localcluster/env; $(BIN)/pytest tests/e2e/test_dashboard.py --with-e2e --numprocesses 3
+
+kills: $(READY) ## Kill two operators each 20 s for 3 minutes under a schedule of 5 s, on the cluster of `make up`
+	@. .localcluster/env; LONGTASK_KILLED_FOR=180 $(BIN)/pytest tests/e2e/test_schedules.py --with-e2e -k two_operators
 
 faults: up faketime ## Break what the operator stands on, 20 tasks a fault; half an hour, or FAULT=F5 alone
 	@. .localcluster/env; PYTHONPATH=tests/support $(BIN)/python tests/faults/run_faults.py \

@@ -16,7 +16,7 @@ from longtask_crds.schedule import runs
 from longtask_localcluster import audit
 
 EVERY = 5
-#: Seconds; `LONGTASK_KILLED_FOR=180 make e2e` takes longer.
+#: Seconds; `make kills` takes 180.
 KILLED_FOR = int(os.environ.get("LONGTASK_KILLED_FOR", "60"))
 #: At the end of an outage the last time may be on time.
 ON_TIME = 10
