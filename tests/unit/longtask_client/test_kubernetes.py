@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import getpass
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,6 @@ def test_schedules_are_made_looked_at_and_changed(run: Run, memory: MemoryKubern
     spec = memory.stored(names.LONGTASKSCHEDULES, "rates")["spec"]
     assert spec == {"intervalSeconds": 300, "taskTemplate": template, "maxFailures": 3}
     assert "every 5m" in run("schedule", "show", "rates").stdout
-    assert run("schedule", "reset", "rates").exit_code == 6
     assert run("schedule", "delete", "rates").exit_code == 0
     assert run("schedule", "show", "rates").exit_code == 5
 
@@ -440,6 +440,47 @@ def test_a_run_is_asked_for_and_its_end_seen(
     meanwhile(lambda: asyncio.sleep(0))
     assert run("schedule", "trigger", "s").stdout.startswith("s-")
     assert run("schedule", "trigger", "none").exit_code == 5
+
+
+def test_a_reset_says_when_and_who_and_lets_it_go_on(run: Run, memory: MemoryKubernetes) -> None:
+    last = datetime(2999, 1, 1, tzinfo=UTC)  # by a clock that was ahead
+    status = {"failuresInARow": 3, "resetAt": runs.text_of(last)}
+    put_schedule(memory, status=status)
+    put_schedule(memory, spec={"suspend": True})
+    assert run("schedule", "reset", "s", "-o", "name").stdout == "s\n"
+    stored = memory.stored(names.LONGTASKSCHEDULES, "s")
+    when, _, who = stored["metadata"]["annotations"][names.RESET_ANNOTATION].partition(" ")
+    assert (runs.read_time(when), who) == (last + timedelta(seconds=1), getpass.getuser())
+    assert stored["spec"]["suspend"] is False
+    assert run("schedule", "reset", "none").exit_code == 5
+
+
+def test_a_backfill_asks_for_each_time_that_was_due(run: Run, memory: MemoryKubernetes) -> None:
+    put_schedule(memory)
+    day = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T03:00:00Z")
+    due = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(3)]
+    asked = run("schedule", "backfill", "s", *day, "-o", "name")
+    assert asked.stdout.split() == [names.run_name("s", at) for at in due]
+    stored = v1alpha1.LongTaskSchedule.model_validate(memory.stored(names.LONGTASKSCHEDULES, "s"))
+    assert runs.asked(stored) == tuple(due)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "told"),
+    [
+        pytest.param("2026-01-02", "2026-01-01", "ends before it begins", id="backwards"),
+        pytest.param("2026-01-02", "2999-01-01", "is not past yet", id="to-come"),
+        pytest.param("2025-01-01", "2026-01-01", "More than 100 times", id="too-many"),
+    ],
+)
+def test_a_backfill_of_no_range_is_refused_in_words(
+    run: Run, memory: MemoryKubernetes, since: str, until: str, told: str
+) -> None:
+    put_schedule(memory)
+    ends = ("--from", f"{since}T00:00:00Z", "--to", f"{until}T00:00:00Z")
+    refused = run("schedule", "backfill", "s", *ends)
+    assert (refused.exit_code, told in refused.stderr) == (2, True)
+    assert "annotations" not in memory.stored(names.LONGTASKSCHEDULES, "s")["metadata"]
 
 
 def test_a_run_of_what_is_not_accepted_or_asked_too_much_is_refused(

@@ -80,6 +80,10 @@ class Desk:
                 return await self._schedules.change(name, {"suspend": _SUSPENDING[verb]})
             case ["POST"] if verb == "trigger":
                 return await self._schedules.trigger(name)
+            case ["POST"] if verb == "reset-attempts":
+                return await self._schedules.reset(name)
+            case ["POST"] if verb == "backfill":
+                return await self._schedules.backfill(name, asked.query)
             case ["PATCH"]:
                 return await self._schedules.change(name, asked.body)
             case ["GET"]:

@@ -1,23 +1,26 @@
 """Schedules, and their runs as far as there are tasks of them; none is archived here."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import getpass
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from longtask_adapters.kube import errors as cluster_errors
 from longtask_adapters.kube import kinds
 from longtask_adapters.kube.connection import Connection
-from longtask_client import exchange
+from longtask_client import exchange, models
 from longtask_client.cli.kubernetes import answers
 from longtask_client.shown import schedules as shown
 from longtask_crds import names, v1alpha1
-from longtask_crds.schedule import runs
+from longtask_crds.schedule import runs, times
 
 _WITHOUT_ARCHIVE: Final = "Archived runs are missing: only LongTask's API has them, see --url."
 _KEPT: Final = "What {} brought is large, and kept by LongTask's API: see --url."
 #: How often a schedule is looked at that is written to by others meanwhile: the operator, mostly.
 _LOOKS: Final = 5
+_SECOND: Final = timedelta(seconds=1)
 
 
 class Schedules:
@@ -65,23 +68,50 @@ class Schedules:
 
     async def trigger(self, name: str) -> exchange.Answer:
         """Ask the operator for a run now."""
-        for _ in range(_LOOKS):
-            schedule = await self._schedule(name)
-            if (refusal := shown.refusal(schedule)) is not None:
-                return answers.problem(409, refusal)
-            at = datetime.now(UTC).replace(microsecond=0)
+        asked: list[models.RunAsked] = []
+
+        def ask(schedule: v1alpha1.LongTaskSchedule) -> dict[str, Any]:
+            asked[:] = [shown.run_asked(name, _now())]
+            return _asking(schedule, asked)
+
+        refused, _ = await self._patched(name, ask)
+        return refused or answers.answer(202, answers.data(asked[0]))
+
+    async def backfill(self, name: str, query: Mapping[str, Any]) -> exchange.Answer:
+        """Ask the operator for a run of each time that was due in a range."""
+        since, until = (datetime.fromisoformat(query[end]) for end in ("from", "to"))
+        if until < since:
+            return answers.problem(422, "The range ends before it begins.")
+        if until > _now() + _SECOND:
+            return answers.problem(422, "The range is not past yet.")
+        asked: list[models.RunAsked] = []
+
+        def ask(schedule: v1alpha1.LongTaskSchedule) -> dict[str, Any]:
             try:
-                patch = runs.asking_for(schedule, [at])
-            except runs.TooManyAsked as error:
-                return answers.problem(409, str(error))
-            patch["metadata"]["resourceVersion"] = schedule.metadata.resource_version
-            path = kinds.SCHEDULES.path(self._key(name))
-            try:
-                await self._connection.patch(path, patch, uid=schedule.metadata.uid)
-            except cluster_errors.Conflict:
-                continue
-            return answers.answer(202, answers.data(shown.run_asked(name, at)))
-        return answers.problem(409, "The schedule is being changed too often.")
+                named = times.Times.of(schedule)
+            except times.Unreadable as error:
+                raise _Refused(409, f"The schedule names no times: {error.message}.") from error
+            due = named.between(since - _SECOND, until - _SECOND, runs.MOST_ASKED + 1)
+            if len(due) > runs.MOST_ASKED:
+                raise _Refused(422, f"More than {runs.MOST_ASKED} times are due in that range.")
+            asked[:] = [shown.run_asked(name, at) for at in due]
+            return _asking(schedule, asked)
+
+        refused, _ = await self._patched(name, ask)
+        return refused or answers.answer(202, answers.data(models.RunsAsked(items=asked)))
+
+    async def reset(self, name: str) -> exchange.Answer:
+        """Ask the operator to forget the failures, and let the schedule go on."""
+
+        def reset(schedule: v1alpha1.LongTaskSchedule) -> dict[str, Any]:
+            # Whatever our clock says: what is not later than the last one is no news.
+            last = schedule.status.reset_at
+            at = _now() if last is None else max(_now(), last + _SECOND)
+            said = {names.RESET_ANNOTATION: f"{runs.text_of(at)} {_who()}"}
+            return {"metadata": {"annotations": said}, "spec": {"suspend": False}}
+
+        refused, found = await self._patched(name, reset)
+        return refused or answers.answer(200, _shown(found))
 
     async def runs(self, name: str, query: Mapping[str, Any]) -> exchange.Answer:
         """Show the runs of which there are tasks, the newest first."""
@@ -110,6 +140,22 @@ class Schedules:
         missing = filter(None, (_WITHOUT_ARCHIVE, _missing(found)))
         return _page(page, " ".join(missing))
 
+    async def _patched(
+        self, name: str, patch: Callable[[v1alpha1.LongTaskSchedule], dict[str, Any]]
+    ) -> tuple[exchange.Answer | None, kinds.Raw]:
+        """Patch a schedule as it is now; return why not, or what it is by then."""
+        path = kinds.SCHEDULES.path(self._key(name))
+        for _ in range(_LOOKS):
+            schedule = await self._schedule(name)
+            try:
+                made = patch(schedule)
+            except _Refused as refused:
+                return answers.problem(refused.status, str(refused)), {}
+            made["metadata"]["resourceVersion"] = schedule.metadata.resource_version
+            with contextlib.suppress(cluster_errors.Conflict):
+                return None, await self._connection.patch(path, made, uid=schedule.metadata.uid)
+        return answers.problem(409, "The schedule is being changed too often."), {}
+
     def _key(self, name: str) -> names.ObjectKey:
         return names.ObjectKey(self._namespace, name)
 
@@ -130,6 +176,37 @@ class Schedules:
         return sorted(
             found, key=lambda task: (task.metadata.created_at, task.metadata.name), reverse=True
         )
+
+
+class _Refused(Exception):
+    """It cannot be asked for; the words are for people."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _asking(
+    schedule: v1alpha1.LongTaskSchedule, asked: Iterable[models.RunAsked]
+) -> dict[str, Any]:
+    if (refusal := shown.refusal(schedule)) is not None:
+        raise _Refused(409, refusal)
+    try:
+        return runs.asking_for(schedule, [one.scheduled_at for one in asked])
+    except runs.TooManyAsked as error:
+        raise _Refused(409, str(error)) from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _who() -> str:
+    """Return who asks, as the machine knows them: Kubernetes does not tell."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # it knows no name
+        return "unknown"
 
 
 def _shown(raw: kinds.Raw) -> Any:
