@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 
 from e2e_support import Kubectl, Product, eventually, kill, ready, scale, shell
 from longtask_crds import names, v1alpha1
-from longtask_crds.schedule import runs
+from longtask_crds.schedule import due, runs
+from longtask_crds.schedule.times import Times
 from longtask_localcluster import audit
 
 EVERY = 5
 #: Seconds; `make kills` takes 180.
 KILLED_FOR = int(os.environ.get("LONGTASK_KILLED_FOR", "60"))
-#: At the end of an outage the last time may be on time.
-ON_TIME = 10
+#: Seconds until there are no more times: of the first runs, for the operator to go, and of the
+#: times that are missed.
+ENDS_AFTER = 150
 
 
 class Schedules:
@@ -75,6 +78,15 @@ class Schedules:
                 assert at is not None
                 created[int(at.timestamp())] += 1
         return created
+
+    def still_to_come(self, which: str, end: int) -> list[int]:
+        """Return the times up to an end that nothing was decided on yet."""
+        raw = self._kubectl.get("lts", self.name(which))
+        schedule = v1alpha1.LongTaskSchedule.model_validate(raw)
+        decided = schedule.status.last_schedule_time
+        assert decided is not None
+        until = datetime.fromtimestamp(end, tz=UTC)
+        return [int(at.timestamp()) for at in Times.of(schedule).between(decided, until, 1000)]
 
     def wait_for(self, count: int, which: str = "a", *, within: float = 60) -> None:
         eventually(
@@ -133,32 +145,39 @@ def test_each_time_has_one_run_whatever_becomes_of_two_operators(
 def test_an_outage_is_made_up_for_as_each_schedule_says(
     kubectl: Kubectl, schedules: Schedules
 ) -> None:
-    every = 5
     policies = {"s": "skip", "l": "latest", "a": "all"}
+    end = int(time.time()) + ENDS_AFTER
     for which, policy in policies.items():
-        schedules.apply(which, intervalSeconds=every, misfire={"policy": policy})
+        schedules.apply(
+            which,
+            intervalSeconds=EVERY,
+            endTime=runs.text_of(datetime.fromtimestamp(end, tz=UTC)),
+            misfire={"policy": policy},
+        )
     for which in policies:
         schedules.wait_for(1, which)
     scale(kubectl, "operator", 0)
-    down = time.time()
-    eventually(time.time, lambda now: now - down > 7 * every, within=90)
-    up = time.time()
+    # Nobody decides on these times before the new one is up.
+    missed = {which: schedules.still_to_come(which, end) for which in policies}
+    assert all(len(times) >= 5 for times in missed.values()), "the old one went too late"
+    # Of none of them it is on time then.
+    late = end + due.GRACE.total_seconds() + 1
+    eventually(time.time, lambda now: now >= late, within=ENDS_AFTER + 30)
     scale(kubectl, "operator", 1)
     for which in policies:
-        before = schedules.status(which).runs_started or 0
-        schedules.wait_for(before + (6 if which == "a" else 2), which, within=180)
-    within = {
-        which: sorted(at for at in schedules.ever_made(which) if down < at < up - ON_TIME)
-        for which in policies
-    }
+        eventually(
+            lambda which=which: schedules.reason("Suspended", which),
+            lambda why: why == "Ended",
+            within=300,
+        )
+    made = {which: schedules.ever_made(which) for which in policies}
 
-    assert within["s"] == []
-    assert len(within["l"]) <= 1
-    # The last ten are made up for, up to when the new one works.
-    assert len(within["a"]) >= 2
-    assert {at2 - at1 for at1, at2 in zip(within["a"], within["a"][1:], strict=False)} == {every}
+    assert [at for at in missed["s"] if at in made["s"]] == []
+    assert [at for at in missed["l"] if at in made["l"]] == missed["l"][-1:]
+    last_ten = missed["a"][-due.MOST_MADE_UP :]
+    assert [at for at in missed["a"] if at in made["a"]] == last_ten
     for which in policies:
-        assert set(schedules.ever_made(which).values()) == {1}
+        assert set(made[which].values()) == {1}
 
 
 def test_too_many_failures_suspend_it_until_somebody_resets_it(
