@@ -343,7 +343,8 @@ async def get_task_logs(
 ) -> Response:
     """Read the log of a task or a step: whole while its pod is there, then its last 64 KiB.
 
-    Who has too many open, followed or not, is answered 429.
+    Of a pod that was drained, evicted or deleted nothing may be left. Who has too many open,
+    followed or not, is answered 429.
     """
     part = LogPart(follow=follow, tail=tail, since=since, timestamps=timestamps)
     async with contextlib.AsyncExitStack() as stack:
