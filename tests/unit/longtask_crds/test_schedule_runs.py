@@ -56,8 +56,8 @@ def deep(levels: int) -> Any:
         pytest.param(
             template(type="strict", input={"m": 1}),
             [
-                ("/taskTemplate/spec/input/n", Reason.INVALID_INPUT),
                 ("/taskTemplate/spec/input/m", Reason.INVALID_INPUT),
+                ("/taskTemplate/spec/input/n", Reason.INVALID_INPUT),
             ],
             id="an-input-that-its-type-refuses",
         ),

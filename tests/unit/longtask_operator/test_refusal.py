@@ -41,8 +41,8 @@ def test_what_can_run_is_not_refused() -> None:
         pytest.param(
             {"type": "counts", "input": {}, "resources": {"limits": {"memory": "9Gi"}}},
             Reason.INVALID_INPUT,
-            'spec.input.n: "n" is a required property; '
             'spec.input.a/b~c: "a/b~c" is a required property; '
+            'spec.input.n: "n" is a required property; '
             "spec.resources.limits.memory: more than one task may have",
             id="all-is-told-and-the-first-is-the-reason",
         ),

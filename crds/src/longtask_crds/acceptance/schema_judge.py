@@ -58,11 +58,12 @@ def _answer(schema: str, value: str, most_findings: int, most_characters: int) -
         errors = itertools.islice(_errors(validator, instance, is_small), most_findings)
         found = [
             (path, error.message[:most_characters])
-            for error in sorted(errors, key=lambda error: list(map(str, error.instance_path)))
+            for error in errors
             for path in itertools.islice(_places(error), most_findings)
         ]
     except (ValueError, RecursionError) as error:
         return {"findings": [([], f"it cannot be looked at: {error}"[:most_characters])]}
+    found.sort(key=lambda one: list(map(str, one[0])))
     return {"findings": found[:most_findings]}
 
 
