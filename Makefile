@@ -15,6 +15,7 @@ READY := $(VENV)/.ready
 # Of `up` and what needs it: CLUSTER=local, kind or given; PORT=, where the API answers; NODES= of kind
 WISHES := $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(PORT),--port $(PORT)) $(if $(NODES),--nodes $(NODES))
 LOCAL := $(BIN)/python -m longtask_localcluster $(WISHES)
+BY_BOTH_DATABASES := accounts rights batches results subscriptions
 # Of what others are measured with, and nothing of ours
 BESIDE := $(VENV)/beside
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
@@ -71,6 +72,9 @@ properties: $(READY) ## Draw for the properties of the unit tests what was never
 
 integration: $(READY) postgresql promtool proxies ## Run the integration tests against the real API server of `make up`
 	@. .localcluster/env; $(BIN)/pytest tests/integration
+	@# What the API says to users, by the other of its two databases: `make unit` has it by SQLite.
+	@$(BIN)/pytest --numprocesses auto --dist worksteal --database postgresql \
+		$(patsubst %,tests/unit/longtask_api/test_%.py,$(BY_BOTH_DATABASES))
 
 others: # What single unit tests run; `make unit` skips those where there is none, CI has them all
 	@which npm curl >/dev/null || { export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; \

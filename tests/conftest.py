@@ -1,9 +1,12 @@
-"""Options and markers of all tests."""
+"""Options and markers of all tests, and the server that those have who ask for PostgreSQL."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import postgres_support
 
 E2E = Path(__file__).parent / "e2e"
 
@@ -25,9 +28,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--with-e2e", action="store_true", help="run the tests that need the product of `make up`"
     )
     parser.addoption("--pods", type=int, default=300, help="how many pods are rendered and judged")
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="what the API of the unit tests keeps its data in",
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if collection_path.is_relative_to(E2E) and not config.getoption("--with-e2e"):
         return True
     return None
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres_support.Server]:
+    """Run a server of PostgreSQL."""
+    with postgres_support.running() as server:
+        yield server

@@ -55,13 +55,6 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[postgres_support.Server]:
-    """Run a server of PostgreSQL."""
-    with postgres_support.running() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Make an empty database of each kind, and return its URL."""

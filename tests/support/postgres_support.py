@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import proxy_support
 
@@ -63,11 +64,12 @@ class Server:
         """The number of its first process."""
         return int((self._data / "postmaster.pid").read_text().split()[0])
 
-    def new_database(self) -> str:
-        """Make an empty database, and return its URL."""
+    def new_database(self, like: str = "template1") -> str:
+        """Make a database, empty or as another one is that nobody uses; return its URL."""
         name = f"t{uuid.uuid4().hex}"
         at = (f"--host={self._folder}", f"--port={self._port}")
-        self._run("createdb", *at, "--username=test", name)
+        template = urlsplit(like).path.removeprefix("/")
+        self._run("createdb", *at, "--username=test", f"--template={template}", name)
         if self._address:
             return f"postgresql://test:{self._password}@{self._address}:{self._port}/{name}"
         return f"postgresql://test@/{name}?host={self._folder}"

@@ -386,7 +386,9 @@ async def test_without_the_database_all_else_goes_on(
 ) -> None:
     put_task(kubernetes, status=RUNNING)
     kubernetes.tokens["pod-token"] = an_identity()
-    nowhere = configured.model_copy(update={"data_directory": tmp_path / "nothing" / "here"})
+    nowhere = configured.model_copy(
+        update={"database_url": f"sqlite:///{tmp_path}/nothing/here/a.db"}
+    )
     async with (
         wiring.running(kubernetes, nowhere, clock=lambda: NOW) as services,
         httpx.AsyncClient(
