@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from api_support import TOKEN
+from api_support import TOKEN, put_pod
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import settings
@@ -38,11 +38,18 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         spec = {"description": description, "inputSchema": schema}
         kubernetes.put(names.LONGTASKTYPES, name, spec=spec)
+    put_pod(kubernetes, "report-1-x", task="report", job="report-1", phase="Succeeded")
+    kubernetes.logs["report-1-x"] = [b"28 of 30\n", b"29 of 30\n", b"30 of 30\n"]
     configured = settings.Settings(
         token_file=tmp_path / "token", data_directory=tmp_path, registration="open"
     )
     with Installation(kubernetes, configured) as running:
         yield running
+
+
+def piped_in(file: str) -> str:
+    """Return what comes by standard input: a file of ours, or the page's password."""
+    return "correct horse battery\n" if file == "password" else Path(file).read_text()
 
 
 def test_every_command_of_the_page_prints_what_the_page_says(
@@ -69,7 +76,7 @@ def test_every_command_of_the_page_prints_what_the_page_says(
         if not isinstance(part, Typed):
             installation.happen(part)
             continue
-        line, piped, _ = part.line.partition(" < ")
+        line, _, piped = part.line.partition(" < ")
         command, *words = shlex.split(line, comments=True)
         assert command == "longtask"
         ended = CliRunner().invoke(
@@ -77,7 +84,7 @@ def test_every_command_of_the_page_prints_what_the_page_says(
             words,
             obj=connect,
             env=environment,
-            input="correct horse battery\n" if piped else None,
+            input=piped_in(piped) if piped else None,
             prog_name="longtask",
         )
         lines = "".join(f"{line.rstrip()}\n" for line in ended.output.splitlines())
