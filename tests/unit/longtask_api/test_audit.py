@@ -33,7 +33,7 @@ from longtask_api.stores.audit import Audit, Entry, Wanted
 from longtask_api.stores.users import Users
 from longtask_api.workers.auditor import Auditor
 from longtask_client.models import ActOutcome, Role, Via
-from longtask_crds import signing_keys
+from longtask_crds import names, signing_keys
 from longtask_crds.testing import NOW
 
 PASSWORD = "correct horse battery"
@@ -548,6 +548,80 @@ async def test_what_is_made_and_changed_by_kubectl_is_seen(
     assert (made.act, made.actor, made.door) == ("createTask", "kubectl-create", "kubernetes")
     assert (made.subject, made.via, made.target_uid) == ("", None, "uid-of-k")
     assert (ended.act, ended.actor) == ("cancelTask", "kubectl-patch")
+
+
+async def test_how_long_kubectl_lets_a_task_stay_is_seen(
+    kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    put_task(kubernetes, "k")
+    patched = {"f:spec": {"f:ttlSecondsAfterFinished": {}}}
+    fields = [written_by("kubectl-patch", patched)]
+    put_task(
+        kubernetes,
+        "k",
+        spec={"ttlSecondsAfterFinished": 60},
+        metadata={"managedFields": fields, "generation": 2},
+    )
+
+    async def is_seen() -> bool:
+        return bool(await entries(services, target="k"))
+
+    await eventually(is_seen)
+    (one,) = await entries(services, target="k")
+    assert (one.act, one.actor) == ("changeTask", "kubectl-patch")
+    assert one.detail == {"ttlSecondsAfterFinished": 60}
+
+
+def annotated(name: str) -> dict[str, Any]:
+    return {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
+
+
+async def test_what_kubectl_does_to_a_schedule_is_seen(
+    kubernetes: MemoryKubernetes, services: wiring.Services
+) -> None:
+    made = {"f:spec": {".": {}, "f:schedule": {}, "f:taskTemplate": {}}}
+    known: list[Any] = [written_by("kubectl-create", made)]
+    put_schedule(kubernetes, metadata={"managedFields": known})
+    reset = {names.RESET_ANNOTATION: "2026-01-02T03:04:05Z ada"}
+    once = {names.RUN_AT_ANNOTATION: "2026-01-01T00:00:00Z"}
+    more = {
+        names.RUN_AT_ANNOTATION: "2026-01-01T00:00:00Z,2026-01-01T01:00:00Z,2026-01-01T02:00:00Z"
+    }
+    steps: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
+        ("a", {"f:spec": {"f:suspend": {}}}, {"suspend": True}, {}),
+        ("b", {"f:spec": {"f:suspend": {}}}, {"suspend": False}, {}),
+        ("c", {"f:spec": {"f:maxFailures": {}}}, {"maxFailures": 3}, {}),
+        ("d", annotated(names.RUN_AT_ANNOTATION), {}, once),
+        ("e", annotated(names.RUN_AT_ANNOTATION), {}, more),
+        ("longtask-operator", annotated(names.RUN_AT_ANNOTATION), {}, once),
+        ("longtask-api", {"f:spec": {"f:suspend": {}}}, {"suspend": True}, {}),
+        (
+            "f",
+            annotated(names.RESET_ANNOTATION) | {"f:spec": {"f:suspend": {}}},
+            {"suspend": False},
+            reset,
+        ),
+    ]
+    for number, (who, fields, spec, annotations) in enumerate(steps, start=1):
+        known.append(written_by(who, fields, f"2026-01-02T03:05:{number:02}Z"))
+        meta = {"managedFields": [*known], "generation": number + 1, "annotations": annotations}
+        put_schedule(kubernetes, spec=spec, metadata=meta)
+
+    async def are_seen() -> bool:
+        return len(await entries(services, target="s")) == 7
+
+    await eventually(are_seen)
+    found = sorted(await entries(services, target="s"), key=lambda one: one.at)
+    assert [(one.actor, one.act, one.detail) for one in found] == [
+        ("kubectl-create", "createSchedule", {}),
+        ("a", "pauseSchedule", {}),
+        ("b", "resumeSchedule", {}),
+        ("c", "changeSchedule", {"fields": ["maxFailures"]}),
+        ("d", "triggerSchedule", {"runs": 1}),
+        ("e", "backfillSchedule", {"runs": 2}),
+        ("f", "resetScheduleAttempts", {}),
+    ]
+    assert {one.door for one in found} == {"kubernetes"}
 
 
 async def test_what_we_write_ourselves_is_no_act_of_others(

@@ -91,6 +91,12 @@ def test_an_interval_counts_from_its_start_whose_time_is_the_first(
     assert next(found) == next(at for at in reference if at > since)
 
 
+def test_a_time_is_among_them_or_not() -> None:
+    found = times_of(intervalSeconds=60, endTime=(NOW + timedelta(minutes=3)).isoformat())
+    seconds = [n for n in range(-120, 360) if NOW + timedelta(seconds=n) in found]
+    assert seconds == [60, 120, 180]
+
+
 def test_no_time_is_before_the_start_or_after_the_end() -> None:
     spec = {"startTime": "2026-01-02T00:00:00Z", "endTime": "2026-01-04T00:00:00Z"}
     found = times_of(schedule="@daily", **spec).after(at("2025-12-01T00:00Z"))

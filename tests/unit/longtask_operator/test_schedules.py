@@ -684,6 +684,22 @@ async def test_what_ran_by_a_clock_that_was_ahead_is_listed_until_its_time_has_c
     assert sorted(whose) == list(range(1, 71))
 
 
+async def test_after_a_reset_nothing_waits_for_its_turn_that_is_still_to_come() -> None:
+    stage = Stage(misfire={"policy": "all"})
+    await stage.go_on()
+    stage.wait(5)
+    await stage.look()
+    assert stage.status.pending == [NOW + m * MINUTE for m in (2, 3, 4, 5)]
+    stage.wait(-5)
+    await reset(stage)
+    stage.end(1)
+    await stage.look()
+    assert (stage.made, stage.status.pending) == ([1], None)
+    stage.wait()
+    await stage.look()
+    assert stage.made == [1, 2]
+
+
 async def test_runs_by_hand_pass_over_no_time_that_is_still_to_come() -> None:
     stage = Stage(intervalSeconds=3600, jitterSeconds=3599, concurrencyPolicy="Allow")
     await stage.go_on(60)

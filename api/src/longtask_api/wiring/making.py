@@ -87,7 +87,8 @@ async def running(
     connection = Connection(transport, user_agent="longtask-api", writes_at_once=_WRITES_AT_ONCE)
     cluster = Cluster(connection)
     metrics = Metrics()
-    looking_on = onlooker.Onlooker(clock=clock)
+    beside_tasks = onlooker.Onlooker(onlooker.of_task, clock=clock)
+    beside_schedules = onlooker.Onlooker(onlooker.of_schedule, clock=clock)
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(choices.database(settings.database(), metrics))
         blobs = Blobs(database, clock=clock)
@@ -102,7 +103,8 @@ async def running(
             cluster,
             Archive(database),
             namespace=settings.namespace,
-            shown_to=looking_on.shown,
+            tasks_shown_to=beside_tasks.shown,
+            schedules_shown_to=beside_schedules.shown,
             clock=clock,
         )
         resources, lines = watched.resources, watched.lines
@@ -180,8 +182,10 @@ async def running(
             watched.tasks.cache.on_change(listener)
         written_down = Audit(database)
         audited = auditor.Auditor(written_down, metrics, clock=clock)
-        looking_on.tell(audited.keep)
-        watched.tasks.cache.on_change(looking_on.changed)
+        beside_tasks.tell(audited.keep)
+        watched.tasks.cache.on_change(beside_tasks.changed)
+        beside_schedules.tell(audited.keep)
+        watched.schedules.cache.on_change(beside_schedules.changed)
         swept = sweeper.Sweeper(
             resources,
             blobs,

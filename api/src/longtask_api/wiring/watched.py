@@ -36,7 +36,8 @@ class Watched:
         archive: Archive,
         *,
         namespace: str,
-        shown_to: Callable[[dict[str, Any]], None],
+        tasks_shown_to: Callable[[dict[str, Any]], None],
+        schedules_shown_to: Callable[[dict[str, Any]], None],
         clock: Callable[[], datetime],
     ) -> "Watched":
         """Make the watches, of which none runs yet.
@@ -46,14 +47,15 @@ class Watched:
             cluster: What is asked of it besides.
             archive: Where tasks are whose resources are gone.
             namespace: Where the tasks are.
-            shown_to: Is shown each task as it comes.
+            tasks_shown_to: Is shown each task as it comes.
+            schedules_shown_to: Likewise each schedule.
             clock: Returns the time.
         """
         kind = kinds.TASKS.slimmed(kinds.without_inputs).packed(queueing.rests)
-        tasks = Informer(connection, kind.shown_to(shown_to), namespace)
+        tasks = Informer(connection, kind.shown_to(tasks_shown_to), namespace)
         types = Informer(connection, kinds.TYPES, namespace)
         queues = Informer(connection, kinds.QUEUES, namespace)
-        schedules = Informer(connection, kinds.SCHEDULES, namespace)
+        schedules = Informer(connection, kinds.SCHEDULES.shown_to(schedules_shown_to), namespace)
         resources = Resources(
             cluster,
             archive,
