@@ -48,7 +48,7 @@ CASES: Final = {
 async def page(case: str) -> str:
     """Return what a mail program shows of it."""
     writer = Writer(message.Templates(), SENDER, link_key, clock=lambda: NOW)
-    mail = await writer.mail(ADA, [(f"msg_{n}", one) for n, one in enumerate(CASES[case])])
+    mail = await writer.mail(ADA, [(f"msg_{n}", n, one) for n, one in enumerate(CASES[case])])
     part = mail.get_body(("html",))
     assert part is not None
     text: str = part.get_content()
