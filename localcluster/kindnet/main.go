@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/kube-network-policies/pkg/networkpolicy"
 )
 
@@ -77,6 +79,7 @@ func run(ctx context.Context, name, podSubnet string) error {
 	if err := filter(pods); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
+	leaveTableAlone(policies)
 	go func() {
 		// Without it nothing takes the packets from the queue.
 		log.Fatal(policies.Run(ctx))
@@ -97,6 +100,17 @@ func run(ctx context.Context, name, podSubnet string) error {
 		case <-time.After(lookEvery):
 		}
 	}
+}
+
+// leaveTableAlone has kube-network-policies write its own table once, when it
+// starts, and not again for each pod that comes or goes; it has no setting for
+// that. Where the kernel refuses that table, so many transactions that are taken
+// back seem to leave rules of others incomplete in the end: kube-proxy's addresses of
+// Services were gone after three thousand of them, on Linux 6.18.
+func leaveTableAlone(policies *networkpolicy.Controller) {
+	field := reflect.ValueOf(policies).Elem().FieldByName("queue")
+	work := reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem().Interface()
+	work.(workqueue.TypedRateLimitingInterface[string]).ShutDown()
 }
 
 // connect tells the runtime which addresses our pods get, and the kernel where
