@@ -9,7 +9,6 @@ takes too long. The answer is a function of schema and value all the same.
 import atexit
 import dataclasses
 import json
-import os
 import select
 import subprocess
 import sys
@@ -103,7 +102,8 @@ class Judge:
                 stdout=subprocess.PIPE,
                 # Of what ends it we tell ourselves; to find its own words, Rust may wait for ever.
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "RUST_BACKTRACE": "0"},
+                # Nothing of ours: it looks at what strangers wrote.
+                env={"RUST_BACKTRACE": "0"},
                 # What a terminal sends is for us, and we ask it until our end.
                 start_new_session=True,
             )
