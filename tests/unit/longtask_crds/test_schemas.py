@@ -139,6 +139,21 @@ def test_one_that_neither_runs_nor_ends_is_not_waited_for(
     os.kill(int(process), signal.SIGSTOP)
     monkeypatch.setattr(schemas, "WALL_SECONDS", 0.0)
     with pytest.raises(schemas.Unusable):
+        answer(judge, {}, 2)
+
+
+def test_what_is_known_to_fit_is_not_asked_again(
+    judge: schemas.Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas, "MOST_KNOWN", 1)
+    before = children_of(os.getpid())
+    for value in (1, 2):
+        assert answer(judge, {}, value) == {"findings": []}
+    (process,) = children_of(os.getpid()) - before
+    os.kill(int(process), signal.SIGSTOP)
+    monkeypatch.setattr(schemas, "WALL_SECONDS", 0.0)
+    assert answer(judge, {}, 2) == {"findings": []}
+    with pytest.raises(schemas.Unusable):
         answer(judge, {}, 1)
 
 
