@@ -291,10 +291,11 @@ def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     if world.run and world.refusal is not None:
         # What it takes from others is known only now.
         return Finish(world.refusal)
-    others = (attempt.claimed_at or now) + LEFT_TO_ITS_CLAIMER
-    if attempt.claimed_at and not world.has_claim and now < others:
-        # Made twice, it might be made again after one of us has deleted it.
-        return Wait(until=others)
+    if attempt.claimed_at is not None and not world.has_claim:
+        others_may = attempt.claimed_at + LEFT_TO_ITS_CLAIMER
+        if now < others_may:
+            # Made twice, it might be made again after one of us has deleted it.
+            return Wait(until=others_may)
     return CreateJob(attempt.number) if world.is_input_known else Wait(until=now + PART_INTERVAL)
 
 

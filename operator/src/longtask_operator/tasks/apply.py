@@ -84,7 +84,7 @@ class Applier:
         return job_name in self._claims.get(task.metadata.uid, ())
 
     def _note_claim(self, task: v1alpha1.LongTask, job_name: str, now: datetime | None) -> None:
-        if self._is_there(task) and job_name in _jobs_wanted(task):
+        if self._is_there(task):
             self._claims.setdefault(task.metadata.uid, {})[job_name] = _Claim(task, now)
 
     def _claim_of(self, world: decisions.World) -> _Claim | None:
