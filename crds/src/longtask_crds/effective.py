@@ -1,6 +1,7 @@
 """What a task really gets: its own words, else its type's, else the installation's."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
@@ -185,6 +186,7 @@ def is_extended(resource: str) -> bool:
     return "/" in resource
 
 
+@functools.lru_cache(maxsize=1024)
 def quantity(text: str) -> Decimal:
     """Return an amount such as `250m` or `1.5Gi` as a number of base units."""
     digits = text.rstrip("kKMGTim")

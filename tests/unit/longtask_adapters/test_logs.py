@@ -1,6 +1,10 @@
 import asyncio
+import io
 import json
 import logging
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -20,6 +24,7 @@ def _root_logger_is_left_as_it_was() -> Iterator[None]:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    logging.getLogger().handlers[0].flush()
     told = capsys.readouterr()
     assert told.err == ""
     return [json.loads(line) for line in told.out.splitlines()]
@@ -115,3 +120,49 @@ async def test_what_is_started_meanwhile_says_so_to_its_end(
     go.set()
     await started
     assert lines(capsys)[0]["uid"] == "u"
+
+
+class Stream(io.StringIO):
+    """Counts how often it is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.was_flushed = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+    def flush(self) -> None:
+        self.was_flushed.set()
+
+
+def record(message: str, level: int = logging.INFO) -> logging.LogRecord:
+    return logging.LogRecord("a", level, "", 0, message, None, None)
+
+
+def test_lines_that_come_together_are_written_at_once_and_in_order() -> None:
+    stream = Stream()
+    handler = logs.Lines(stream)
+    for number in range(100):
+        handler.handle(record(str(number)))
+    assert stream.was_flushed.wait(10)
+    handler.flush()
+    assert stream.getvalue().splitlines() == [str(number) for number in range(100)]
+    assert stream.writes < 50
+
+
+def test_a_warning_is_written_at_once_after_all_that_came_before_it() -> None:
+    stream = Stream()
+    handler = logs.Lines(stream)
+    handler.handle(record("first"))
+    handler.handle(record("second", logging.WARNING))
+    assert stream.getvalue() == "first\nsecond\n"
+
+
+def test_what_was_logged_last_is_written_when_the_process_ends() -> None:
+    program = "from longtask_adapters import logs; logs.configure('INFO')\n"
+    program += "import logging; logging.getLogger('a').info('Goodbye')"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert json.loads(told.stdout)["message"] == "Goodbye"

@@ -102,6 +102,7 @@ async def run_to_the_end(operator: Operator) -> None:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[Line]:
+    logging.getLogger().handlers[0].flush()
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 

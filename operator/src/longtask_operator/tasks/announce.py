@@ -58,7 +58,7 @@ class Announcer:
                     "A container ended otherwise than its program had reported",
                     extra=logs.of_task(after) | one.model_dump(exclude_none=True),
                 )
-        for event in _since(before, after):
+        for event in _since(before, after) if found.has_ended else ():
             if event.type is v1alpha1.TaskEvent.RETRYING:
                 self._metrics.retries.labels(str(event.reason)).inc()
                 said = _of_another(event, after.status)

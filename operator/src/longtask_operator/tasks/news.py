@@ -33,6 +33,11 @@ class News:
         """Tell whether the task has come to its end."""
         return self.after.is_finished and not self.before.is_finished
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether anything has come to its end: the task, or an attempt."""
+        return self.is_end or any(one.is_ended for one in self.attempts)
+
 
 def of(before: v1alpha1.LongTask, after: v1alpha1.LongTask) -> News:
     """Return what is new between the two."""
