@@ -20,7 +20,7 @@ import structlog
 from longtask_adapters.kube.cache import key_of
 from longtask_crds import traces, v1alpha1
 
-#: In seconds: what is logged meanwhile is written at once. A process that is killed loses that much.
+#: In seconds: what is logged meanwhile is written at once, and lost by a process that is killed.
 _GATHERING = 0.02
 #: So many lines may wait for a reader who does not read.
 _MOST_UNREAD = 10_000

@@ -19,6 +19,9 @@ from longtask_crds import json_values
 _logger = logging.getLogger(__name__)
 
 _GOODBYE = 0.1  #: seconds
+#: For so many seconds a connection that nobody uses is kept: a handshake costs both sides more than
+#: the request. The API server closes it after 90.
+_KEPT = 60.0
 #: Of a watch, one object: etcd takes 1.5 MiB.
 _LONGEST_LINE = 2**21
 
@@ -109,7 +112,9 @@ class KubernetesTransport:
         """
         async with Account.find(kubeconfig) as account:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=pool_size, ssl=account.tls),
+                connector=aiohttp.TCPConnector(
+                    limit=pool_size, ssl=account.tls, keepalive_timeout=_KEPT
+                ),
                 # Nothing of the environment, nor of an answer, has a say in whom we ask and how.
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
