@@ -135,7 +135,7 @@ faults: up faketime ## Break what the operator stands on, 20 tasks a fault; half
 	@. .localcluster/env; PYTHONPATH=tests/support $(BIN)/python tests/faults/run_faults.py \
 		$(if $(FAULT),$(FAULT),--write docs/reliability.md)
 
-faults-nodes: ## Lose a node of three, and empty one, under 20 tasks each; ten minutes
+faults-nodes: ## Lose a node of three, empty one, preempt all on one, under 20 tasks each; a quarter of an hour
 	@$(MAKE) --no-print-directory up CLUSTER=kind NODES=3
 	@. .localcluster/env; PYTHONPATH=tests/support $(BIN)/python tests/faults/run_faults.py --nodes \
 		$(if $(FAULT),$(FAULT),--write docs/reliability.md)

@@ -14,6 +14,7 @@ from fault_cases import DISRUPTED, Ends, Fault
 from fault_checker import Expected
 from fault_stage import MAX_RUNNING, Stage
 from longtask_crds import names, v1alpha1
+from preemption_support import preempt
 
 #: The one that is lost, or emptied.
 WORKER: Final = "longtask-worker2"
@@ -42,10 +43,7 @@ def node_lost(stage: Stage) -> Ends:
         stage.wait_for(lambda task: task.is_finished, within=240)
     finally:
         _back(stage)
-    # A second program for whoever was there; others may have been sent there before it was known.
-    return {task: Expected(attempts=range(2, 5)) for task in there} | {
-        task: DISRUPTED for task in stage.acknowledged if task not in there
-    }
+    return _begun_anew(stage, there)
 
 
 def node_back(stage: Stage) -> Ends:
@@ -76,15 +74,23 @@ def node_drained(stage: Stage) -> Ends:
         stage.wait_for(lambda task: task.is_finished, within=240)
     finally:
         stage.kubectl("uncordon", WORKER)
-    return {task: Expected(attempts=range(2, 5)) for task in there} | {
-        task: DISRUPTED for task in stage.acknowledged if task not in there
-    }
+    return _begun_anew(stage, there)
+
+
+def node_preempted(stage: Stage) -> Ends:
+    """Something more important needs the whole of a worker."""
+    stage.submit(seconds=15, resources=_LARGE)
+    there = _spread(stage)
+    preempt(stage.kubectl, WORKER, stage.stamp)
+    stage.mark()
+    return _begun_anew(stage, there)
 
 
 FAULTS: Final = (
     Fault("F13.1", "a worker's power cut, its Node deleted a minute later", node_lost, 300),
     Fault("F13.2", "a worker's power cut for a minute", node_back, 300),
     Fault("F14.1", "a worker drained", node_drained, 300),
+    Fault("F14.2", "a worker's pods preempted", node_preempted, 300),
 )
 
 
@@ -106,6 +112,13 @@ def _node_of(stage: Stage, tasks: Iterable[str]) -> dict[str, str]:
     return {
         pod["metadata"]["labels"][names.TASK_LABEL]: pod["spec"].get("nodeName", "")
         for pod in stage.pods(*tasks)
+    }
+
+
+def _begun_anew(stage: Stage, there: Iterable[str]) -> Ends:
+    """Return a second program for whoever was there; others may have been sent there since."""
+    return {task: Expected(attempts=range(2, 5)) for task in there} | {
+        task: DISRUPTED for task in stage.acknowledged if task not in there
     }
 
 
