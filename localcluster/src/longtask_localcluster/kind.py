@@ -51,9 +51,9 @@ class Kind:
             return
         if settings.state.exists():
             self.stop()
+        network.check_ports(settings.port)
         # A start that fails is taken back by `down`, which must know what it was.
         target.Choice(target.Target.KIND, None, settings.port, settings.nodes).write(settings.state)
-        network.check_ports(settings.port)
         found = engine.machines() or engine.start(settings)
         if CONTROL_PLANE in found.run("docker", "ps", "--all", "--format", "{{.Names}}").split():
             raise errors.MachineTaken(

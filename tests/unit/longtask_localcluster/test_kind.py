@@ -1,13 +1,14 @@
 """What kind and its engine are told, and what is read of their answers."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from longtask_localcluster import engine, kernel, kind, kind_config, network, node_image
+from longtask_localcluster import engine, errors, kernel, kind, kind_config, network, node_image
 from longtask_localcluster.settings import Settings
 
 SETTINGS = Settings(repository=Path("/src/clone"), cache=Path("/c"), port=8090, nodes=3)
@@ -155,3 +156,11 @@ def test_who_comes_second_and_goes_last_puts_back_what_was_before_both(
     monkeypatch.setattr(network, "owner", lambda: None)
     kernel.give_back(ours)
     assert (sysctls / "net/ipv4/ip_forward").read_text() == "0\n"
+
+
+def test_a_start_that_finds_its_port_taken_leaves_nothing_to_take_down(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(repository=tmp_path, cache=tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(errors.MachineTaken, match="another one with PORT="):
+            kind.Kind(settings).start()
+    assert not settings.state.exists()
