@@ -5,6 +5,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from longtask_adapters.kube import deep_json
 
@@ -86,3 +88,17 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
         deep_json.loads(text.encode())
     with pytest.raises(ValueError):  # noqa: PT011
         deep_json.decode(text, SinceVersion312())
+
+
+#: What the API server may say, half characters and integers beyond 64 bits too.
+TEXTS = st.text(st.characters(codec=None, exclude_categories=()))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inside: st.lists(inside) | st.dictionaries(TEXTS, inside),
+)
+
+
+@given(VALUES, st.booleans())
+def test_every_value_is_what_pythons_decoder_makes_of_it(value: Any, is_ascii: bool) -> None:
+    text = json.dumps(value, ensure_ascii=is_ascii).encode(errors="surrogatepass")
+    assert repr(deep_json.loads(text)) == repr(json.loads(text))

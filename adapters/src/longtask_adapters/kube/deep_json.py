@@ -5,12 +5,15 @@ levels there, and one such object would break the list that it stands in. Frames
 the limit and use none of the stack, so what is too deep for C is decoded by them.
 """
 
+import contextlib
 import json
 import json.decoder
 import json.scanner
 import sys
 from collections.abc import Callable
 from typing import Any
+
+import pydantic_core
 
 #: Returns the value that begins at an index of a text, and the index after it.
 Scan = Callable[[str, int], tuple[Any, int]]
@@ -26,10 +29,11 @@ def loads(text: bytes) -> Any:
         ValueError: It is no JSON.
         RecursionError: It is deeper than the API server stores.
     """
-    try:
+    with contextlib.suppress(ValueError):
+        # In half the time; but it takes 200 levels at most, and no half characters.
+        return pydantic_core.from_json(text, cache_strings="keys")
+    with contextlib.suppress(RecursionError):
         return json.loads(text)
-    except RecursionError:
-        pass
     quick: Scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
     return decode(text.decode(), quick)
 
