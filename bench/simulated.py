@@ -230,6 +230,12 @@ async def _delete(connection: Connection, path: str) -> None:
         await connection.delete(path)
 
 
+def of_thousand(looks: list[dict[str, float]], count: int) -> float:
+    """Return the CPU seconds between two looks at a process, for a thousand of so many."""
+    before, after = looks
+    return waiting.cpu(before, after) / max(1, count) * 1000
+
+
 async def measure(count: int, seconds: float) -> dict[str, float]:
     """Do it all; return the figures by title."""
     figures: dict[str, float] = {}
@@ -252,17 +258,22 @@ async def measure(count: int, seconds: float) -> dict[str, float]:
             lambda _: True,
         )
         async with node.running():
+            server = [await cluster.api_server()]
             try:
                 ended, rate = await jobs.rate(make_raw_jobs(connection, count), count, seconds)
+                server.append(await cluster.api_server())
             finally:
                 await delete_raw_jobs(connection)
             figures |= {"raw Jobs that ended": ended, "raw Jobs per second": rate}
-            before = await cluster.numbers("operator")
+            figures["API server CPU per 1,000 raw Jobs, s"] = of_thousand(server, ended)
+            operator = [await cluster.numbers("operator")]
+            server = [await cluster.api_server()]
             ended, rate = await ends.rate(cluster.fill(count), count, seconds)
-            after = await cluster.numbers("operator")
-            each = waiting.cpu(before, after) / max(1, ended)
+            operator.append(await cluster.numbers("operator"))
+            server.append(await cluster.api_server())
             figures |= {"tasks that ended": ended, "tasks per second": rate}
-            figures["operator CPU per 1,000 tasks, s"] = each * 1000
+            figures["API server CPU per 1,000 tasks, s"] = of_thousand(server, ended)
+            figures["operator CPU per 1,000 tasks, s"] = of_thousand(operator, ended)
             await cluster.queue(paused=True)
             await cluster.clear()
     ratio = figures["tasks per second"] / figures["raw Jobs per second"]

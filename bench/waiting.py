@@ -99,7 +99,13 @@ class Cluster:
         selector = {"labelSelector": f"app.kubernetes.io/component={component}"}
         found = (await self.connection.get(pods, selector))["items"]
         alive = [p for p in found if "deletionTimestamp" not in p["metadata"]]
-        path = f"{pods}/{alive[0]['metadata']['name']}:9090/proxy/metrics"
+        return await self._read(f"{pods}/{alive[0]['metadata']['name']}:9090/proxy/metrics")
+
+    async def api_server(self) -> dict[str, float]:
+        """Return what the API server's process says of itself."""
+        return await self._read("/metrics")
+
+    async def _read(self, path: str) -> dict[str, float]:
         async with self.connection.stream(path) as chunks:
             return read_numbers(b"".join([chunk async for chunk in chunks]).decode())
 
