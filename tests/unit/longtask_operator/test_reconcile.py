@@ -322,6 +322,19 @@ async def test_a_job_that_is_there_already_is_adopted(operator: Operator) -> Non
     assert len(operator.kubernetes.created_jobs) == 1
 
 
+async def test_a_job_of_which_no_answer_came_is_not_made_again_for_a_task_that_went(
+    operator: Operator,
+) -> None:
+    """It is made, and goes with its task; nobody has told of either."""
+    await operator.submit()
+    break_once(operator, "create_job", "after", errors.Unavailable("the answer was lost"))
+    with pytest.raises(errors.Unavailable):
+        await operator.look()
+    operator.kubernetes.remove_task("report")
+    await operator.look()
+    assert len(operator.kubernetes.created_jobs) == 1
+
+
 async def test_a_foreign_job_of_the_same_name_is_left_alone(operator: Operator) -> None:
     await operator.submit()
     uid = operator.kubernetes.stored(names.LONGTASKS, "report")["metadata"]["uid"]

@@ -168,6 +168,10 @@ class Applier:
             job = await self._cluster.create_job(manifest, now=now)
         except errors.AlreadyExists:
             job = await self._cluster.get_job(key, now=now)
+        except errors.Unavailable:
+            # It may have been made, and be gone again with its task: the claim is read once more.
+            self._note_claim(claim.task, world.job_name, None)
+            raise
         except errors.NoRight:
             raise  # ours, and no fault of the task's
         except (errors.Rejected, errors.Forbidden) as error:
