@@ -935,6 +935,12 @@ A_LIST = steps.Recipe("a", 1, is_list=True, parts=())
             id="whether-the-job-was-deleted-too",
         ),
         pytest.param(
+            Finish(dataclasses.replace(NO_WORD.outcome, exit_code=0), a_pod(is_deleting=True)),
+            claimed(),
+            None,
+            id="a-success-whoever-deleted-its-pod",
+        ),
+        pytest.param(
             TryAgain(NO_WORD.outcome, retry.Next(NOW)),
             claimed(),
             Proof.JOB_AND_PODS,

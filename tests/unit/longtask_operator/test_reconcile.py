@@ -627,6 +627,26 @@ async def test_a_deleted_job_is_lost(operator: Operator) -> None:
     assert len(operator.kubernetes.created_jobs) == 1
 
 
+@pytest.mark.parametrize("exit_code", [0, 143], ids=["ends-well", "fails"])
+async def test_of_a_deleted_pod_that_ended_well_the_last_words_count(
+    operator: Operator, exit_code: int
+) -> None:
+    """They are heard, and then the pod is gone, before anybody looks at its task."""
+    pod = await run_for_a_while(operator)
+    deleted = {"deletionTimestamp": "2026-01-02T03:04:10Z"}
+    operator.kubernetes.put("pods", pod, metadata=deleted)
+    operator.kubernetes.end_pod(pod, exit_code, "7")
+    await operator.hear()
+    operator.kubernetes.remove_pod(pod)
+    await operator.look()
+    if exit_code:
+        assert operator.status().disruptions == 1, "whose Job stands"
+        assert operator.status().phase is v1alpha1.Phase.STARTING
+    else:
+        assert operator.status().phase is v1alpha1.Phase.SUCCEEDED
+        assert operator.status().result == v1alpha1.Result(value=7)
+
+
 async def test_another_job_in_its_place_is_not_deleted_for_ever(operator: Operator) -> None:
     await operator.submit()
     await operator.look()

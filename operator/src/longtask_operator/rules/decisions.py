@@ -312,8 +312,10 @@ def needs_proof(decided: Decision, world: World) -> Proof | None:
             return Proof.TASK
         case Finish(ended, pod=pod) | TryAgain(ended, pod=pod) if world.is_attempting:
             # Its program said nothing, or its pod was not seen: we may just not have heard it. And
-            # whether its pod was deleted alone, or with its Job, only the Job can tell.
-            doubtful = ended.exit_code is None or pod is None or pod.is_deleting
+            # whether its pod was deleted alone, or with its Job, only the Job can tell. That is
+            # asked where it failed: the last words of a success may have gone with its pod.
+            is_robbed = pod is not None and pod.is_deleting and ended.exit_code != 0
+            doubtful = ended.exit_code is None or pod is None or is_robbed
             return Proof.JOB_AND_PODS if doubtful else None
         case _:
             return None
