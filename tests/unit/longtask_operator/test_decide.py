@@ -271,6 +271,17 @@ LOST = (FAILED, Reason.JOB_LOST)
             LOST,
             id="a-cancelled-task-whose-end-nobody-read-is-lost",
         ),
+        pytest.param(
+            claimed(
+                cancel=True,
+                job=a_job(is_finished=True, has_failed=True),
+                job_uid="job-1",
+                started_at=NOW,
+            ),
+            0,
+            (CANCELLED, Reason.CANCELLED),
+            id="a-cancelled-task-whose-pod-was-deleted-is-cancelled",
+        ),
     ],
 )
 def test_an_end_without_a_pod(

@@ -130,6 +130,13 @@ def killed(reason: str | None, *, code: int = 137, word: str = "Error", **more: 
             id="deleted-by-hand",
         ),
         pytest.param(
+            killed(None, is_deleting=True),
+            True,
+            Reason.CANCELLED,
+            "cancelled while it ran",
+            id="deleted-by-hand-and-cancelled",
+        ),
+        pytest.param(
             an_ended_pod(end=None),
             False,
             Reason.JOB_LOST,

@@ -232,7 +232,9 @@ def _without_pod(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Deci
     job = world.job
     if world.task.spec.cancel and not attempt.started_at:
         return Finish(outcome.cancelled())
-    if world.task.spec.cancel and job is not None and job.exists and not job.is_finished:
+    # One that is complete ended well, with what nobody read: that is lost.
+    is_complete = job is not None and job.is_finished and not job.has_failed
+    if world.task.spec.cancel and job is not None and job.exists and not is_complete:
         return Finish(outcome.cancelled("cancelled while it had no pod"))
     if (sentence := outcome.sentence_of(attempt)) is not None:
         return _condemned_without_pod(world, attempt, sentence, now)

@@ -63,7 +63,7 @@ def of_pod(
         return dataclasses.replace(
             _of_result(end.message), exit_code=0, finished_at=end.finished_at
         )
-    if cancel_requested and (stopped or pod.is_disrupted):
+    if cancel_requested and (stopped or pod.is_disrupted or pod.is_deleting):
         found = cancelled("cancelled while it ran" if pod.started_at else cancelled().message)
     elif sentence is not None and (stopped or pod.is_deleting):
         found = sentence
