@@ -631,6 +631,12 @@ def between(job: pods.Job | None = None, *, has_slot: bool = False, **values: An
             id="but-first-the-job-before-is-let-go",
         ),
         pytest.param(
+            between(has_slot=True),
+            10,
+            CheckJob(JOB),
+            id="which-may-not-have-been-heard-of",
+        ),
+        pytest.param(
             between(a_job(is_released=True), has_slot=True),
             10,
             Claim(2, names.job_name("report", a_task().metadata.uid, attempt=2)),

@@ -13,7 +13,7 @@ from longtask_adapters.kube import errors
 from longtask_crds import delivery, names, runner_contract, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
-from longtask_operator.rules import decide, status
+from longtask_operator.rules import decide, pods, status
 from longtask_operator.testing import KEY, REPORT, URL, Operator
 
 
@@ -333,6 +333,24 @@ async def test_a_job_of_which_no_answer_came_is_not_made_again_for_a_task_that_w
     operator.kubernetes.remove_task("report")
     await operator.look()
     assert len(operator.kubernetes.created_jobs) == 1
+
+
+async def test_a_job_of_which_no_answer_came_is_let_go_before_another_attempt(
+    operator: Operator,
+) -> None:
+    """Of it nothing but its pod is heard, which is disrupted."""
+    await operator.submit()
+    break_once(operator, "create_job", "after", errors.Unavailable("the answer was lost"))
+    with pytest.raises(errors.Unavailable):
+        await operator.look()
+    first, pod = operator.job, operator.kubernetes.make_pod(operator.job)
+    operator.kubernetes.start_pod(pod)
+    operator.kubernetes.end_pod(pod, 143, disrupted=True)
+    ended = pods.Pod.parse(operator.kubernetes.stored("pods", pod))
+    operator.mirror.put_pod(ended)
+    await operator.look()
+    assert operator.status().attempt == 2
+    assert "ttlSecondsAfterFinished" in operator.kubernetes.stored("jobs", first)["spec"]
 
 
 async def test_a_foreign_job_of_the_same_name_is_left_alone(operator: Operator) -> None:

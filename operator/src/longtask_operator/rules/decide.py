@@ -160,6 +160,9 @@ def _between_attempts(world: World, attempt: v1alpha1.Attempt, now: datetime) ->
     if not isinstance(tidied := _tidy_up(world, attempt, now), Wait):
         return tidied
     if world.has_slot:
+        if world.job is None:
+            # It may stand and not have been heard of; with another attempt nobody looks for it.
+            return CheckJob(attempt.job_name)
         meta, number = world.task.metadata, attempt.number + 1
         job_name = names.job_name(meta.name, meta.uid, attempt=number, step=world.run)
         return Claim(number, job_name)
