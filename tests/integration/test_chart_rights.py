@@ -64,6 +64,7 @@ OPERATOR_MAY: Rights = [
     (TASKS, "list watch", "longtaskqueues.longtask.dev"),
     (TASKS, "patch", "longtasks.longtask.dev/status"),
     (TASKS, "patch", "longtaskqueues.longtask.dev/status"),
+    (TASKS, "patch", "longtasktypes.longtask.dev/status"),
     (TASKS, "get list create patch delete", "jobs.batch"),
     (TASKS, "list watch patch", "pods"),
     (TASKS, "list", "events"),

@@ -23,7 +23,7 @@ from longtask_api.cluster import Access, TokenIdentity
 from longtask_crds import names, signing_keys, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.queueing import Counts
-from longtask_crds.testing import NOW, a_queue, a_schedule, a_task, with_meta, with_status
+from longtask_crds.testing import NOW, a_queue, a_schedule, a_task, a_type, with_meta, with_status
 from longtask_operator import handlers, testing
 
 RELEASE, TASKS = chart_support.RELEASE, chart_support.TASKS
@@ -198,7 +198,12 @@ async def test_the_operators_rights() -> None:
         "get_type": [lambda: door.get_type(A)],
         "write_status": [lambda: door.write_status(task, changed)],
         "write_counts": [lambda: door.write_counts(a_queue(), Counts(running=1, waiting=2))],
+        "write_conditions": [
+            lambda: door.write_conditions(kinds.TYPES, a_type("a").metadata, []),
+            lambda: door.write_conditions(kinds.QUEUES, a_queue().metadata, []),
+        ],
         "create_job": [lambda: door.create_job({"metadata": {"namespace": TASKS}}, now=NOW)],
+        "try_job": [lambda: door.try_job({"metadata": {"namespace": TASKS}})],
         "get_job": [lambda: door.get_job(A, now=NOW)],
         "why_no_pod": [lambda: door.why_no_pod(job)],
         "why_no_start": [lambda: door.why_no_start(pod)],

@@ -60,6 +60,14 @@ WORDS: Final[Mapping[Reason, Word]] = {
         "No run of its template could ever be accepted.",
         ("Mend it as the message says: longtask schedule set {id} taskTemplate=JSON",),
     ),
+    Reason.UNREADABLE: Word(
+        "Another version's definition took it, and this version cannot read it.",
+        ("Mend its fields as the message says, by kubectl.",),
+    ),
+    Reason.INVALID_SCHEMA: Word(
+        "The inputSchema of the type cannot be used.",
+        ("Ask whoever wrote the type to mend it as the message says.",),
+    ),
     Reason.ACTIVE: Word("It starts runs when they are due."),
     Reason.AS_ASKED: Word(
         "Somebody has paused it.", ("Let it go on: longtask schedule resume {id}",)

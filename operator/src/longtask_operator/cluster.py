@@ -97,6 +97,18 @@ class Cluster:
         patch = {"status": status}
         return kinds.QUEUES.read(await self._connection.patch(path, patch, uid=meta.uid))
 
+    async def write_conditions(
+        self, kind: kinds.Place, meta: v1alpha1.ObjectMeta, conditions: list[v1alpha1.Condition]
+    ) -> Raw:
+        """Write the conditions of a type or a queue; raise Conflict if somebody wrote first."""
+        told = {
+            "observedGeneration": meta.generation,
+            "conditions": [condition.to_json() for condition in conditions],
+        }
+        patch = {"metadata": {"resourceVersion": meta.resource_version}, "status": told}
+        path = kind.path(ObjectKey(meta.namespace, meta.name), "status")
+        return await self._connection.patch(path, patch, uid=meta.uid)
+
     async def get_schedule(self, key: ObjectKey) -> v1alpha1.LongTaskSchedule:
         """Return the schedule as it is now."""
         return kinds.SCHEDULES.read(await self._connection.get(kinds.SCHEDULES.path(key)))
@@ -134,6 +146,11 @@ class Cluster:
         """Create a Job; raise AlreadyExists if its name is taken."""
         path = kinds.JOBS.collection(manifest["metadata"]["namespace"])
         return pods.Job.parse(await self._connection.post(path, manifest), now=now)
+
+    async def try_job(self, manifest: dict[str, Any]) -> None:
+        """Have the API server judge a Job as if it were created; raise what it would raise."""
+        path = kinds.JOBS.collection(manifest["metadata"]["namespace"])
+        await self._connection.post(path, manifest, dry_run=True)
 
     async def get_job(self, key: ObjectKey, *, now: datetime) -> pods.Job:
         """Return the Job, or the knowledge that there is none."""

@@ -1,19 +1,11 @@
 """Keep the counts in the status of queues, for `kubectl get ltq`. No decision is based on them."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from longtask_adapters.kube import errors
 from longtask_adapters.kube.cache import key_of
-from longtask_operator import cluster, mirror
-
-_logger = logging.getLogger(__name__)
-
-#: How often the counts of one queue are written at most, in seconds.
-_PAUSE = 5.0
-#: How long the pause becomes while they cannot be written.
-_LONGEST_PAUSE = 60.0
+from longtask_operator import cluster, mirror, repeat
 
 
 class Recorder:
@@ -41,17 +33,7 @@ class Recorder:
 
     async def run(self) -> None:
         """Write for ever; failures are logged and tried again, ever more slowly."""
-        pause = _PAUSE
-        while True:
-            await self._sleep(pause)
-            try:
-                await self.once()
-                pause = _PAUSE
-            except Exception as error:
-                pause = min(_LONGEST_PAUSE, 2 * pause)
-                unknown = not isinstance(error, errors.ClusterError)
-                told = {"cause": str(error)}
-                _logger.warning("Could not write counts", extra=told, exc_info=unknown)
+        await repeat.for_ever(self.once, "Could not write counts", sleep=self._sleep)
 
     async def once(self) -> None:
         """Write the counts of each queue whose status says something else.
@@ -61,6 +43,8 @@ class Recorder:
         """
         failure: errors.ClusterError | None = None
         for queue in self._mirror.queues.values():
+            if key_of(queue) in self._mirror.queues.unreadable:
+                continue  # what is known of it is old, and so is what its status would be
             counts, status = self._mirror.index.counts(key_of(queue)), queue.status
             now = (counts.running, counts.waiting, queue.metadata.generation)
             if now == (status.running, status.waiting, status.observed_generation):

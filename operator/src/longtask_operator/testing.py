@@ -218,6 +218,7 @@ class Operator:
         self.mirror, self.applier = parts.mirror, parts.applier
         self.callbacks = parts.callbacks
         self.reconciler, self.recorder = parts.reconciler, parts.recorder
+        self.verdicts = parts.verdicts
         self.scheduler = parts.schedules
         self.ahead, self.nodes = parts.ahead, parts.nodes
         self.tasks = wiring.watch_tasks(

@@ -24,6 +24,7 @@ from longtask_operator import (
     queues,
     results,
     resync,
+    verdicts,
     work_queue,
 )
 from longtask_operator.rules import pod_spec
@@ -62,6 +63,7 @@ class Parts:
     reconciler: reconcile.Reconciler
     schedules: schedule_passes.Reconciler
     recorder: queues.Recorder
+    verdicts: verdicts.Verdicts
     ahead: pool.Pool
     nodes: nodes.Nodes
 
@@ -160,7 +162,8 @@ def assemble(
         wake,
     )
     recorder = queues.Recorder(seen, kubernetes, may_admit)
-    return Parts(seen, callbacks, applier, reconciler, schedules, recorder, ahead, cordoned)
+    said = verdicts.Verdicts(seen, kubernetes, installation, surroundings, may_admit, clock)
+    return Parts(seen, callbacks, applier, reconciler, schedules, recorder, said, ahead, cordoned)
 
 
 def watch_tasks(
@@ -345,6 +348,7 @@ class Operator:
             await _start(stack, _once_listed(tasks))
             await _start(stack, _once_listed(schedules))
             await _start(stack, parts.recorder.run())
+            await _start(stack, parts.verdicts.run())
             await _start(stack, parts.nodes.run())
             await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
             yield parts

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,69 @@ def test_a_whole_installation_may_go_while_a_list_is_on_its_way() -> None:
     assert not tasks.put(a_task("t0", version=5, uid="u0"))
     tasks.remove(A, "one-more")
     assert tasks.put(a_task("t0", version=5, uid="u0")), "deletions are remembered without end"
+
+
+def raw_task(*, version: int, **status: Any) -> dict[str, Any]:
+    meta = {"name": "a", "namespace": "longtasks", "uid": "u", "resourceVersion": str(version)}
+    return {"metadata": meta | {"generation": 3, "labels": 7}, "spec": 7, "status": status}
+
+
+def noted(tasks: Tasks) -> list[str]:
+    return [known.metadata.resource_version for known in tasks.unreadable.values()]
+
+
+def test_what_cannot_be_read_is_noted_beside_what_was_read_before() -> None:
+    tasks = Tasks()
+    tasks.put(a_task(version=5))
+    ready = {"type": "Ready", "status": "False", "reason": "x", "lastTransitionTime": testing.NOW}
+    tasks.note_unreadable(raw_task(version=6, conditions=[7, {"type": "x"}, ready]), "why")
+    known = tasks.unreadable[A]
+    assert (known.cause, known.metadata.uid, known.metadata.generation) == ("why", "u", 3)
+    assert [condition.type for condition in known.conditions] == ["Ready"]
+    assert tasks.get(A) is not None
+
+
+@pytest.mark.parametrize("status", [{"conditions": 7}, {}], ids=["no-list", "nothing"])
+def test_it_is_noted_whatever_its_status_is(status: dict[str, Any]) -> None:
+    tasks = Tasks()
+    tasks.note_unreadable(raw_task(version=6, **status), "why")
+    assert tasks.unreadable[A].conditions == []
+
+
+def test_what_can_be_read_again_is_unreadable_no_more() -> None:
+    tasks = Tasks()
+    tasks.note_unreadable(raw_task(version=6), "why")
+    # What comes late does not count.
+    tasks.note_unreadable(raw_task(version=5), "why")
+    tasks.put(a_task(version=4))
+    assert noted(tasks) == ["6"]
+    tasks.put(a_task(version=7))
+    assert noted(tasks) == []
+
+
+@pytest.mark.parametrize(("uid", "left"), [("u", []), ("another", ["6"])])
+def test_what_is_deleted_is_unreadable_no_more(uid: str, left: list[str]) -> None:
+    tasks = Tasks()
+    tasks.note_unreadable(raw_task(version=6), "why")
+    tasks.remove(A, uid)
+    assert noted(tasks) == left
+
+
+@pytest.mark.parametrize(
+    ("listed", "at", "left"),
+    [
+        pytest.param(set(), 7, [], id="it-is-gone"),
+        pytest.param({A}, 7, ["6"], id="it-is-there"),
+        pytest.param(set(), 5, ["6"], id="it-was-made-since"),
+    ],
+)
+def test_a_list_takes_away_what_cannot_be_read_likewise(
+    listed: set[names.ObjectKey], at: int, left: list[str]
+) -> None:
+    tasks = Tasks()
+    tasks.note_unreadable(raw_task(version=6), "why")
+    assert tasks.keep_only(listed, at) == []
+    assert noted(tasks) == left
 
 
 def test_listeners_get_what_was_and_what_is() -> None:

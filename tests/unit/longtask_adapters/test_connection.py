@@ -95,6 +95,20 @@ async def test_the_fields_that_are_refused_are_named(
     assert caught.value.causes == (errors.Cause("spec.priority", "too large"),)
 
 
+async def test_what_is_only_tried_is_judged_and_not_stored(
+    kubernetes: testing.MemoryKubernetes, connected: connection.Connection
+) -> None:
+    await connected.post(TASKS, {"metadata": {"name": "b"}})
+    writes = kubernetes.writes
+    await connected.post(TASKS, {"metadata": {"name": "a"}}, dry_run=True)
+    with pytest.raises(errors.AlreadyExists):
+        await connected.post(TASKS, {"metadata": {"name": "b"}}, dry_run=True)
+    assert dict(kubernetes.requests[-1].query)["dryRun"] == "All"
+    assert [key.name for key in kubernetes.objects("longtasks")] == ["b"]
+    assert kubernetes.writes == writes
+    assert kubernetes.calls[-1] == "try longtasks"
+
+
 async def test_no_answer_is_unavailable(
     kubernetes: testing.MemoryKubernetes, connected: connection.Connection
 ) -> None:

@@ -311,6 +311,7 @@ async def test_an_object_that_cannot_be_read_keeps_no_other_away(
         kubernetes.put("longtasks", "worse", spec={"priority": "high"})
         kubernetes.put("longtasks", "later")
         assert await one.cache.wait_for(key("later"), is_there, within=60)
+        assert set(one.cache.unreadable) == {key("bad"), key("worse")}
 
 
 class Told:

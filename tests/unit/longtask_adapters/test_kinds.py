@@ -55,7 +55,7 @@ def test_one_unreadable_object_is_skipped_and_told_without_what_it_holds(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     raw = a_raw_task(priority="a-secret")
-    with pytest.raises(errors.ClusterError, match=r"spec\.priority: .*integer"):
+    with pytest.raises(errors.Unreadable, match=r"spec\.priority: .*integer"):
         kinds.TASKS.read(raw)
     assert kinds.parse(kinds.TASKS, raw) is None
     (record,) = caplog.records

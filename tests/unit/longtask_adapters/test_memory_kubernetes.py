@@ -193,6 +193,18 @@ async def test_jobs_may_be_refused(
     assert kubernetes.created_jobs == []
 
 
+async def test_a_change_of_the_spec_is_another_generation(
+    kubernetes: testing.MemoryKubernetes,
+) -> None:
+    def generation(**parts: Any) -> int:
+        return int(kubernetes.put("longtasks", "a", **parts)["metadata"]["generation"])
+
+    assert generation(spec={"priority": 1}) == 1
+    assert generation(status={"phase": "Queued"}, metadata={"labels": {"a": "b"}}) == 1
+    assert generation(spec={"priority": 2}) == 2
+    assert generation(spec={"priority": 3}, metadata={"generation": 7}) == 7
+
+
 @pytest.mark.usefixtures("task")
 async def test_events_are_found_by_what_they_are_about(
     kubernetes: testing.MemoryKubernetes, connected: connection.Connection

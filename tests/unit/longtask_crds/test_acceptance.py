@@ -160,6 +160,24 @@ def test_a_schema_that_cannot_be_used_refuses_with_its_field(
     assert (found.pointer, found.reason) == ("/input", Reason.INVALID_INPUT)
     assert found.message.startswith(CANNOT_BE_USED + told)
     assert len(found.message) <= names.MESSAGE_MAX
+    of_type = acceptance.unusable(v1alpha1.LongTaskTypeSpec(input_schema=schema))
+    assert of_type is not None
+    assert (of_type.pointer, of_type.reason) == ("/inputSchema", Reason.INVALID_SCHEMA)
+    assert of_type.message.startswith(f"inputSchema cannot be used: {told}")
+    assert len(of_type.message) <= names.MESSAGE_MAX
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param(None, id="none"),
+        pytest.param({}, id="an-empty-one"),
+        pytest.param(SCHEMA, id="one-that-no-empty-input-fits"),
+        pytest.param({"not": {}}, id="one-that-no-input-fits"),
+    ],
+)
+def test_a_schema_that_refuses_inputs_is_no_flaw_of_the_type(schema: dict[str, Any] | None) -> None:
+    assert acceptance.unusable(v1alpha1.LongTaskTypeSpec(input_schema=schema)) is None
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,13 @@ def test_changed(status: ConditionStatus, reason: Reason, moved: datetime) -> No
     (after,) = conditions.changed(BEFORE, stalled, now=LATER)
     assert (after.status, after.reason, after.message) == (status, reason, "why")
     assert after.last_transition_time == moved
+    assert after.observed_generation is None
+
+
+def test_another_generation_is_no_transition() -> None:
+    said = AS_EXPECTED._replace(generation=7)
+    (after,) = conditions.changed(BEFORE, said, now=LATER)
+    assert (after.observed_generation, after.last_transition_time) == (7, NOON)
 
 
 def test_the_others_stay_as_they_are() -> None:

@@ -1,13 +1,19 @@
-"""A copy of all resources of a kind, by key. It never goes back to an older state of one."""
+"""A copy of all resources of a kind, by key. It never goes back to an older state of one.
+
+What cannot be read is noted beside them, so that somebody can say so where it is.
+"""
 
 import asyncio
 import collections
+import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Generic, NamedTuple
 
-from longtask_adapters.kube.kinds import R, never, whole
+import pydantic
+
+from longtask_adapters.kube.kinds import R, Raw, never, whole
 from longtask_crds import names, v1alpha1
 
 _logger = logging.getLogger(__name__)
@@ -21,6 +27,25 @@ _SURELY_READABLE = 150
 
 #: Is told of each change: the resource before and after it; None is: not there.
 Listener = Callable[[R | None, R | None], None]
+
+
+#: Of the metadata of an object that cannot be read, what the API server alone writes.
+_SURE = ("name", "namespace", "uid", "resourceVersion", "generation")
+
+
+class Unreadable(NamedTuple):
+    """An object that does not fit our definition of its kind; what was read of it before stays."""
+
+    metadata: v1alpha1.ObjectMeta  #: what names the object and its state
+    conditions: list[v1alpha1.Condition]  #: of its status, those that can be read
+    cause: str  #: for people; nothing of what its fields hold
+
+    @classmethod
+    def of(cls, raw: Raw, cause: str) -> "Unreadable":
+        """Return what can be said of an object as the API server gives it."""
+        sure = {key: value for key, value in raw["metadata"].items() if key in _SURE}
+        metadata = v1alpha1.ObjectMeta.model_validate(sure)
+        return cls(metadata, list(_readable_conditions(raw)), cause)
 
 
 class Cache(Generic[R]):
@@ -38,6 +63,7 @@ class Cache(Generic[R]):
         self._slim = slim
         self._packs = packs
         self._items: dict[names.ObjectKey, _Kept[R]] = {}
+        self._unreadable: dict[names.ObjectKey, Unreadable] = {}
         # What is on its way may arrive after the watch has told of the deletion that followed.
         self._deleted: collections.OrderedDict[str, None] = collections.OrderedDict()
         self._waiters: dict[names.ObjectKey, set[asyncio.Event]] = {}
@@ -61,6 +87,11 @@ class Cache(Generic[R]):
     def values(self) -> Iterator[R]:
         """Yield all resources as they are now, in no order."""
         return (kept.resource for kept in list(self._items.values()))
+
+    @property
+    def unreadable(self) -> Mapping[names.ObjectKey, Unreadable]:
+        """Return what there is in a state that cannot be read."""
+        return self._unreadable
 
     def versions(self) -> Iterator[tuple[str, int]]:
         """Yield uid and version of each resource; none is read for that."""
@@ -89,10 +120,21 @@ class Cache(Generic[R]):
         old = self._items.get(key)
         if old is not None and old.uid != uid:
             self._remember(old.uid)
+        known = self._unreadable.get(key)
+        if known is not None and _version_of(known.metadata) < version:
+            del self._unreadable[key]
         slim = self._slim(resource)
         self._items[key] = _Kept(uid, version, _packed(slim) if self._packs(slim) else slim)
         self._tell(key, old.resource if old is not None else None, slim)
         return True
+
+    def note_unreadable(self, raw: Raw, cause: str) -> None:
+        """Take note of a state of an object that is news and that cannot be read, and why."""
+        found = Unreadable.of(raw, cause)
+        key = _key_of(found.metadata)
+        known = self._unreadable.get(key)
+        if known is None or _version_of(known.metadata) < _version_of(found.metadata):
+            self._unreadable[key] = found
 
     def remove(self, key: names.ObjectKey, uid: str) -> bool:
         """Forget the resource, for good: a late answer does not bring it back.
@@ -101,6 +143,8 @@ class Cache(Generic[R]):
             Whether it was here.
         """
         self._remember(uid)
+        if key in self._unreadable and self._unreadable[key].metadata.uid == uid:
+            del self._unreadable[key]
         old = self._items.get(key)
         if old is None or old.uid != uid:
             return False
@@ -120,6 +164,9 @@ class Cache(Generic[R]):
         }
         for key, uid in gone.items():
             self.remove(key, uid)
+        for key, known in list(self._unreadable.items()):
+            if key not in listed and _version_of(known.metadata) <= version:
+                self.remove(key, known.metadata.uid)
         return list(gone)
 
     async def wait_for(
@@ -198,11 +245,27 @@ def _packed(resource: R) -> R | _Packed[R]:
     return _Packed(model, text)
 
 
+def _readable_conditions(raw: Raw) -> Iterator[v1alpha1.Condition]:
+    status = raw.get("status")
+    told = status.get("conditions") if isinstance(status, dict) else None
+    for one in told if isinstance(told, list) else ():
+        with contextlib.suppress(pydantic.ValidationError):
+            yield v1alpha1.Condition.model_validate(one)
+
+
 def key_of(resource: v1alpha1.Resource) -> names.ObjectKey:
     """Return the resource's key."""
-    return names.ObjectKey(resource.metadata.namespace, resource.metadata.name)
+    return _key_of(resource.metadata)
 
 
 def version_of(resource: v1alpha1.Resource) -> int:
     """Return the resourceVersion as a number, by which versions of one kind are ordered."""
-    return int(resource.metadata.resource_version or 0)
+    return _version_of(resource.metadata)
+
+
+def _key_of(meta: v1alpha1.ObjectMeta) -> names.ObjectKey:
+    return names.ObjectKey(meta.namespace, meta.name)
+
+
+def _version_of(meta: v1alpha1.ObjectMeta) -> int:
+    return int(meta.resource_version or 0)

@@ -85,13 +85,18 @@ class Connection:
         """Return what is there: an object, or a list in one piece."""
         return await self._ask(self._request("GET", path, query))
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Raw:
+    async def post(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Raw:
         """Store a new object in a collection; raise AlreadyExists if its name is taken.
 
         Where a quota counts the objects, many who come at once forestall each other at the quota:
         that is no Conflict of theirs, and the next try is lucky.
+
+        Args:
+            path: The collection's path.
+            body: The object.
+            dry_run: The API server judges it as ever, and stores nothing.
         """
-        request = self._request("POST", path, json=body)
+        request = self._request("POST", path, {"dryRun": "All"} if dry_run else None, json=body)
         for pause in _QUOTA_PAUSES:
             try:
                 return await self._write(request)

@@ -9,6 +9,7 @@ ClusterError
  |   +- NoRight       our own account may not ask for this
  +- TooManyRequests   `retry_after` says for how long
  +- Expired           the place in a list or a watch is too old
+ +- Unreadable        it is there, and does not fit our definition of its kind
  +- Unavailable       no answer, or not as it should be
      +- Full              an object has no room for what is added to it
 """
@@ -66,6 +67,10 @@ class TooManyRequests(ClusterError):
 
 class Expired(ClusterError):
     """The API server no longer knows that place in a list or a watch; list anew."""
+
+
+class Unreadable(ClusterError):
+    """An object does not fit our definition of its kind: another version's took it."""
 
 
 class Unavailable(ClusterError):

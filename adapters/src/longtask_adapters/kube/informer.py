@@ -95,7 +95,7 @@ def take(kind: kinds.Kind[R], raw: kinds.Raw, cache: Cache[R]) -> bool:
     """
     if not cache.wants(kinds.key_of(raw), raw["metadata"]["uid"], kinds.version_of(raw)):
         return False
-    resource = kinds.parse(kind, raw)
+    resource = kinds.parse(kind, raw, cache.note_unreadable)
     return resource is not None and cache.put(resource)
 
 

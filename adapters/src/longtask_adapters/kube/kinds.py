@@ -59,7 +59,7 @@ def never(_: v1alpha1.Resource) -> bool:
     return False
 
 
-def _nobody(_: Raw) -> None:
+def _nobody(*_: object) -> None:
     """Show it to nobody."""
 
 
@@ -109,14 +109,14 @@ class Kind(Place, Generic[R]):
         """Return the resource.
 
         Raises:
-            ClusterError: It cannot be read.
+            Unreadable: It does not fit the model.
         """
         try:
             return self.model.model_validate(raw)
         except pydantic.ValidationError as error:
-            raise errors.ClusterError(_causes(error)) from error
+            raise errors.Unreadable(_causes(error)) from error
         except RecursionError as error:
-            raise errors.ClusterError("it is nested too deeply") from error
+            raise errors.Unreadable("it is nested too deeply") from error
 
 
 _API: Final = f"/apis/{names.API_VERSION}"
@@ -126,13 +126,22 @@ QUEUES: Final = Kind(_API, names.LONGTASKQUEUES, v1alpha1.LongTaskQueue)
 SCHEDULES: Final = Kind(_API, names.LONGTASKSCHEDULES, v1alpha1.LongTaskSchedule)
 
 
-def parse(kind: Kind[R], raw: Raw) -> R | None:
-    """Return the resource, or None if it cannot be read: one bad object must not stop the rest."""
+def parse(
+    kind: Kind[R], raw: Raw, note_unreadable: Callable[[Raw, str], None] = _nobody
+) -> R | None:
+    """Return the resource, or None if it cannot be read: one bad object must not stop the rest.
+
+    Args:
+        kind: Its kind.
+        raw: The object.
+        note_unreadable: Is told of one that cannot be read, and why.
+    """
     try:
         found = kind.read(raw)
-    except errors.ClusterError as error:
+    except errors.Unreadable as error:
         told = {"plural": kind.plural, "object": str(key_of(raw)), "cause": str(error)}
         _logger.error("Skipped what cannot be read", extra=told)
+        note_unreadable(raw, str(error))
         return None
     kind.shown(raw)
     return found

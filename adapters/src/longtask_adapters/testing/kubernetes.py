@@ -132,6 +132,8 @@ class MemoryKubernetes(course.Course):
         if route.plural == "subjectaccessreviews":
             return _Answer(201, {**body, "status": {"allowed": self._allows(body["spec"])}})
         what = (request.method, route.plural, route.subresource)
+        if request.query.get("dryRun") == "All":
+            return self._try(route, body)
         write = _WRITES.get(what, f"{request.method} {route.plural}")
         self.interrupt(write, "before")
         match request.method:
@@ -146,6 +148,11 @@ class MemoryKubernetes(course.Course):
         self.writes += 1
         self.interrupt(write, "after")
         return answer
+
+    def _try(self, route: Route, body: Raw) -> "_Answer":
+        """Answer as if an object were created, and store nothing."""
+        self.interrupt(f"try {route.plural}", "before")
+        return _Answer(201, self.fork()._create(route, body))
 
     def _allows(self, asked: Raw) -> bool:
         right = "{verb} {resource}".format_map(asked["resourceAttributes"])
@@ -409,6 +416,8 @@ def route_of(path: str) -> Route:
 def _described(request: Request) -> str:
     route = route_of(request.path)
     verb = {"POST": "create", "GET": "get"}.get(request.method, request.method.lower())
+    if request.query.get("dryRun") == "All":
+        verb = "try"
     if request.method == "GET" and not route.name:
         verb = "watch" if request.query.get("watch") == "true" else "list"
     place = "/".join(part for part in (route.name, route.subresource) if part)

@@ -78,7 +78,11 @@ class Store:
         key = self.key(name)
         old = self.objects(plural).get(key, {"metadata": {}, "spec": {}})
         meta = {"name": key.name, "namespace": key.namespace, **parts.pop("metadata", {})}
-        return self._save(plural, patches.merged(old, as_it_travels({**parts, "metadata": meta})))
+        new = patches.merged(old, as_it_travels({**parts, "metadata": meta}))
+        if new.get("spec") != old.get("spec") and "generation" in old["metadata"]:
+            given = {"generation": old["metadata"]["generation"] + 1} | meta
+            new = new | {"metadata": new["metadata"] | given}
+        return self._save(plural, new)
 
     def take_out(self, plural: str, name: str | names.ObjectKey) -> Raw:
         """Delete an object and return it; what it owns stays for now."""

@@ -7,7 +7,7 @@ asked by the API at the door and by the operator again (`admission`). What a fie
 stands with the field. Needs the extra `rules` (jsonschema-rs).
 """
 
-from longtask_crds.acceptance.admission import MOST_AHEAD, Violation, types_of, violations
+from longtask_crds.acceptance.admission import MOST_AHEAD, Violation, types_of, unusable, violations
 from longtask_crds.acceptance.rules import MAX_FINDINGS, TASK, TYPE, Breach, Rule, breaches
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "Violation",
     "breaches",
     "types_of",
+    "unusable",
     "violations",
 ]

@@ -28,6 +28,22 @@ def types_of(spec: v1alpha1.LongTaskSpec) -> frozenset[str]:
     return frozenset(name for name in named if name)
 
 
+def unusable(task_type: v1alpha1.LongTaskTypeSpec) -> Violation | None:
+    """Return what is wrong with a type, so that each task of it would be refused; None if nothing.
+
+    Tasks are refused by the same words, for `findings` is asked here as it is for them. A schema
+    that only some inputs take too long to hold against is none of these.
+    """
+    if task_type.input_schema is None:
+        return None
+    try:
+        schemas.findings(task_type.input_schema, effective.input_of(v1alpha1.LongTaskSpec()))
+    except schemas.Unusable as flaw:
+        message = f"inputSchema cannot be used: {flaw}"[: names.MESSAGE_MAX]
+        return Violation("/inputSchema", message, Reason.INVALID_SCHEMA)
+    return None
+
+
 def violations(
     spec: v1alpha1.LongTaskSpec,
     types: Mapping[str, v1alpha1.LongTaskTypeSpec],

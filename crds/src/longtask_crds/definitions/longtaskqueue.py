@@ -15,7 +15,9 @@ FACTS = facts.CrdFacts(
         facts.Column("Waiting", ".status.waiting", "integer"),
         facts.Column("Max", ".spec.maxRunning", "integer"),
         facts.Column("Paused", ".spec.paused", "boolean"),
+        facts.Column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
+        facts.Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", wide=True),
     ),
     root_rules=facts.name_rules(63),
 )

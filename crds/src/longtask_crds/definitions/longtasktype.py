@@ -12,7 +12,9 @@ FACTS = facts.CrdFacts(
     status=v1alpha1.LongTaskTypeStatus,
     columns=(
         facts.Column("Image", ".spec.container.image"),
+        facts.Column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
         facts.Column("Age", ".metadata.creationTimestamp", "date"),
+        facts.Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", wide=True),
         facts.Column("Description", ".spec.description", wide=True),
     ),
     root_rules=facts.name_rules(63),

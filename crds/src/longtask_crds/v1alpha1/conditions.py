@@ -1,4 +1,4 @@
-"""Conditions of a LongTask: the truth about it, in the words of `metav1.Condition`."""
+"""Conditions of our resources: the truth about each, in the words of `metav1.Condition`."""
 
 import enum
 from collections.abc import Iterable
@@ -11,7 +11,8 @@ from longtask_crds.v1alpha1.fields import Message, Model, Time, Word
 class ConditionType(enum.StrEnum):
     """The conditions that a resource has from the first visit of the operator on.
 
-    A LongTask has all but the last one; a LongTaskSchedule has Accepted and Suspended.
+    A LongTask has the first five, a LongTaskSchedule Accepted and Suspended, a LongTaskType and a
+    LongTaskQueue Ready.
     """
 
     ACCEPTED = "Accepted"  #: valid; False says why it can never run
@@ -20,13 +21,14 @@ class ConditionType(enum.StrEnum):
     CALLBACK_DELIVERED = "CallbackDelivered"  #: False: retrying, or given up
     STALLED = "Stalled"  #: True only when it cannot go on without help
     SUSPENDED = "Suspended"  #: of a schedule: True while it starts no runs
+    READY = "Ready"  #: of a type or a queue: tasks can use it; False says why they cannot
 
 
 class Reason(enum.StrEnum):
     """Why a condition has its value. Part of the API: never renamed."""
 
     # Accepted
-    VALID = "Valid"  #: the task may run
+    VALID = "Valid"  #: the task may run; of Ready: the type or the queue may be used
     TYPE_NOT_FOUND = "TypeNotFound"  #: no LongTaskType of that name
     INVALID_INPUT = "InvalidInput"  #: the input does not fit the type's JSON Schema, or the task
     CALLBACK_REFUSED = "CallbackRefused"  #: the callback's URL is not allowed
@@ -38,6 +40,10 @@ class Reason(enum.StrEnum):
     # Accepted, of a schedule
     INVALID_SCHEDULE = "InvalidSchedule"  #: a cron expression or a zone that cannot be read
     INVALID_TEMPLATE = "InvalidTemplate"  #: a run of its template could never be accepted
+
+    # Ready, of a type or a queue; of a type also JobRefused
+    UNREADABLE = "Unreadable"  #: it does not fit the definition that this version has
+    INVALID_SCHEMA = "InvalidSchema"  #: nothing can be held against the type's `inputSchema`
 
     # Suspended
     ACTIVE = "Active"  #: it starts runs
@@ -123,7 +129,7 @@ class Condition(Model):
 
     type: Word
     """Accepted, Finished, Succeeded, CallbackDelivered or Stalled; of a schedule Accepted or
-    Suspended."""
+    Suspended; of a type or a queue Ready."""
 
     status: ConditionStatus
     """True, False or Unknown."""
@@ -153,15 +159,21 @@ class Change(NamedTuple):
     status: ConditionStatus
     reason: Reason
     message: str = ""
+    generation: int | None = None  #: which it speaks of, where it says so itself
 
 
 def changed(conditions: Iterable[Condition], *changes: Change, now: datetime) -> list[Condition]:
     """Return the conditions with some set; `lastTransitionTime` moves only with a status."""
     found = {condition.type: condition for condition in conditions}
-    for kind, status, reason, message in changes:
+    for kind, status, reason, message, generation in changes:
         old = found.get(kind)
         since = old.last_transition_time if old is not None and old.status is status else now
         found[kind] = Condition(
-            type=kind, status=status, reason=reason, message=message, last_transition_time=since
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=since,
+            observed_generation=generation,
         )
     return list(found.values())

@@ -39,7 +39,7 @@ class LongTaskQueueStatus(Model):
     """The generation of the spec that this status speaks of."""
 
     conditions: Annotated[list[Condition], Field(max_length=8)] = Field(default_factory=list)
-    """Conditions of the queue. Not yet written."""
+    """Ready: True where tasks can use the queue; False says why they cannot."""
 
 
 class LongTaskQueue(Resource):

@@ -122,7 +122,7 @@ class LongTaskTypeStatus(Model):
     """The generation of the spec that this status speaks of."""
 
     conditions: Annotated[list[Condition], Field(max_length=8)] = Field(default_factory=list)
-    """Conditions of the type. Not yet written."""
+    """Ready: True where tasks can use the type; False says why they cannot."""
 
 
 class LongTaskType(Resource):
@@ -130,3 +130,4 @@ class LongTaskType(Resource):
 
     kind: str = "LongTaskType"
     spec: LongTaskTypeSpec = Field(default_factory=LongTaskTypeSpec)
+    status: LongTaskTypeStatus = Field(default_factory=LongTaskTypeStatus)

@@ -93,6 +93,8 @@ class Pool:
         self, before: v1alpha1.LongTaskType | None, after: v1alpha1.LongTaskType | None
     ) -> None:
         known = after or before
+        if before is not None and after is not None and _is_same(before, after):
+            return  # its status was written
         if known is not None:
             self._made.pop(key_of(known), None)
         if known is None or (_keeps(before) is None and _keeps(after) is None):
@@ -358,6 +360,12 @@ class Pool:
         self._before[key] = dataclasses.replace(
             before, failed_at=self._clock(), failures=before.failures + 1
         )
+
+
+def _is_same(before: v1alpha1.LongTaskType, after: v1alpha1.LongTaskType) -> bool:
+    """Tell whether two states of a type say the same of its pods."""
+    meta, other = before.metadata, after.metadata
+    return (meta.uid, meta.generation) == (other.uid, other.generation)
 
 
 def _keeps(task_type: v1alpha1.LongTaskType | None) -> v1alpha1.Warm | None:
