@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
-from longtask_crds import json_values, names, v1alpha1
+from longtask_crds import json_values, names, runner_contract, v1alpha1
 
 _UNITS = {
     "m": Decimal("0.001"),
@@ -136,13 +136,29 @@ def size_of_inputs(spec: v1alpha1.LongTaskSpec) -> int:
     Raises:
         RecursionError: It is nested deeper than Python goes.
     """
-    size = json_values.size(input_of(spec))
-    for value in (
-        spec.output,
-        *(value for step in spec.steps or () for value in (step.input, step.for_each)),
-    ):
-        size += 0 if value is None else json_values.size(value)
-    return size
+    _, *others = given_values(spec)
+    given = [input_of(spec), *(value for _, value in others if value is not None)]
+    return sum(map(json_values.size, given))
+
+
+def given_values(spec: v1alpha1.LongTaskSpec) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield the place of each value of a spec that may be any JSON, and the value."""
+    yield ("input",), spec.input
+    yield ("output",), spec.output
+    for index, step in enumerate(spec.steps or ()):
+        yield ("steps", index, "input"), step.input
+        yield ("steps", index, "forEach"), step.for_each
+
+
+def too_deep(spec: v1alpha1.LongTaskSpec) -> Iterator[tuple[str | int, ...]]:
+    """Yield the place of each value with which a spec could not be written as JSON by its model.
+
+    That goes down 255 levels, what is around the values and what they take from others included.
+    """
+    for path, value in given_values(spec):
+        flaws = json_values.flaws(value, depth=runner_contract.VALUE_DEPTH)
+        if any(flaw == json_values.TOO_DEEP for _, flaw in flaws):
+            yield path
 
 
 def queue_of(wish: Wish, defaults: v1alpha1.TypeDefaults | None) -> str:

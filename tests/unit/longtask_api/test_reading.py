@@ -369,3 +369,24 @@ async def test_a_follower_finds_the_pod_before_it_is_recorded(
     put_pod(kubernetes, "a-pod", task="a", job="a-job")
     kubernetes.logs["a-pod"] = [b"early\n"]
     assert (await client.get("/api/v1/tasks/a/logs?follow=true")).text == "early\n"
+
+
+async def test_a_type_too_deep_to_be_shown_hides_no_other(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(300):
+        schema = {"not": schema}
+    kubernetes.put(names.LONGTASKTYPES, "deep", spec={"inputSchema": schema})
+    # What no cache has yet is read from Kubernetes, and kept.
+    one = (await client.get("/api/v1/types/deep")).json()
+    assert one["inputSchema"]["not"] == {}
+    listed = (await client.get("/api/v1/types")).json()
+    assert [item["name"] for item in listed["items"]] == ["deep", "fibonacci"]
+    order = {"type": "deep", "input": {}}
+    answer = await client.post("/api/v1/tasks", json=order)
+    assert answer.status_code == 422
+    assert "inputSchema of type deep cannot be used" in answer.text
+    assert (
+        await client.post("/api/v1/tasks", json={"type": "fibonacci", "input": {"n": 1}})
+    ).is_success

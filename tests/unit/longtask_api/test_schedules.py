@@ -48,6 +48,28 @@ def a_condition(kind: str, status: str, reason: str, message: str = "") -> dict[
     return said | {"lastTransitionTime": stamp}
 
 
+async def test_one_too_deep_to_be_shown_whole_hides_no_other(
+    client: httpx.AsyncClient, kubernetes: MemoryKubernetes
+) -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    step = {"name": "a", "type": "fibonacci", "input": deep, "forEach": [deep]}
+    for name, spec in {"t": {"type": "fibonacci", "input": deep}, "u": {"steps": [step]}}.items():
+        made = {"intervalSeconds": 60, "taskTemplate": {"spec": spec}}
+        kubernetes.put(names.LONGTASKSCHEDULES, name, spec=made)
+    assert (await client.post(SCHEDULES, json=ORDER)).status_code == 201
+    shown = [(await client.get(f"{SCHEDULES}/{name}")).json() for name in "stu"]
+    assert [one["taskTemplate"]["spec"] for one in shown] == [
+        TEMPLATE["spec"],
+        {"type": "fibonacci"},
+        {"steps": [{"name": "a", "type": "fibonacci"}]},
+    ]
+    assert (await client.get(SCHEDULES)).json()["items"] == shown
+    for page in ("/schedules", "/schedules/t", "/schedules/u"):
+        assert (await client.get(page)).status_code == 200
+
+
 # --- made
 
 

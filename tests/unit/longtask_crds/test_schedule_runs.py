@@ -116,6 +116,34 @@ def deep(levels: int) -> Any:
             id="nested-too-deeply",
         ),
         pytest.param(
+            template(container={"image": "x"}, input=deep(100)), [], id="as-deep-as-a-result"
+        ),
+        pytest.param(
+            template(container={"image": "x"}, input=deep(101)),
+            [("/taskTemplate/spec/input", Reason.INVALID_TEMPLATE)],
+            id="deeper-than-that",
+        ),
+        pytest.param(
+            template(
+                steps=[
+                    {"name": "a", "container": {"image": "x"}, "input": deep(300)},
+                    {
+                        "name": "b",
+                        "container": {"image": "x"},
+                        "input": {},
+                        "forEach": [deep(300), deep(300)],
+                    },
+                ],
+                output=deep(300),
+            ),
+            [
+                ("/taskTemplate/spec/output", Reason.INVALID_TEMPLATE),
+                ("/taskTemplate/spec/steps/0/input", Reason.INVALID_TEMPLATE),
+                ("/taskTemplate/spec/steps/1/forEach", Reason.INVALID_TEMPLATE),
+            ],
+            id="wherever-it-is",
+        ),
+        pytest.param(
             {"schedule": deep(5000)}, [("/schedule", Reason.INVALID_SCHEDULE)], id="deep-times"
         ),
     ],

@@ -578,6 +578,19 @@ async def test_what_can_never_run_is_not_accepted_and_others_go_on(
     assert len(stage.kubernetes.objects(names.LONGTASKS)) == 1
 
 
+async def test_a_template_too_deep_to_be_written_is_not_accepted() -> None:
+    stage = Stage()
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    changed = {"taskTemplate": {"spec": {"input": deep}}}
+    stage.kubernetes.put(names.LONGTASKSCHEDULES, "nightly", spec=changed)
+    await stage.go_on(2)
+    said = (ConditionStatus.FALSE, Reason.INVALID_TEMPLATE)
+    assert stage.condition(ConditionType.ACCEPTED) == said
+    assert (stage.made, stage.again) == ([], None)
+
+
 async def test_a_type_that_comes_wakes_the_schedules_that_name_it() -> None:
     stage = Stage(taskTemplate={"spec": {"type": "late"}})
     await stage.look()

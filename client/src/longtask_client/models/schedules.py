@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import effective, names, v1alpha1
 
 ScheduleName = Annotated[
     str,
@@ -84,6 +84,16 @@ class ScheduleRun(v1alpha1.Model):
     """Paths of the task, its result and its log."""
 
 
+def _as_shown(template: v1alpha1.TaskTemplate) -> v1alpha1.TaskTemplate:
+    """Return a template, without its inputs if one is too deep for an answer: it has no runs."""
+    spec = template.spec
+    if not any(effective.too_deep(spec)):
+        return template
+    steps = [one.model_copy(update={"input": None, "for_each": None}) for one in spec.steps or ()]
+    bare = {"input": None, "output": None, "steps": steps or None}
+    return template.model_copy(update={"spec": spec.model_copy(update=bare)})
+
+
 class ScheduleView(v1alpha1.LongTaskScheduleSpec):
     """A schedule as the API shows it: its name, its spec, what it has done and does next."""
 
@@ -98,6 +108,7 @@ class ScheduleView(v1alpha1.LongTaskScheduleSpec):
 
     task_template: Annotated[
         v1alpha1.TaskTemplate,
+        AfterValidator(_as_shown),
         # A spec has some thirty fields, and says a few of them.
         PlainSerializer(v1alpha1.Model.to_json, return_type=dict[str, Any]),
     ]

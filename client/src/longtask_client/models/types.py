@@ -1,8 +1,20 @@
 """Types of tasks."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from longtask_crds import v1alpha1
+from pydantic import BeforeValidator
+
+from longtask_crds import json_values, v1alpha1
+
+#: Inputs are held against none that is deeper, and an answer has room for 255 levels.
+_DEEPEST = 128
+
+
+def _as_shown(schema: Any) -> Any:
+    """Return a schema, or in place of one that is too deep another that no input fits either."""
+    if any(flaw == json_values.TOO_DEEP for _, flaw in json_values.flaws(schema, depth=_DEEPEST)):
+        return {"not": {}, "description": "This schema is nested too deeply to be used."}
+    return schema
 
 
 class TypeView(v1alpha1.Model):
@@ -14,7 +26,7 @@ class TypeView(v1alpha1.Model):
     description: str | None
     """What a task of this type does."""
 
-    input_schema: dict[str, Any] | None
+    input_schema: Annotated[dict[str, Any] | None, BeforeValidator(_as_shown)]
     """The JSON Schema of the input."""
 
     defaults: v1alpha1.TypeDefaults | None

@@ -81,6 +81,7 @@ def _of_template(template: v1alpha1.TaskTemplate) -> Iterator[Violation]:
         flaws.append((("cancel",), "each run would be cancelled at once"))
     if spec.not_before is not None:
         flaws.append((("notBefore",), "a run begins when it is due"))
+    flaws += ((path, json_values.TOO_DEEP) for path in effective.too_deep(spec))
     flaws += ((path, flaw) for path, one in runs.taken(spec) if (flaw := runs.flaw_of(one)))
     for path, flaw in flaws:
         yield Violation(json_values.pointer(*_TEMPLATE, *path), flaw, Reason.INVALID_TEMPLATE)
