@@ -117,6 +117,54 @@ def test_a_poisonous_task_stops_no_other(rest: httpx.Client, kubectl: Kubectl, n
     kubectl("delete", "lt", name)
 
 
+@pytest.mark.parametrize(
+    ("spec", "reason", "told"),
+    [
+        pytest.param(
+            '{"inputSchema": {"type": "numbre"}}', "InvalidSchema", "/type: ", id="no-schema"
+        ),
+        pytest.param(
+            '{"inputSchema": ' + '{"not":' * 3000 + "{}" + "}" * 3001,
+            "InvalidSchema",
+            "inputSchema cannot be used: ",
+            id="a-schema-without-an-end",
+        ),
+        pytest.param(
+            '{"placement": {"tolerations": [{"operator": "Exists", "value": "x"}]}}',
+            "JobRefused",
+            "spec.template.spec.tolerations[0]",
+            id="a-placement-that-no-pod-may-have",
+        ),
+    ],
+)
+def test_a_poisonous_type_says_so_itself_and_stops_no_other(
+    rest: httpx.Client, kubectl: Kubectl, name: str, spec: str, reason: str, told: str
+) -> None:
+    def apply(spec: str) -> None:
+        kubectl.apply(
+            f"""{{"apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskType",
+            "metadata": {{"name": "{name}"}}, "spec": {spec}}}"""
+        )
+
+    apply(spec)
+    try:
+        kubectl("wait", "--for=condition=Ready=False", f"ltt/{name}", "--timeout=60s")
+        # As JSON it is too deep to be read here.
+        words = "jsonpath={.status.conditions[*].reason}: {.status.conditions[*].message}"
+        said = kubectl("get", "ltt", name, "-o", words)
+        assert said.startswith(f"{reason}: ")
+        assert told in said
+        assert "False" in kubectl("get", "ltt", name).split()
+        listed = rest.get("/api/v1/types").json()["items"]
+        assert {name, "fibonacci"} <= {one["name"] for one in listed}
+        other = submit(rest, type="fibonacci", input={"n": 3})["id"]
+        assert finished(rest, other)["phase"] == "Succeeded"
+        apply("{}")
+        kubectl("wait", "--for=condition=Ready", f"ltt/{name}", "--timeout=60s")
+    finally:
+        kubectl("delete", "ltt", name)
+
+
 def test_nobody_gets_in_without_the_token(rest: httpx.Client) -> None:
     for token in ("", "Bearer wrong", "Basic Zm9vOmJhcg=="):
         answer = rest.get("/api/v1/tasks", headers={"Authorization": token})
