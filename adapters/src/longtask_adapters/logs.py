@@ -77,8 +77,13 @@ class Lines(logging.Handler):
         self._stream = stream
         self._lines: collections.deque[str] = collections.deque()
         self._is_some = threading.Event()
-        self._writing = threading.Lock()
+        # A finalizer may log in the midst of it, in the same thread.
+        self._writing = threading.RLock()
         threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def createLock(self) -> None:  # noqa: N802 - so it is called in the library
+        """Have none: what is shared is one queue, and two locks may be taken in either order."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record, and have it written soon."""
@@ -104,8 +109,8 @@ class Lines(logging.Handler):
             self._is_some.wait()
             time.sleep(_GATHERING)
             self._is_some.clear()
-            # Who reads has gone: there is nobody to tell.
-            with contextlib.suppress(OSError, ValueError):
+            # Who reads has gone, say: there is nobody to tell, and others may come.
+            with contextlib.suppress(Exception):
                 self.flush()
 
 

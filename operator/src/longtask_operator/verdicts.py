@@ -24,6 +24,9 @@ _logger = logging.getLogger(__name__)
 #: it refused: a Job of a type, or what a status is to say.
 _AGAIN_AFTER = timedelta(minutes=10)
 
+#: After so many failures a round is over: it is not the objects' fault.
+_ENOUGH = 3
+
 R = TypeVar("R", v1alpha1.LongTaskType, v1alpha1.LongTaskQueue)
 
 
@@ -41,12 +44,14 @@ class _Judged(NamedTuple):
     generation: int
     verdict: Verdict
     at: datetime
+    is_final: bool  #: as long as the spec is the same
 
 
 class _Refused(NamedTuple):
-    """A state of an object to whose status nothing could be written, and when."""
+    """What of an object could not be written to its status, and when."""
 
-    version: str
+    generation: int
+    conditions: list[v1alpha1.Condition]
     at: datetime
 
 
@@ -109,7 +114,7 @@ class Verdicts:
         self._judged = {
             uid: judged
             for uid, judged in self._judged.items()
-            if uid in there and (judged.verdict == VALID or judged.at > recent)
+            if uid in there and (judged.is_final or judged.at > recent)
         }
         self._refused = {uid: one for uid, one in self._refused.items() if one.at > recent}
 
@@ -118,13 +123,15 @@ class Verdicts:
     ) -> list[Exception]:
         failures: list[Exception] = []
         for one in _subjects(cache, judge):
-            if not self._is_writer():
+            if not self._is_writer() or len(failures) == _ENOUGH:
                 break
             try:
                 await self._tell(kind, cache, one, await one.judge())
             except Exception as error:
                 # Whatever is strange about one must not silence the others.
                 failures.append(error)
+            # A schema may have taken half a second.
+            await asyncio.sleep(0)
         return failures
 
     async def _tell(
@@ -134,7 +141,8 @@ class Verdicts:
         meta, now = one.meta, self._clock()
         after = readiness.told(one.conditions, verdict, meta.generation, now=now)
         refused = self._refused.get(meta.uid)
-        if after == one.conditions or (refused and refused.version == meta.resource_version):
+        is_refused = refused is not None and refused[:2] == (meta.generation, one.conditions)
+        if after == one.conditions or is_refused:
             return
         try:
             written = await self._cluster.write_conditions(kind, meta, after)
@@ -143,7 +151,7 @@ class Verdicts:
         except errors.NoRight:
             raise
         except (errors.Rejected, errors.Forbidden) as error:
-            self._refused[meta.uid] = _Refused(meta.resource_version, now)
+            self._refused[meta.uid] = _Refused(meta.generation, one.conditions, now)
             told = {"plural": kind.plural, "object": meta.name, "cause": str(error)}
             _logger.warning("Could not write a verdict", extra=told)
             return
@@ -153,14 +161,16 @@ class Verdicts:
         meta = one.metadata
         known = self._judged.get(meta.uid)
         if known is None or known.generation != meta.generation:
-            verdict = readiness.of_type(one.spec)
+            verdict: Verdict | None = readiness.of_type(one.spec)
             if verdict == VALID:
                 verdict = await self._tried(one)
-            known = self._judged[meta.uid] = _Judged(meta.generation, verdict, self._clock())
+            known = self._judged[meta.uid] = _Judged(
+                meta.generation, verdict or VALID, self._clock(), is_final=verdict == VALID
+            )
         return known.verdict
 
-    async def _tried(self, one: v1alpha1.LongTaskType) -> Verdict:
-        """Return what the API server says of a Job of the type."""
+    async def _tried(self, one: v1alpha1.LongTaskType) -> Verdict | None:
+        """Return what the API server says of a Job of the type; None if that is of no Job's."""
         # One that waits for a task has all that the type says, and needs no task.
         made = warm.manifest(one, self._installation, self._surroundings)
         meta = made["metadata"] | {"generateName": f"{one.metadata.name[:41]}-"}
@@ -169,11 +179,11 @@ class Verdicts:
         except errors.Rejected as error:
             # Without a field it is a webhook that takes no trials, or one that says little.
             causes = [cause for cause in error.causes if cause.field]
-            return readiness.refused(causes) if causes else VALID
+            return readiness.refused(causes) if causes else None
         except errors.NoRight:
             raise
         except errors.Forbidden:
-            pass  # a quota or a policy: who comes later may pass, and who cannot is told so
+            return None  # a quota or a policy: who comes later may pass, and who cannot is told so
         return VALID
 
 

@@ -153,6 +153,26 @@ def test_lines_that_come_together_are_written_at_once_and_in_order() -> None:
     assert stream.writes < 50
 
 
+def test_who_logs_in_the_midst_of_a_line_is_heard() -> None:
+    """As a finalizer may, which the collector runs whenever it likes."""
+
+    class Nested(Stream):
+        def write(self, text: str) -> int:
+            if "outer" in text:
+                handler.handle(record("inner", logging.ERROR))
+            return super().write(text)
+
+    stream = Nested()
+    handler = logs.Lines(stream)
+    running = threading.Thread(
+        target=handler.handle, args=(record("outer", logging.ERROR),), daemon=True
+    )
+    running.start()
+    running.join(10)
+    assert not running.is_alive()
+    assert sorted(stream.getvalue().split()) == ["inner", "outer"]
+
+
 def test_a_warning_is_written_at_once_after_all_that_came_before_it() -> None:
     stream = Stream()
     handler = logs.Lines(stream)

@@ -12,7 +12,7 @@ from longtask_adapters import testing as twins
 from longtask_adapters.kube import errors
 from longtask_crds import address_guard, names, v1alpha1
 from longtask_crds.testing import NOW, a_queue, a_task, a_type, with_meta
-from longtask_crds.v1alpha1 import Phase, Reason
+from longtask_crds.v1alpha1 import Phase
 from longtask_operator import verdicts
 from longtask_operator.rules import refusal
 from longtask_operator.testing import INSTALLATION, Operator
@@ -324,8 +324,11 @@ async def test_a_status_that_nobody_may_write_is_left_alone_until_it_changes(
     before = asked(operator)
     await operator.verdicts.once()
     assert asked(operator) == before
-    operator.kubernetes.interrupt = lambda _write, _moment: None
     operator.kubernetes.put(plural, "x", metadata={"labels": {"a": "b"}})
+    await look(operator)
+    assert len(caplog.records) == 1, "of what nothing depends on"
+    operator.kubernetes.interrupt = lambda _write, _moment: None
+    operator.kubernetes.put(plural, "x", spec={"description": "new"})
     await look(operator)
     assert said(operator, plural) == ("True", "Valid")
 
@@ -415,28 +418,39 @@ async def test_so_does_a_schema_as_deep_as_the_api_server_stores(operator: Opera
     assert said(operator) == ("False", "InvalidSchema")
 
 
-async def test_a_task_of_a_type_that_cannot_be_read_is_refused_and_others_go_on(
+async def test_a_task_waits_while_its_type_cannot_be_read_and_others_go_on(
     operator: Operator,
 ) -> None:
     operator.kubernetes.put(TYPES, "x", spec=UNREADABLE[TYPES])
     operator.kubernetes.add(a_queue(maxRunning=1))
     operator.kubernetes.add(a_task("first", uid="first", type="x", priority=90))
     await operator.submit(a_task("second", uid="second", container={"image": "x"}))
-    await operator.look("first")
+    with pytest.raises(errors.Unreadable):
+        await operator.look("first")
     await operator.look("second")
-    assert operator.status("first").phase is Phase.FAILED
-    assert operator.status("first").conditions[0].reason == Reason.TYPE_NOT_FOUND
     assert operator.status("second").attempts
+    operator.kubernetes.put(TYPES, "x", spec={"defaults": {"priority": 50}})
+    operator.kubernetes.remove_task("second")
+    await operator.hear()
+    await operator.look("first")
+    assert operator.status("first").attempts
 
 
-async def test_a_task_that_runs_comes_to_its_end_though_its_type_cannot_be_read(
+async def test_nothing_is_decided_of_a_task_that_runs_while_its_type_cannot_be_read(
     operator: Operator,
 ) -> None:
-    operator.kubernetes.put(TYPES, "x", spec={})
+    """Its limits are the type's: they are not taken for the usual ones."""
+    a_week = {"defaults": {"timeouts": {"runSeconds": 604_800}}}
+    operator.kubernetes.put(TYPES, "x", spec=a_week)
     await operator.submit(a_task(type="x"))
     pod = await operator.start()
     operator.kubernetes.put(TYPES, "x", spec=UNREADABLE[TYPES])
     operator.restart()
+    operator.kubernetes.now += datetime.timedelta(days=2)
+    await operator.hear()
+    with pytest.raises(errors.Unreadable):
+        await operator.look()
+    operator.kubernetes.put(TYPES, "x", spec={"defaults": {"priority": 50}})
     operator.kubernetes.end_pod(pod, 0, "7")
     await operator.hear()
     await operator.look()

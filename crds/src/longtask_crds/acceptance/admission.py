@@ -31,13 +31,15 @@ def types_of(spec: v1alpha1.LongTaskSpec) -> frozenset[str]:
 def unusable(task_type: v1alpha1.LongTaskTypeSpec) -> Violation | None:
     """Return what is wrong with a type, so that each task of it would be refused; None if nothing.
 
-    Tasks are refused by the same words, for `findings` is asked here as it is for them. A schema
-    that only some inputs take too long to hold against is none of these.
+    Tasks are refused by the same words, for `findings` is asked here as it is for them. That
+    inputs take too long to hold against it is no flaw of the schema: others may not.
     """
     if task_type.input_schema is None:
         return None
     try:
         schemas.findings(task_type.input_schema, effective.input_of(v1alpha1.LongTaskSpec()))
+    except schemas.Overrun:
+        return None
     except schemas.Unusable as flaw:
         message = f"inputSchema cannot be used: {flaw}"[: names.MESSAGE_MAX]
         return Violation("/inputSchema", message, Reason.INVALID_SCHEMA)

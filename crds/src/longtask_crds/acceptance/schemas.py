@@ -42,6 +42,10 @@ class Unusable(ValueError):
     """A schema that nothing can be held against; its words are for people."""
 
 
+class Overrun(Unusable):
+    """An input takes too much to hold against the schema, or too many have lately."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """One thing in which a value does not fit."""
@@ -82,7 +86,7 @@ class Judge:
         """Return what the process says; a schema that ends it is unusable.
 
         Raises:
-            Unusable: It ended over it.
+            Overrun: It ended over it.
         """
         question = hashlib.blake2b(f"{schema}\n{value}".encode(), digest_size=16).digest()
         with self._lock:
@@ -98,7 +102,7 @@ class Judge:
                         self._note_fit(question)
                     return answer
                 self._note_overrun(schema, before)
-        raise Unusable("an input takes too much time or memory to hold against it")
+        raise Overrun("an input takes too much time or memory to hold against it")
 
     def _ask(self, line: bytes) -> bytes | None:
         """Return a line for a line, or None if the process ended over it."""

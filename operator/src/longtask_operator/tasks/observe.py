@@ -146,8 +146,8 @@ class Observer:
             if found is None and not task.is_finished:
                 try:
                     found = await self._cluster.get_type(key)
-                except (errors.NotFound, errors.Unreadable):
-                    continue  # the one says that there is none, the other says why itself
+                except errors.NotFound:
+                    continue
                 self._mirror.types.put(found)
             if found is not None:
                 known[name] = found.spec
