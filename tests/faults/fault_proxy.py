@@ -138,7 +138,9 @@ def described(method: str, target: yarl.URL, body: bytes) -> Call:
     if parts[:1] == ["namespaces"] and len(parts) > 2:
         parts = parts[2:]
     resource, name, sub = (*parts, "", "", "")[:3]
-    if method == "GET":
+    if "dryRun" in target.query:
+        verb = "try"
+    elif method == "GET":
         verb = "watch" if "watch" in target.query else "get" if name else "list"
     else:
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch"}.get(method, "delete")

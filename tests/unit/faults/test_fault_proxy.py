@@ -80,6 +80,9 @@ def status_patch(**values: Any) -> bytes:
             id="release",
         ),
         pytest.param(
+            "POST", f"{JOBS}?dryRun=All", b"{}", Call("try", "jobs", ""), id="what-is-not-stored"
+        ),
+        pytest.param(
             "PATCH",
             f"{TASK}/status",
             status_patch(phase="Queued"),
