@@ -181,7 +181,7 @@ replicas: up postgresql ## Ask two replicas of the API on one PostgreSQL whether
 mutants: $(READY) ## Mutate what decides, and count what the tests notice; half an hour, or MODULE=crds/names
 	@PYTHONPATH=tests/support $(BIN)/python tests/mutation/run_mutants.py $(MODULE) --write docs/reliability.md
 
-model: $(READY) ## Search what may happen to warm tasks, far beyond what each commit does; an hour
+model: $(READY) ## Search what may happen to a task, and to warm ones, far beyond what each commit does; an hour
 	@PYTHONPATH=tests/support $(BIN)/python tests/model/run_model.py --write docs/reliability.md
 
 pods-check: $(READY) ## Render ten thousand tasks' pods, and judge each by Pod Security

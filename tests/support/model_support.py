@@ -1,6 +1,6 @@
-"""What the searches through all interleavings have in common: what may happen to an operator."""
+"""What the searches through all interleavings have in common."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 
@@ -21,3 +21,13 @@ class Sender(MemorySender):
         answer = await super().send(url, **what)
         self._kubernetes.interrupt("send", "after")
         return answer
+
+
+class Found(NamedTuple):
+    """What came of a search."""
+
+    name: str
+    states: int
+    left: int  #: of them were not looked at
+    steps: int
+    seconds: float  #: of this processor

@@ -1,11 +1,8 @@
-"""Every interleaving of one task's life with crashes, lost answers, conflicts and late watches.
-
-Larger searches than those below are run by hand when the core changes: one fault and a cancel
-(82,693 states, eight minutes beside other work), or two faults.
+"""Every interleaving of one task's life with faults: crashes, lost answers, deletions and others.
 
 A plain breadth-first search over small universes: the real reconciler and mirror over a cluster in
-memory. Each edge is checked against the invariants of the reliability page; then, from each state
-that was reached, the calm course of things must end where a task without any fault ends.
+memory. Each step is checked against the invariants of the reliability page; then, from each state
+that was reached, the calm course of things must end as a task without any fault ends.
 """
 
 import copy
@@ -15,25 +12,37 @@ import functools
 import hashlib
 import json
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from longtask_adapters.kube import cache, errors
 from longtask_adapters.kube.cache import Cache, version_of
 from longtask_adapters.testing import MemoryKubernetes
+from longtask_adapters.testing.store import stamp
 from longtask_crds import events, names, signing_keys, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, with_meta
 from longtask_operator import mirror, testing
 from longtask_operator.rules import decide, pods, status
 from longtask_operator.testing import KEY, REPORT
-from model_support import CrashError, Sender
+from model_support import CrashError, Found, Sender
 
 NAME = "report"
 #: Time goes in steps of at least this much, and stands still when all that can be due was due: a
 #: deaf operator could look for the pod that follows a disrupted one for ever.
 STEP = 5.0
 TIME = re.compile(r"[0-9-]{10}T[0-9:]{8}Z|datetime.datetime[^)]*[)]")
+#: What is made up, or follows from the number of an attempt.
+MADE_UP = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|report-[a-z2-7]{10}(-[0-9]+)?")
+#: What may befall a program from outside, and why its attempt may then have ended. A disruption
+#: costs no attempt. What a Job's deletion ends does, and what had ended well and was not read: only
+#: these may change what becomes of a task.
+ROBBED = {
+    "is disrupted": {"Disrupted"},
+    "has its pod deleted": {"Disrupted", "JobLost"},
+    "has its Job deleted": {"JobLost"},
+}
 #: The task made anew under the name of the first one.
 SECOND_UID = "2c9e1f3a-0d4b-4f6e-8a7c-5b1d3e9f7a60"
 #: All ids that a callback of the first one can have.
@@ -70,6 +79,8 @@ def the_pipeline() -> v1alpha1.LongTask:
 
 
 HORIZON = 60.0
+#: What releases a Job.
+TTL = "ttlSecondsAfterFinished"
 Claims = dict[str, dict[str, Any]]
 
 
@@ -83,8 +94,11 @@ class Universe:
     cancelled: bool = False
     excused: int = 0  #: how many callbacks may be repeated: it crashed before they were recorded
     sent: tuple[str, ...] = ()
+    #: By Job, in order: what befell its program while the attempt was open, or else after that.
+    plot: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     unwritten: dict[str, status.Delivered] = dataclasses.field(default_factory=dict)
     claims: Claims = dataclasses.field(default_factory=dict)  #: that this process made or read
+    is_in_doubt: bool = False  #: whether it wrote a claim of which no answer came
     writes_in_a_look: int = 0  #: how many writes and callbacks the next pass makes
     wait_after_a_look: float | None = None  #: how long the operator waits after that
 
@@ -101,6 +115,9 @@ class Universe:
             self.believed = None
         self.heard_at = None
         operator.applier._claims = copied(self.claims)
+        if self.is_in_doubt:
+            operator.reconciler._in_doubt.add(REPORT)
+            operator.mirror.index.reserve(REPORT)
         return operator
 
     @classmethod
@@ -123,14 +140,37 @@ class Universe:
         other = copy.copy(self)
         other.__dict__.pop("operator", None)
         other.cluster = cluster
-        other.believed = self.believed or self.operator.mirror
-        other.claims = copied(self.known_claims)
+        other.believed = self.known
+        other.claims, other.is_in_doubt = copied(self.known_claims), self.has_doubts
+        other.plot = dict(self.plot)
         return other
+
+    def note(self, job: str, what: str) -> None:
+        """Take note of what befell the program of an attempt."""
+        attempt = attempts_in(self.status).get(job, {})
+        is_over = self.is_finished or "finishedAt" in attempt
+        told = f"later {what}" if is_over else what
+        self.plot[job] = (*self.plot.get(job, ()), told)
+
+    def end_of(self, job: str) -> int | None:
+        """Return the exit code of an attempt's program, which it really had."""
+        words = [word.rpartition(" ") for word in self.plot.get(job, ())]
+        return next((int(code) for what, _, code in words if what.endswith("ends with")), None)
+
+    @property
+    def known(self) -> mirror.Mirror:
+        """What the operator knows."""
+        return self.believed or self.operator.mirror
 
     @property
     def known_claims(self) -> Claims:
         """What the operator knows of claims."""
         return self.claims if self.believed else self.operator.applier._claims
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether it does not know what became of a claim."""
+        return self.is_in_doubt if self.believed else bool(self.operator.reconciler._in_doubt)
 
     # --- what the operator does
 
@@ -197,6 +237,14 @@ class Universe:
         )
 
     @property
+    def misses_a_pod(self) -> bool:
+        """Whether the operator waits for the pod of a program that said how it ends, in vain."""
+        there = {job_of(pod) for pod in self.all_pods()}
+        made = {j["metadata"]["name"] for j in self.jobs() if TTL not in j["spec"]}
+        ended = attempts_in(self.status).items()
+        return any(name in made - there for name, one in ended if "reportedAt" in one)
+
+    @property
     def uid(self) -> str:
         """Which incarnation of the name this is."""
         uid: str = self.task["metadata"]["uid"]
@@ -208,9 +256,9 @@ class Universe:
 
     def all_pods(self) -> list[pods.Pod]:
         """The pods of the task that has the name now, the newest one last."""
-        jobs = {job["metadata"]["uid"] for job in self.jobs()}
+        jobs = jobs_of(self.uid)
         found = map(parsed, self.cluster.objects("pods").values())
-        return [pod for pod in found if pod.job_uid in jobs]
+        return [pod for pod in found if job_of(pod) in jobs]
 
     def pod(self) -> pods.Pod | None:
         """The newest one."""
@@ -223,14 +271,14 @@ class Universe:
 
     def fingerprint(self) -> bytes:
         """Return the sum of everything that decides what can come, and of nothing else."""
-        cluster, believed = self.cluster, self.believed or self.operator.mirror
+        cluster, believed = self.cluster, self.known
         kinds = (names.LONGTASKS, "jobs", "pods")
         stored = [without_versions(list(cluster.objects(kind).values())) for kind in kinds]
         task, meta = believed.tasks.get(REPORT), self.task["metadata"]
         assert task is not None
         is_current = version_of(task) == int(meta["resourceVersion"])
         is_same = task.metadata.uid == meta["uid"]
-        known = [(p.uid, p.started_at, p.is_over) for p in believed._pods.get(REPORT, {}).values()]
+        known = [dataclasses.replace(p, version=0) for p in believed._pods.get(REPORT, {}).values()]
         # One that is current is what is stored.
         status = "" if is_current else task.status.model_dump_json()
         beliefs = (meta["uid"], is_current, is_same, status, task.spec.cancel, known)
@@ -239,12 +287,30 @@ class Universe:
             for of_task in self.known_claims.values()
             for name, claim in sorted(of_task.items())
         ]
-        mine = (self.sent, self.faults, self.cancelled, claims, self.excused)
+        repeated = len(self.sent) - self.excused
+        mine = (set(self.sent), repeated, self.faults, self.cancelled, claims, self.has_doubts)
+        mine = (*mine, sorted(self.plot.items()), sorted(cluster.created_jobs))
         rest = (believed._jobs, cluster.now, [d.entry.tries for d in self.unwritten.values()], mine)
         text = json.dumps(stored) + repr(beliefs) + repr(rest)
-        # What has ended waits for nothing, so it does not matter when that was.
-        text = TIME.sub("", text) if self.is_finished else text
+        # What has ended mostly waits for nothing, so it does not matter when that was.
+        text = TIME.sub("", text) if self.is_finished and not self.misses_a_pod else text
         return hashlib.blake2b(text.encode(), digest_size=12).digest()
+
+
+@functools.cache
+def jobs_of(uid: str) -> frozenset[str]:
+    """Return the names that the Jobs of a task may have."""
+    steps = ("", *(step.name for step in the_pipeline().spec.steps or ()))
+    return frozenset(
+        names.job_name(NAME, uid, attempt=attempt, step=step)
+        for step in steps
+        for attempt in range(1, 9)
+    )
+
+
+def job_of(pod: pods.Pod) -> str:
+    """Return the name of the Job that made a pod, which may be gone."""
+    return pod.name.rpartition("-")[0]
 
 
 def attempts_in(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -311,13 +377,15 @@ def copy_cache(old: Cache[v1alpha1.Resource], new: Cache[v1alpha1.Resource]) -> 
 
 
 def without_versions(kind: list[dict[str, Any]]) -> list[Any]:
-    wishes = ("activeDeadlineSeconds", "ttlSecondsAfterFinished", "cancel")
+    wishes = ("activeDeadlineSeconds", TTL, "cancel")
     return [
         [
             raw["metadata"]["name"],
             raw.get("status"),
             raw["metadata"]["uid"],
             [raw["spec"].get(w) for w in wishes],
+            "deletionTimestamp" in raw["metadata"],
+            [owner["uid"] for owner in raw["metadata"].get("ownerReferences", ())],
         ]
         for raw in kind
     ]
@@ -334,11 +402,11 @@ def looks(universe: Universe) -> bool:
 
 
 def hears_of_the_pods(universe: Universe) -> bool:
-    if universe.has_heard:
+    found = [parsed(raw) for raw in universe.cluster.objects("pods").values()]
+    known = universe.known._pods.get(REPORT, {}).values()
+    if {(pod.uid, pod.version) for pod in known} == {(pod.uid, pod.version) for pod in found}:
         return False
-    raws = universe.cluster.objects("pods").values()
-    mirrored = universe.operator.mirror
-    mirrored.absorb_pods_of(REPORT, map(parsed, raws), universe.cluster.version)
+    universe.operator.mirror.absorb_pods_of(REPORT, found, universe.cluster.version)
     return True
 
 
@@ -349,13 +417,23 @@ def resyncs(universe: Universe) -> bool:
     return True
 
 
+def hears_of_the_task(universe: Universe) -> bool:
+    """And of nothing else: its watch is ahead of that of the pods."""
+    meta, known = universe.task["metadata"], universe.known.tasks.get(REPORT)
+    if known is not None and known.metadata.resource_version == meta["resourceVersion"]:
+        return False
+    task = v1alpha1.LongTask.model_validate(universe.task)
+    return universe.operator.mirror.tasks.put(task)
+
+
 def time_passes(universe: Universe) -> bool:
     """Up to the moment that the operator waits for, if it waits for one.
 
-    For a Job that is left to whoever claimed the attempt, whatever the search says of time.
+    For a Job that is left to whoever claimed the attempt, or a pod that somebody deleted, whatever
+    the search says of time.
     """
     is_over = universe.cluster.now >= NOW + datetime.timedelta(seconds=universe.seconds)
-    if is_over and not universe.leaves_a_job:
+    if is_over and not universe.leaves_a_job and not universe.misses_a_pod:
         return False
     # For what it waits longer than this, a node that is lost, never happens here.
     if not universe.wait_after_a_look or universe.wait_after_a_look > HORIZON:
@@ -379,6 +457,7 @@ def pod_starts(universe: Universe) -> bool:
     if pod is None or pod.started_at is not None:
         return False
     universe.cluster.start_pod(pod.name)
+    universe.note(job_of(pod), "starts")
     return True
 
 
@@ -391,6 +470,10 @@ def pod_fails(universe: Universe) -> bool:
 
 
 def pod_is_disrupted(universe: Universe) -> bool:
+    living = (pod for pod in universe.all_pods() if pod.started_at and not pod.is_over)
+    if (pod := next(living, None)) is None:
+        return False
+    universe.note(job_of(pod), "is disrupted")
     return pod_ends(universe, 143, disrupted=True)
 
 
@@ -399,6 +482,7 @@ def pod_ends(universe: Universe, exit_code: int, *, disrupted: bool = False) -> 
     living = (pod for pod in universe.all_pods() if pod.started_at and not pod.is_over)
     if (pod := next(living, None)) is None:
         return False
+    universe.note(job_of(pod), f"ends with {exit_code}")
     universe.cluster.end_pod(pod.name, exit_code, "7" if not exit_code else "", disrupted=disrupted)
     return True
 
@@ -416,13 +500,94 @@ def program_says(universe: Universe, exit_code: int, **said: Any) -> bool:
     pod = universe.pod()
     if pod is None or pod.started_at is None or pod.is_over:
         return False
-    return universe.cluster.report_outcome(pod.name, exit_code, **said)
+    if not universe.cluster.report_outcome(pod.name, exit_code, **said):
+        return False
+    universe.note(job_of(pod), f"says {exit_code}")
+    return True
+
+
+def somebody_deletes_the_pod(universe: Universe) -> bool:
+    """By `kubectl delete pod`: its program is asked to end, if it runs."""
+    pod = universe.pod()
+    if pod is None or pod.is_deleting or is_told(universe, pod):
+        return False
+    universe.note(job_of(pod), "has its pod deleted")
+    let_go(universe, pod)
+    return True
+
+
+def somebody_deletes_the_pod_by_force(universe: Universe) -> bool:
+    """So that nobody waits for the end of its program, nor hears of it."""
+    pod = universe.pod()
+    if pod is None or pod.started_at is None or pod.is_over:
+        return False
+    universe.note(job_of(pod), "has its pod deleted")
+    remove(universe, pod)
+    return True
+
+
+def somebody_deletes_the_job(universe: Universe) -> bool:
+    """By `kubectl delete job`: its pod goes as above."""
+    job = job_to_delete(universe)
+    if job is None:
+        return False
+    universe.note(job, "has its Job deleted")
+    universe.cluster.take_out("jobs", job)
+    for pod in universe.all_pods():
+        if job_of(pod) == job:
+            let_go(universe, pod)
+    return True
+
+
+def somebody_deletes_the_job_alone(universe: Universe) -> bool:
+    """By `kubectl delete job --cascade=orphan`: its program goes on."""
+    job, pod = job_to_delete(universe), universe.pod()
+    if job is None or pod is None or pod.is_over or job_of(pod) != job:
+        return False
+    universe.cluster.remove("jobs", job, orphans=True)
+    return True
+
+
+def job_to_delete(universe: Universe) -> str | None:
+    """Return the name of the open attempt's Job, once the status has its uid.
+
+    Before that it is a hole that is known: such an attempt has its Job made again.
+    """
+    made = {job["metadata"]["name"]: job["metadata"]["uid"] for job in universe.jobs()}
+    for name, attempt in attempts_in(universe.status).items():
+        if name in made and attempt.get("jobUid") == made[name] and "finishedAt" not in attempt:
+            return name
+    return None
+
+
+def is_told(universe: Universe, pod: pods.Pod) -> bool:
+    """Whether a pod is over, and what became of it was read."""
+    return pod.is_over and "finishedAt" in attempts_in(universe.status).get(job_of(pod), {})
+
+
+def let_go(universe: Universe, pod: pods.Pod) -> None:
+    """Delete a pod as Kubernetes does: what runs is asked to end, and goes when it has ended."""
+    if pod.started_at and not pod.is_over:
+        since = stamp(universe.cluster.now)
+        universe.cluster.put("pods", pod.name, metadata={"deletionTimestamp": since})
+    else:
+        remove(universe, pod)
+
+
+def remove(universe: Universe, pod: pods.Pod) -> None:
+    """Remove a pod; its Job has failed, if it had not ended."""
+    universe.cluster.remove_pod(pod.name)
+    for job in universe.jobs():
+        if job["metadata"]["name"] == job_of(pod) and not pod.is_over:
+            failed = {"conditions": [{"type": "Failed", "status": "True"}]}
+            universe.cluster.put("jobs", job["metadata"]["name"], status=failed)
 
 
 def somebody_cancels(universe: Universe) -> bool:
     if universe.cancelled:
         return False
     universe.cancelled = True
+    universe.note(next(reversed(attempts_in(universe.status)), ""), "is cancelled")
     universe.cluster.cancel(NAME)
     return True
 
@@ -444,11 +609,19 @@ def somebody_makes_it_anew(universe: Universe) -> bool:
     universe.cluster.remove_task_alone(NAME)
     universe.cluster.add(with_meta(the_task(), uid=SECOND_UID))
     universe.sent = ()
+    universe.plot = {}
     return True
 
 
 def garbage_is_collected(universe: Universe) -> bool:
-    return universe.cluster.collect_garbage()
+    """And what was deleted is gone once it has ended; of another task, at once."""
+    found = universe.cluster.collect_garbage()
+    own = jobs_of(universe.uid)
+    for pod in map(parsed, list(universe.cluster.objects("pods").values())):
+        if pod.is_deleting and (pod.is_over or job_of(pod) not in own):
+            universe.cluster.remove_pod(pod.name)
+            found = True
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -489,11 +662,16 @@ CALM: dict[str, Action] = {
     "time passes": time_passes,
     "garbage is collected": garbage_is_collected,
 }
-#: What each of costs a fault.
+#: Each costs a fault. A crash before a second write is one after the first.
 FAULTS: dict[str, Action] = {
     "the pod is disrupted": pod_is_disrupted,
+    "it hears of the task alone": hears_of_the_task,
     "the runner reports": runner_reports,
     "somebody makes it anew": somebody_makes_it_anew,
+    "somebody deletes the pod": somebody_deletes_the_pod,
+    "somebody deletes the pod by force": somebody_deletes_the_pod_by_force,
+    "somebody deletes the Job": somebody_deletes_the_job,
+    "somebody deletes the Job alone": somebody_deletes_the_job_alone,
     **{
         f"{what} write {nth}": Interrupted(nth, moment, error)
         for nth in (1, 2)
@@ -524,7 +702,14 @@ def without(actions: dict[str, Action], *beginnings: str) -> dict[str, Action]:
 #: Programs that say nothing of their ends: there are many more courses of those that do.
 UNSAID = without(ALL, "the program says")
 #: What is searched of pipelines: what only one program can meet is left out.
-OF_PIPELINES = without(ALL, "the pod is disrupted", "the runner reports", "somebody makes it anew")
+OF_PIPELINES = without(
+    ALL,
+    "it hears of the task alone",
+    "the pod is disrupted",
+    "the runner reports",
+    "somebody makes it anew",
+    "somebody deletes",
+)
 
 
 # --- what must hold ---
@@ -611,13 +796,12 @@ def check_end(attempt: dict[str, Any], before: Universe) -> None:
         assert (exit_code, attempt["podUid"]) == (said["exitCode"], said["podUid"])
         assert attempt["reportedAt"] == said["reportedAt"]
         return
-    pod = next((pod for pod in before.all_pods() if pod.job_name == attempt["jobName"]), None)
-    if pod is None or pod.started_at is None:
-        assert exit_code is None, "an exit code from nowhere"
-        return
-    assert pod.is_over, "an outcome while the program runs"
-    assert pod.end is not None
-    assert exit_code == pod.end.exit_code, "not what the program said"
+    there = [pod for pod in before.all_pods() if job_of(pod) == attempt["jobName"]]
+    running = [pod for pod in there if pod.started_at and not pod.is_over]
+    assert not running, "an outcome while the program runs"
+    # What was not heard before its pod went nobody knows.
+    is_unheard = exit_code is None and not there
+    assert is_unheard or exit_code == before.end_of(attempt["jobName"]), "not what the program said"
 
 
 def frozen(status: dict[str, Any]) -> dict[str, Any]:
@@ -641,23 +825,106 @@ def what_is_missing(universe: Universe) -> str | None:
         return "another id was sent"
     if status["observedGeneration"] != universe.task["metadata"]["generation"]:
         return "a change of the spec was not observed"
-    if contradictions_of(universe) != len(status.get("contradictions", ())):
+    seen, all_of_them = contradictions_of(universe)
+    if not seen <= len(status.get("contradictions", ())) <= all_of_them:
         return "it is not told that a program ended otherwise than it had said"
-    if any("ttlSecondsAfterFinished" not in job["spec"] for job in universe.jobs()):
+    if any(TTL not in job["spec"] for job in universe.jobs()):
         return "a Job stays for ever"
     if any(not parsed(raw).is_over for raw in universe.cluster.objects("pods").values()):
         return "a program still runs"
     return None
 
 
-def contradictions_of(universe: Universe) -> int:
-    """Return how many programs said how they end, and ended otherwise."""
-    ends = {pod.job_name: pod.end for pod in universe.all_pods() if pod.end is not None}
-    return sum(
-        attempt["exitCode"] != ends[name].exit_code
+def contradictions_of(universe: Universe) -> tuple[int, int]:
+    """Return how many programs said how they end, and ended otherwise: those that are there, all.
+
+    Of a pod that somebody deleted the end may have been heard or not.
+    """
+    there = {job_of(pod) for pod in universe.all_pods()}
+    found = [
+        name
         for name, attempt in attempts_in(universe.status).items()
-        if "reportedAt" in attempt and name in ends
+        if "reportedAt" in attempt and universe.end_of(name) not in (None, attempt["exitCode"])
+    ]
+    return sum(name in there for name in found), len(found)
+
+
+# --- what a task comes to ---
+
+
+class Ending(NamedTuple):
+    """How a task ended, what is made up and times aside, and by what its programs did themselves.
+
+    What was done to them from outside is left out, and so are the attempts that it ended for
+    nothing: a task that is left alone and whose programs do the same comes to the rest.
+    """
+
+    plot: tuple[tuple[str, ...], ...]  #: of what was before the first attempt, then of each
+    status: str
+
+
+def ending_of(universe: Universe) -> Ending | None:
+    """Return how a task ended, if nothing was done to it that makes a difference to that.
+
+    Raises:
+        AssertionError: It ended as nothing that was done to it explains.
+    """
+    status, attempts = universe.status, attempts_in(universe.status)
+    robbed = {name for name, attempt in attempts.items() if attempt.get("reason") in LOST}
+    free = {name for name in robbed if attempts[name]["reason"] == "Disrupted"}
+    for name in robbed:
+        words = universe.plot.get(name, ())
+        may_be = {reason for word in words for reason in ROBBED.get(word, ())}
+        assert attempts[name]["reason"] in may_be, "nobody took its pod or its Job away"
+        is_unread = universe.end_of(name) == 0
+        assert name in free or "has its Job deleted" in words or is_unread, "it cost an attempt"
+    assert len(free) == status.get("disruptions", 0), "not all that is free is counted as that"
+    last = next(reversed(attempts), "")
+    befell = ROBBED.keys() & universe.plot.get(last, ())
+    if status["phase"] == "Cancelled" and befell:
+        return None  # whatever ended it first
+    if robbed - free:
+        most = universe.task["spec"].get("retry", {}).get("maxAttempts", 1)
+        was_last = len(attempts) - len(free) == most or universe.task["spec"].get("cancel")
+        assert status["phase"] == "Succeeded" or was_last, "another attempt was due"
+        reasons = {c["reason"] for c in status["conditions"] if c["type"] in ENDS}
+        assert reasons == {attempts[last]["reason"]}, "it does not say of what it failed"
+        return None
+    kept = {name: attempt for name, attempt in attempts.items() if name not in free}
+    plot = tuple(
+        tuple(
+            word
+            for word in universe.plot.get(name, ())
+            if word not in ROBBED
+            and not word.startswith("later ")
+            # Who has said how it ends may end as it will.
+            and not ("reportedAt" in kept.get(name, {}) and word.startswith("ends with"))
+        )
+        for name in ("", *kept)
     )
+    return Ending(plot, told_of(status, list(kept.values())))
+
+
+#: The reasons of an end that a program has no part in.
+LOST = ("Disrupted", "JobLost")
+#: The conditions that say how it ended.
+ENDS = ("Finished", "Succeeded")
+#: What a status says that differs with the faults, or with the moment, and is checked elsewhere.
+UNLIKE = (
+    *("attempt", "disruptions", "progress", "observedGeneration", "contradictions"),
+    *("attempts", "callback", "startedAt"),
+)
+
+
+def told_of(status: dict[str, Any], attempts: list[dict[str, Any]]) -> str:
+    """Return what a status says of an end, with these attempts."""
+    told = {key: value for key, value in status.items() if key not in UNLIKE}
+    told["callback"] = [status["callback"][key] for key in ("event", "state")]
+    if not told.get("steps"):
+        # Where it ran, and by which Job, nobody knows of a program whose pod was deleted.
+        unknown = ("number", "node", "jobUid")
+        told["attempts"] = [{k: v for k, v in one.items() if k not in unknown} for one in attempts]
+    return MADE_UP.sub("", TIME.sub("", json.dumps(told, sort_keys=True)))
 
 
 @dataclasses.dataclass(slots=True)
@@ -667,6 +934,8 @@ class Node:
     came_by: tuple[bytes, str] | None  #: the state before, and the action
     missing: str | None
     calm: bytes | None = None  #: the next state in the calm course; None where nothing changes
+    ending: Ending | None = None  #: where nothing changes any more
+    is_untouched: bool = False  #: nothing went wrong on the way there
 
 
 class Search:
@@ -679,6 +948,7 @@ class Search:
 
     def __init__(self, first: Universe, actions: dict[str, Action]) -> None:
         self._actions = actions
+        self._faults = first.faults
         self._frontier = deque([(first.fingerprint(), first)])
         self.nodes: dict[bytes, Node] = {self._frontier[0][0]: Node(None, what_is_missing(first))}
         self.steps = 0
@@ -696,6 +966,18 @@ class Search:
             end = self._calm_end(at, ends)
             missing = self.nodes[end].missing
             assert missing is None, f"{missing} after: {self.story(end)}"
+        self._compare(set(ends.values()))
+
+    def _compare(self, ends: Iterable[bytes]) -> None:
+        """Check that a task comes to what it would have come to without the faults."""
+        usual: dict[tuple[tuple[str, ...], ...], set[str]] = defaultdict(set)
+        found = [(at, node, node.ending) for at in ends if (node := self.nodes[at]).ending]
+        for _, node, ending in found:
+            if node.is_untouched:
+                usual[ending.plot].add(ending.status)
+        for at, _, ending in found:
+            is_usual = ending.status in usual[ending.plot]
+            assert is_usual, f"{ending} is none of {usual[ending.plot]} after: {self.story(at)}"
 
     def _expand(self, at: bytes, universe: Universe) -> None:
         node = self.nodes[at]
@@ -715,6 +997,7 @@ class Search:
             if action is looks:
                 # The other actions interrupt this pass, or let the time pass that it waits for.
                 universe.writes_in_a_look = after.effects - universe.effects
+                assert universe.writes_in_a_look <= 2, "a third write, which nothing interrupts"
                 universe.wait_after_a_look = after.wait_after_a_look
             self.steps += 1
             to = after.fingerprint()
@@ -723,6 +1006,12 @@ class Search:
             if to not in self.nodes:
                 self.nodes[to] = Node((at, name), what_is_missing(after))
                 self._frontier.append((to, after))
+        if node.calm is None and node.missing is None:
+            node.is_untouched = universe.faults == self._faults
+            try:
+                node.ending = ending_of(universe)
+            except AssertionError as error:
+                raise AssertionError(f"{error} after: {self.story(at)}") from error
 
     def _calm_end(self, at: bytes, known: dict[bytes, bytes]) -> bytes:
         path, on_it = [at], {at}
@@ -741,3 +1030,33 @@ class Search:
             at, name = came_by
             told.insert(0, name)
         return "; ".join(told)
+
+
+class Searched(NamedTuple):
+    """What is searched."""
+
+    name: str
+    faults: int
+    seconds: int = 0  #: how long time goes on
+    cancels: bool = False
+    attempts: int = 1
+    backoff: int = 5
+    #: In seconds. After a crash a Job may be left alone for longer than a start takes elsewhere.
+    start: int = 15
+    reports: bool = False  #: whether programs say how they end
+    without: tuple[str, ...] = ()  #: how the names begin of what does not happen
+
+    def run(self) -> Found:
+        """Search to the end, and tell what was found."""
+        begun = time.process_time()
+        first = Universe.begin(
+            the_task(self.attempts, backoff=self.backoff, start=self.start),
+            faults=self.faults,
+            cancels=self.cancels,
+            seconds=self.seconds,
+        )
+        search = Search(first, without(ALL if self.reports else UNSAID, *self.without))
+        search.explore()
+        search.finish()
+        took = time.process_time() - begun
+        return Found(self.name, len(search.nodes), 0, search.steps, took)

@@ -1,6 +1,6 @@
 """Every interleaving of tasks, operators and pods that wait, with faults at any request.
 
-As `test_model` does for one task: the operator's own passes over a cluster in memory, breadth
+As `task_model` does for one task: the operator's own passes over a cluster in memory, breadth
 first. Two operators both hold themselves for the one that lets tasks start, which is more than a
 lapsed lease can do. The API is what it is: it hands a task to the pod that its status names, at any
 moment, and so does this one.
@@ -29,6 +29,7 @@ import hashlib
 import itertools
 import json
 import re
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ from longtask_crds.testing import NAMESPACE, NOW, a_queue, a_task, with_meta
 from longtask_operator import testing
 from longtask_operator.rules import decide, pods
 from longtask_operator.testing import KEY
-from model_support import CrashError, Sender
+from model_support import CrashError, Found, Sender
 
 #: Names that no other word looks like, and that begin with letters which are rare.
 TYPE = ObjectKey(NAMESPACE, "zoom")
@@ -1179,12 +1180,11 @@ class Searched(NamedTuple):
         )
         return Search(first, course)
 
-
-class Found(NamedTuple):
-    """What came of a search."""
-
-    name: str
-    states: int
-    left: int  #: of them were not looked at
-    steps: int
-    seconds: float
+    def run(self) -> Found:
+        """Search as far as that, and tell what was found."""
+        begun = time.process_time()
+        search = self.begin()
+        search.explore(self.most)
+        states, left = len(search.nodes), search.left
+        search.finish()
+        return Found(self.name, states, left, search.steps, time.process_time() - begun)
