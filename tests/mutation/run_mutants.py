@@ -41,7 +41,6 @@ _LEFT_OUT: Final = (
     *(
         "test_pipeline_examples.py",
         "test_readable.py",
-        "test_address_guard.py",
         "test_work_queue.py",
         "test_election.py",
     ),
@@ -49,15 +48,20 @@ _LEFT_OUT: Final = (
 #: Single tests that would take seconds for each mutant that comes past them.
 _TOO_LONG: Final = (
     *("a_resync_costs_nothing", "claims_that_never_got_their_job", "nothing_is_smuggled"),
+    "what_takes_too_much_is_refused",
 )
 #: By which a sample is chosen: the same one as long as the sources are the same.
 SEED: Final = 1
-#: What hypothesis tries is the same each time, and little of it.
-_PROFILE: Final = """
+#: What hypothesis tries is the same each time, and little of it. The process that holds inputs
+#: against schemas ends with the tests: of one that a mutant inherits it would wait for the end.
+_CONFTEST: Final = """
 from hypothesis import settings
+from longtask_crds.acceptance import schemas
 settings.register_profile(
     "mutants", max_examples=25, derandomize=True, deadline=None, database=None
 )
+def pytest_sessionfinish():
+    schemas._JUDGE.close()
 """
 
 
@@ -71,8 +75,8 @@ class Part:
 
     folder: str
     modules: tuple[str, ...]
-    #: Functions that run only while their module is imported, once for all: no mutant is seen.
-    on_import: frozenset[str] = frozenset()
+    #: Functions of which no mutant counts.
+    left_out: frozenset[str] = frozenset()
 
     @property
     def package(self) -> str:
@@ -80,16 +84,29 @@ class Part:
         return f"longtask_{self.folder}"
 
 
+#: A program, which runs in a process of its own.
+_NO_MODULES: Final = {"acceptance/schema_judge"}
+
+
 def _all_of(folder: str, room: str) -> tuple[str, ...]:
     paths = (ROOT / folder / "src" / f"longtask_{folder}" / room).glob("[a-z]*.py")
-    return tuple(sorted(f"{room}/{path.stem}" for path in paths))
+    return tuple(sorted({f"{room}/{path.stem}" for path in paths} - _NO_MODULES))
 
 
 _OF_CRDS: Final = (
-    *("delivery", "effective", "json_values", "names"),
-    *("signing_keys", "traces"),
+    *("address_guard", "delivery", "effective", "json_values", "last_words", "names"),
+    *("runner_contract", "signing_keys", "traces"),
 )
-_MAKE_RULES: Final = ("_extended", "_least", "_least_of", "_least_size", "_request_within_limit")
+#: They run only while their module is imported, once for all: no mutant is seen.
+_ON_IMPORT: Final = (
+    "address_guard._networks",
+    *(
+        f"acceptance.rules.{name}"
+        for name in ("_extended", "_least", "_least_of", "_least_size", "_request_within_limit")
+    ),
+)
+#: They start, ask and end another process.
+_OUTSIDE: Final = ("acceptance.schemas.Judge._ask", "acceptance.schemas.Judge.close")
 PARTS: Final = (
     Part(
         "crds",
@@ -101,7 +118,7 @@ PARTS: Final = (
             *_all_of("crds", "queueing"),
             *_all_of("crds", "schedule"),
         ),
-        on_import=frozenset(f"acceptance.rules.{name}" for name in _MAKE_RULES),
+        left_out=frozenset({*_ON_IMPORT, *_OUTSIDE}),
     ),
     Part("operator", _all_of("operator", "rules")),
 )
@@ -115,7 +132,7 @@ def lay_out(part: Part, modules: Sequence[str]) -> Path:
     shutil.copytree(ROOT / part.folder / "src", folder / "src")
     shutil.copytree(ROOT / "tests/support", folder / "tests/support")
     shutil.copytree(ROOT / tests, folder / tests, ignore=shutil.ignore_patterns(*_LEFT_OUT))
-    (folder / "tests/conftest.py").write_text(_PROFILE)
+    (folder / "tests/conftest.py").write_text(_CONFTEST)
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     mutmut = {
         "source_paths": ["src"],
@@ -166,8 +183,9 @@ def _ends(part: Part, folder: Path) -> Ends:
     for line in _mutmut(folder, "results", "--all", "true").stdout.splitlines():
         mutant, _, end = line.strip().rpartition(": ")
         module, _, function = mutant.removeprefix(f"{part.package}.").rpartition(".")
-        name = f"{module}.{re.sub('^x_|__mutmut_[0-9]+$', '', function)}"
-        if mutant and name not in part.on_import:
+        # That of a method stands between two signs that names have in no source of ours.
+        name = f"{module}.{re.sub('^x[_ǁ]|__mutmut_[0-9]+$', '', function).replace('ǁ', '.')}"
+        if mutant and name not in part.left_out:
             ends[f"{part.folder}/{module.replace('.', '/')}"][mutant] = end
     return ends
 
