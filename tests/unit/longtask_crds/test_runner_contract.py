@@ -27,6 +27,7 @@ def test_an_exit_code_has_one_meaning(codes: list[int], meaning: ExitMeaning) ->
     [
         pytest.param("ResultTooLarge: 5000 bytes", "ResultTooLarge", id="a-reason-of-the-runner"),
         pytest.param("InvalidInput:", "InvalidInput", id="without-more-words"),
+        pytest.param("InvalidInput: a: b", "InvalidInput", id="with-a-colon-in-its-words"),
         pytest.param("ValueError: no", None, id="an-exception-of-the-task"),
         pytest.param("ResultTooLarge", None, id="no-colon"),
         pytest.param("Result: ResultTooLarge: x", None, id="not-at-the-beginning"),
