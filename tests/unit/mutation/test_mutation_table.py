@@ -1,5 +1,7 @@
 """The table of mutants in the docs."""
 
+import importlib
+import pkgutil
 from datetime import date
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 import marked_text
 import mutation_table
+import run_mutants
 from mutation_table import Count
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,3 +46,10 @@ def test_a_table_can_be_read_again() -> None:
 def test_the_docs_have_a_place_for_it() -> None:
     text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
     assert marked_text.read(marked_text.written(text, "mutants", "new"), "mutants") == "\nnew\n"
+
+
+@pytest.mark.parametrize("part", run_mutants.PARTS, ids=lambda part: part.folder)
+def test_all_that_is_mutated_or_left_out_is_there(part: run_mutants.Part) -> None:
+    for module in part.modules:
+        importlib.import_module(f"{part.package}.{module.replace('/', '.')}")
+    assert all(callable(pkgutil.resolve_name(f"{part.package}.{name}")) for name in part.left_out)
