@@ -42,6 +42,7 @@ def test_the_cloud_events_library_reads_it() -> None:
     namespace, name = task.metadata.namespace, task.metadata.name
     assert event.get_source() == (f"/apis/longtask.dev/v1alpha1/namespaces/{namespace}/longtasks")
     assert event.get_subject() == name
+    assert event.get_datacontenttype() == "application/json"
     assert event.get_time() == NOW
     standard = json.loads(told(task, MessageFormat.STANDARD))
     assert event.get_data() == standard["data"]
@@ -94,6 +95,18 @@ def test_what_a_program_says_calls_nobody_and_leads_nowhere() -> None:
     assert "&lt;!channel&gt; &amp; &lt;https://evil.test|click&gt;" in text
     assert "@here" not in text
     assert len(text) < 1100
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        pytest.param("x" * 1000, "x" * 1000, id="the-longest"),
+        pytest.param("x" * 1001, "x" * 999 + "…", id="what-is-longer-is-cut"),
+        pytest.param("@a <@b> &", "@\u200ba &lt;@\u200bb&gt; &amp;", id="signs"),
+    ],
+)
+def test_a_line_for_people(line: str, text: str) -> None:
+    assert json.loads(events.formats.for_people(line)) == {"text": text}
 
 
 def test_a_trial_for_people() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from longtask_crds import names, traces
-from longtask_crds.testing import a_task
+from longtask_crds.testing import a_task, with_meta
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GOOD = f"00-{TRACE}-{SPAN}-01"
@@ -49,6 +49,11 @@ def test_parse(text: str | None, parsed: str | None) -> None:
         pytest.param("a=1\n", None, id="a-line-break"),
         pytest.param(",".join(f"k{n}=1" for n in range(33)), None, id="more-than-32"),
         pytest.param(
+            f"a={'x' * 250},b={'x' * 250},c=1234",
+            f"a={'x' * 250},b={'x' * 250},c=1234",
+            id="the-longest",
+        ),
+        pytest.param(
             f"a={'x' * 250},b={'x' * 250},c=1,d=2",
             f"a={'x' * 250},b={'x' * 250},c=1",
             id="what-has-no-room",
@@ -78,6 +83,12 @@ def test_whatever_somebody_annotates_a_task_has_a_trace_or_none(
         update={"annotations": {names.TRACEPARENT_ANNOTATION: annotation}}
     )
     assert traces.of(task.model_copy(update={"metadata": meta})) == trace
+
+
+def test_a_task_has_the_state_of_its_trace() -> None:
+    said = {names.TRACEPARENT_ANNOTATION: GOOD, names.TRACESTATE_ANNOTATION: "a=1"}
+    assert traces.trace_of(with_meta(a_task(), annotations=said)) == traces.Trace(GOOD, "a=1")
+    assert traces.trace_of(a_task()) is None
 
 
 def test_the_id_of_a_trace() -> None:
