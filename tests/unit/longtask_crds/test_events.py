@@ -371,6 +371,14 @@ def test_when_progress_is_told(before: int | None, percent: int, seconds: int | 
         assert max(NOW, due) == NOW + timedelta(seconds=seconds)
 
 
+def test_the_pause_begins_when_progress_is_told_not_when_it_was_made() -> None:
+    made_at = (NOW - timedelta(seconds=7)).isoformat()
+    task = becoming(on_its_way(**STARTED), progress={"percent": 43, "updatedAt": made_at})
+    assert told(task)["timestamp"] == "2026-01-02T03:04:05Z"
+    status = task.status.model_copy(update={"progress": v1alpha1.Progress(percent=50)})
+    assert events.progress_due_at(task, status) == NOW + timedelta(seconds=10)
+
+
 def test_what_was_told_of_another_attempt_does_not_count() -> None:
     task = at_percent(90)
     again = becoming(task, attempt=2, attempts=[an_attempt_of(2)], progress={"percent": 10})

@@ -763,7 +763,63 @@ def test_what_must_stay_so_that_results_can_be_taken_over(
 ) -> None:
     found = list(reuse.flaws(a_failed_pipeline(), spec))
     assert [json_values.pointer(*path) for path, _ in found] == places
-    assert all(why for _, why in found)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "flaw"),
+    [
+        pytest.param(
+            {"a": {"type": "t"}},
+            {"a": {"type": "u"}},
+            (
+                ("steps", 2, "type"),
+                "cannot be changed: its result is taken over, and was made with what stood here",
+            ),
+            id="what-it-was",
+        ),
+        pytest.param(
+            {"a": {"type": "t", "needs": ["x", "y"]}},
+            {"a": {"type": "t"}},
+            (
+                ("steps", 2, "needs"),
+                "cannot be changed: its result is taken over, made after x, y",
+            ),
+            id="what-came-before-it",
+        ),
+        pytest.param(
+            {"a": {"type": "t", "needs": []}},
+            {"a": {"type": "t"}},
+            (
+                ("steps", 2, "needs"),
+                "cannot be changed: its result is taken over, made before all others",
+            ),
+            id="that-nothing-came-before-it",
+        ),
+        pytest.param(
+            {"a": {"type": "t", "forEach": {"$from": "input#/rows"}}, "input": {"rows": [1]}},
+            {"a": {"type": "t", "forEach": {"$from": "input#/rows"}}, "input": {"rows": [2]}},
+            (
+                ("input", "rows"),
+                "cannot be changed: the result of the step a is taken over, and was made of it",
+            ),
+            id="what-it-was-done-for",
+        ),
+        pytest.param(
+            {"a": {"type": "t", "when": "input.day == 1"}, "input": {"day": 1}},
+            {"a": {"type": "t", "when": "input.day == 1"}, "input": {"day": 2}},
+            (("input",), "cannot be changed: the step a was taken because of it"),
+            id="why-it-was-taken",
+        ),
+    ],
+)
+def test_why_it_must_stay_so_is_told_in_words(
+    before: dict[str, Any], after: dict[str, Any], flaw: reuse.Flaw
+) -> None:
+    def with_it(a: dict[str, Any], **more: Any) -> v1alpha1.LongTask:
+        return a_pipeline(a_step("x"), a_step("y"), {"name": "a", **a}, **more)
+
+    origin = running(with_it(**before), {"name": "a", **ATTEMPT, "phase": "Succeeded"})
+    assert list(reuse.flaws(origin, with_it(**after).spec)) == [flaw]
 
 
 def test_a_condition_that_was_decided_by_the_input_keeps_it() -> None:
