@@ -286,7 +286,7 @@ def _split_url(url: str) -> tuple[str, str, str | None, str]:
 
 
 def _port(text: str) -> int:
-    if re.fullmatch(r"[1-9][0-9]{0,4}", text, re.ASCII) is None or int(text) > 65535:
+    if re.fullmatch("[1-9][0-9]{0,4}", text) is None or int(text) > 65535:
         raise Refused(Refusal.PORT_NOT_ALLOWED)
     return int(text)
 
@@ -299,7 +299,7 @@ def _normal_host(host: str) -> str:
         raise Refused(Refusal.AMBIGUOUS_HOST)
     try:
         # Maps upper case, full-width digits and the ideographic full stop as resolvers would.
-        name = host.encode("idna").decode("ascii").lower()
+        name = host.encode("idna").decode().lower()
     except UnicodeError:
         raise Refused(Refusal.INVALID_HOST) from None
     if _literal(name) is not None:
