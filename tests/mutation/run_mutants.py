@@ -52,13 +52,20 @@ _TOO_LONG: Final = (
 )
 #: By which a sample is chosen: the same one as long as the sources are the same.
 SEED: Final = 1
-#: What hypothesis tries is the same each time, and little of it. The process that holds inputs
-#: against schemas ends with the tests: of one that a mutant inherits it would wait for the end.
-_CONFTEST: Final = """
-from hypothesis import settings
+#: What hypothesis tries is the same each time, and little of it, whatever a test says for itself;
+#: and it does not look for the smallest example. The process that holds inputs against schemas ends
+#: with the tests: of one that a mutant inherits it would wait for the end.
+_EXAMPLES: Final = "max_examples=25"
+_CONFTEST: Final = f"""
+from hypothesis import Phase, settings
 from longtask_crds.acceptance import schemas
 settings.register_profile(
-    "mutants", max_examples=25, derandomize=True, deadline=None, database=None
+    "mutants",
+    {_EXAMPLES},
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
 )
 def pytest_sessionfinish():
     schemas._JUDGE.close()
@@ -133,6 +140,9 @@ def lay_out(part: Part, modules: Sequence[str]) -> Path:
     shutil.copytree(ROOT / "tests/support", folder / "tests/support")
     shutil.copytree(ROOT / tests, folder / tests, ignore=shutil.ignore_patterns(*_LEFT_OUT))
     (folder / "tests/conftest.py").write_text(_CONFTEST)
+    for file in (folder / tests).rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(re.sub("max_examples=[0-9]+", _EXAMPLES, text), encoding="utf-8")
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     mutmut = {
         "source_paths": ["src"],
