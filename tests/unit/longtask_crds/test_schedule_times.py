@@ -116,11 +116,16 @@ def test_fractions_of_a_second_neither_take_nor_double_a_time() -> None:
     assert next(every_minute.after(due + timedelta(microseconds=1))) == due + timedelta(minutes=1)
 
 
+ONE_OF_TWO = "^exactly one of schedule and intervalSeconds is needed$"
+
+
 @pytest.mark.parametrize(
     ("spec", "field", "told"),
     [
-        pytest.param({}, ("schedule",), "exactly one", id="neither"),
-        pytest.param({"schedule": "@daily", "intervalSeconds": 9}, ("schedule",), "exactly one"),
+        pytest.param({}, ("schedule",), ONE_OF_TWO, id="neither"),
+        pytest.param(
+            {"schedule": "@daily", "intervalSeconds": 9}, ("schedule",), ONE_OF_TWO, id="both"
+        ),
         pytest.param({"schedule": 5}, ("schedule",), "or a list", id="a-number"),
         pytest.param({"schedule": {"a": 1}}, ("schedule",), "or a list", id="an-object"),
         pytest.param({"schedule": []}, ("schedule",), "or a list", id="an-empty-list"),
