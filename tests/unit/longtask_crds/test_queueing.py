@@ -274,9 +274,18 @@ def test_who_starts_makes_no_room() -> None:
     a = QUEUE.sibling("a")
     index.reserve(a)
     assert index.update(a, holds()) == set()
-    index.release(a)
+    assert index.release(a) == set()
     elsewhere = dataclasses.replace(holds(), queue="night")
     assert index.update(a, elsewhere) == {QUEUE}
+
+
+def test_who_does_not_start_after_all_makes_room() -> None:
+    index = an_index(THREE, spec(maxRunning=1))
+    a = QUEUE.sibling("a")
+    index.reserve(a)
+    assert index.release(a) == {QUEUE}
+    index.hold_back(a)
+    assert index.release(a) == set()
 
 
 def test_a_type_says_where_its_tasks_wait() -> None:
