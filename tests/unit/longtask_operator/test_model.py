@@ -21,7 +21,7 @@ from task_model import OF_PIPELINES, Search, Searched, Universe, the_pipeline, w
             25_000,
             id="with-any-one-fault",
         ),
-        pytest.param(Searched("deleted", 1, seconds=5), 5_000, id="deleted-by-hand"),
+        pytest.param(Searched("deleted", 1, seconds=5), 12_000, id="deleted-by-hand"),
         pytest.param(Searched("two faults", 2, without=("somebody",)), 1_000, id="with-two-faults"),
         pytest.param(
             Searched("reported", 0, cancels=True, seconds=5, start=8, reports=True),
