@@ -220,17 +220,6 @@ async def test_a_stale_write_is_a_conflict(
     assert looking.ready(kind, name)["reason"] == "Valid"
 
 
-@KINDS
-async def test_another_of_the_same_name_is_not_meant(
-    looking: Looking, connection: Connection, namespace: str, kind: kinds.Kind[Any]
-) -> None:
-    name = looking.put(kind, {})
-    meta = kind.read(await connection.get(kind.path(ObjectKey(namespace, name)))).metadata
-    another = meta.model_copy(update={"uid": str(uuid.uuid4())})
-    with pytest.raises(errors.Conflict):
-        await looking.door.write_conditions(kind, another, [READY])
-
-
 async def test_the_counts_of_a_queue_and_its_condition_stay_beside_each_other(
     looking: Looking, connection: Connection, namespace: str
 ) -> None:

@@ -107,7 +107,8 @@ class Cluster:
         }
         patch = {"metadata": {"resourceVersion": meta.resource_version}, "status": told}
         path = kind.path(ObjectKey(meta.namespace, meta.name), "status")
-        return await self._connection.patch(path, patch, uid=meta.uid)
+        # Another one of the name has another version, too.
+        return await self._connection.patch(path, patch)
 
     async def get_schedule(self, key: ObjectKey) -> v1alpha1.LongTaskSchedule:
         """Return the schedule as it is now."""

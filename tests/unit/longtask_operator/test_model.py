@@ -12,13 +12,13 @@ from task_model import OF_PIPELINES, Search, Searched, Universe, the_pipeline, w
     ("searched", "least"),
     [
         pytest.param(
-            Searched("cancelled", 0, cancels=True, attempts=2, seconds=20, start=8),
+            Searched("cancelled", 0, cancels=True, attempts=2, seconds=8, start=8),
             25_000,
             id="tried-again-and-cancelled-at-any-time",
         ),
         pytest.param(
-            Searched("a fault", 1, seconds=15, without=("somebody deletes", "it hears of the")),
-            25_000,
+            Searched("a fault", 1, seconds=8, without=("somebody deletes", "it hears of the")),
+            17_000,
             id="with-any-one-fault",
         ),
         pytest.param(Searched("deleted", 1, seconds=5), 12_000, id="deleted-by-hand"),
