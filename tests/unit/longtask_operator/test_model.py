@@ -12,7 +12,7 @@ from task_model import OF_PIPELINES, Search, Searched, Universe, the_pipeline, w
     ("searched", "least"),
     [
         pytest.param(
-            Searched("cancelled", 0, cancels=True, attempts=2, seconds=8, start=8),
+            Searched("cancelled", 0, cancels=True, attempts=2, seconds=20, start=8),
             25_000,
             id="tried-again-and-cancelled-at-any-time",
         ),
