@@ -464,11 +464,24 @@ async def test_a_large_last_result_is_fetched_from_where_it_is_kept() -> None:
     stage.operator.results.is_away = False
     await stage.look()
     assert stage.task(2).spec.input["since"] == 8
+    last = stage.status.last_result
+    assert last is not None and last.ref is not None
+    assert last.ref.task_uid == stage.task(1).metadata.uid, "whose it is, when the task is gone"
     stage.end(2, Phase.FAILED)
     stage.operator.results.forget()
     stage.wait()
     await stage.look()
     assert stage.task(3).spec.input["since"] == 0
+
+
+async def test_that_it_goes_on_has_nothing_to_do_with_failures() -> None:
+    stage = Stage(maxFailures=2)
+    await stage.go_on()
+    stage.end(1, Phase.FAILED)
+    await stage.look()
+    told = conditions.find(stage.status.conditions, ConditionType.SUSPENDED)
+    assert told is not None
+    assert (told.status, told.message) == (ConditionStatus.FALSE, "")
 
 
 async def test_what_nobody_asks_for_is_not_kept() -> None:

@@ -91,6 +91,7 @@ async def test_so_many_wait_as_the_type_says(warm: Warm) -> None:
         (owner,) = raw["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"]) == ("LongTaskType", TYPE.name)
         assert raw["metadata"]["labels"][names.WARM_LABEL] == TYPE.name
+        assert raw["metadata"]["labels"]["app.kubernetes.io/part-of"] == "longtask"
     writes = warm.kubernetes.writes
     await warm.operator.ahead.reconcile(TYPE)
     assert warm.kubernetes.writes == writes  # nothing when nothing changed
