@@ -465,7 +465,8 @@ async def test_a_large_last_result_is_fetched_from_where_it_is_kept() -> None:
     await stage.look()
     assert stage.task(2).spec.input["since"] == 8
     last = stage.status.last_result
-    assert last is not None and last.ref is not None
+    assert last is not None
+    assert last.ref is not None
     assert last.ref.task_uid == stage.task(1).metadata.uid, "whose it is, when the task is gone"
     stage.end(2, Phase.FAILED)
     stage.operator.results.forget()
