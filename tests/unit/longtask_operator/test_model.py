@@ -12,8 +12,8 @@ from task_model import OF_PIPELINES, Search, Searched, Universe, the_pipeline, w
     ("searched", "least"),
     [
         pytest.param(
-            Searched("cancelled", 0, cancels=True, attempts=2, seconds=20, start=8),
-            25_000,
+            Searched("cancelled", 0, cancels=True, attempts=2, backoff=1, seconds=15, start=3),
+            5_000,
             id="tried-again-and-cancelled-at-any-time",
         ),
         pytest.param(
