@@ -13,7 +13,7 @@ from task_model import OF_PIPELINES, Search, Searched, Universe, the_pipeline, w
     [
         pytest.param(
             Searched("cancelled", 0, cancels=True, attempts=2, backoff=1, seconds=15, start=3),
-            5_000,
+            25_000,
             id="tried-again-and-cancelled-at-any-time",
         ),
         pytest.param(
