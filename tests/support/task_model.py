@@ -26,7 +26,7 @@ from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, with_meta
 from longtask_operator import mirror, testing
 from longtask_operator.rules import decide, pods, status
 from longtask_operator.testing import KEY, REPORT
-from model_support import CrashError, Found, Sender
+from model_support import CrashError, Found, Sender, Walk
 
 NAME = "report"
 #: Time goes in steps of at least this much, and stands still when all that can be due was due: a
@@ -940,7 +940,7 @@ class Node:
     is_untouched: bool = False  #: nothing went wrong on the way there
 
 
-class Search:
+class Search(Walk):
     """States that were reached, breadth first, each step checked.
 
     Args:
@@ -1014,24 +1014,6 @@ class Search:
                 node.ending = ending_of(universe)
             except AssertionError as error:
                 raise AssertionError(f"{error} after: {self.story(at)}") from error
-
-    def _calm_end(self, at: bytes, known: dict[bytes, bytes]) -> bytes:
-        path, on_it = [at], {at}
-        while path[-1] not in known and (following := self.nodes[path[-1]].calm) is not None:
-            assert following not in on_it, f"goes in circles after: {self.story(at)}"
-            path.append(following)
-            on_it.add(following)
-        end = known.get(path[-1], path[-1])
-        known.update(dict.fromkeys(path, end))
-        return end
-
-    def story(self, at: bytes, *then: str) -> str:
-        """Return how a state was reached, in words."""
-        told = list(then)
-        while (came_by := self.nodes[at].came_by) is not None:
-            at, name = came_by
-            told.insert(0, name)
-        return "; ".join(told)
 
 
 class Searched(NamedTuple):

@@ -43,7 +43,7 @@ from longtask_crds.testing import NAMESPACE, NOW, a_queue, a_task, with_meta
 from longtask_operator import testing
 from longtask_operator.rules import decide, pods
 from longtask_operator.testing import KEY
-from model_support import CrashError, Found, Sender
+from model_support import CrashError, Found, Sender, Walk
 
 #: Names that no other word looks like, and that begin with letters which are rare.
 TYPE = ObjectKey(NAMESPACE, "zoom")
@@ -1040,7 +1040,7 @@ class Node:
     is_open: bool = True  #: that is not known yet
 
 
-class Search:
+class Search(Walk):
     """States that were reached, breadth first, each step checked.
 
     Args:
@@ -1126,24 +1126,6 @@ class Search:
         if node.calm is None and to != at and name in self._course.calm:
             node.calm = to
         return to, after
-
-    def _calm_end(self, at: bytes, known: dict[bytes, bytes]) -> bytes:
-        path, on_it = [at], {at}
-        while path[-1] not in known and (following := self.nodes[path[-1]].calm) is not None:
-            assert following not in on_it, f"goes in circles after: {self.story(at)}"
-            path.append(following)
-            on_it.add(following)
-        end = known.get(path[-1], path[-1])
-        known.update(dict.fromkeys(path, end))
-        return end
-
-    def story(self, at: bytes, *then: str) -> str:
-        """Return how a state was reached, in words."""
-        told = list(then)
-        while (came_by := self.nodes[at].came_by) is not None:
-            at, name = came_by
-            told.insert(0, name)
-        return "; ".join(told)
 
 
 class Searched(NamedTuple):
