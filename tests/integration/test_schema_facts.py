@@ -143,7 +143,7 @@ def test_columns_selectors_and_short_names(kubectl: Kubectl, namespace: str) -> 
     counts = json.dumps({"status": {"running": 1, "waiting": 5}})
     run("patch", "ltq", "q", "--subresource=status", "--type=merge", "-p", counts)
     header, cells = (line.split() for line in run("get", "ltq").splitlines())
-    assert header == ["NAME", "RUNNING", "WAITING", "MAX", "PAUSED", "AGE"]
+    assert header == ["NAME", "RUNNING", "WAITING", "MAX", "PAUSED", "READY", "AGE"]
     assert cells[:4] == ["q", "1", "5", "2"]
     run("delete", "longtasks", "--all")
     assert run("get", "longtask-all", "-o", "name").split() == ["longtaskqueue.longtask.dev/q"]
