@@ -987,7 +987,8 @@ let before = "";
 document.addEventListener("keydown", (event) => {
   const where = event.target instanceof Element ? event.target : document.body;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (where.closest("input:not([type='checkbox']), textarea, select, dialog")) return;
+  // One that was just closed may have the focus until the next frame.
+  if (where.closest("input:not([type='checkbox']), textarea, select, dialog[open]")) return;
   const key = before === "g" ? `g ${event.key}` : event.key;
   before = event.key;
   const act = KEYS[key];
