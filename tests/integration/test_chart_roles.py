@@ -245,8 +245,8 @@ async def test_the_operators_rights() -> None:
         await server.ask(lambda kind=kind: informer.relist(connection, kind, TASKS, Cache()))
     for place in (kinds.PODS, kinds.JOBS):
         await server.ask(lambda place=place: anext(connection.pages(place.collection(TASKS))))
-    for kind in (kinds.TASKS, kinds.SCHEDULES):
-        await server.ask(lambda kind=kind: anext(connection.watch(kind.collection(TASKS), 1)))
+    for place in (kinds.TASKS, kinds.SCHEDULES, kinds.PODS):
+        await server.ask(lambda place=place: anext(connection.watch(place.collection(TASKS), 1)))
     await server.ask(*lists_and_watches(connection, kinds.NODES))
     # kopf lists and watches what a handler names, and has no public word for it.
     rights = server.rights

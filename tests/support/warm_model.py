@@ -516,7 +516,7 @@ def hears_of(who: int, what: str) -> Action:
 
 
 def hear_of_pods(operator: testing.Operator, found: list[pods.Pod]) -> None:
-    """Take over what a watch of pods brings, as `handlers.on_pod` does."""
+    """Take over what a watch of pods brings, as `pod_watch` does."""
     mirror, ahead = operator.mirror, operator.ahead
     there = {pod.uid for pod in found}
     for pod in [pod for of in mirror._pods.values() for pod in of.values()]:

@@ -24,15 +24,14 @@ def main() -> None:
     @contextlib.asynccontextmanager
     async def start(memo: handlers.Memo) -> AsyncIterator[None]:
         async with operator.running() as parts:
-            memo.mirror, memo.ahead = parts.mirror, parts.ahead
+            memo.mirror = parts.mirror
             yield
 
     # kopf's own `run` takes up no other loop than asyncio's.
     uvloop.run(
         kopf.operator(
             registry=handlers.registry,
-            memories=handlers.NoMemories(),
-            memo=handlers.Memo(start=start, hearing=operator.hearing, add=operator.add),
+            memo=handlers.Memo(start=start),
             standalone=True,
             namespaces=[settings.namespace],
         )

@@ -1,25 +1,20 @@
-"""What kopf watches, all but tasks: each handler takes the object into the mirror.
+"""What kopf watches, queues and types: each handler takes the object into the mirror.
 
 An exception in an `on.event` handler is ignored by kopf, and what it returns is stored in the
-resource: so a handler only remembers, queues the name of a pod's task, and returns None. Together
-with `__main__` this is all that knows kopf.
+resource: so a handler only remembers, and returns None. Together with `__main__` this is all that
+knows kopf.
 """
 
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import kopf
-from kopf._core.reactor import inventory  # its parameter's type has no public name
 
 from longtask_adapters.kube import cache, informer, kinds
 from longtask_crds import names
-from longtask_crds.names import ObjectKey
-from longtask_operator import mirror, resync
-from longtask_operator.rules import pods
-from longtask_operator.warm import pool
+from longtask_operator import mirror
 
 registry = kopf.OperatorRegistry()
 _ours = (names.GROUP, names.VERSION)
@@ -31,36 +26,6 @@ class Memo(kopf.Memo):
     start: Callable[["Memo"], contextlib.AbstractAsyncContextManager[None]]
     running: contextlib.AsyncExitStack
     mirror: mirror.Mirror
-    hearing: resync.Hearing
-    ahead: pool.Pool
-    add: Callable[[ObjectKey], None]
-
-
-class NoMemories(inventory.ResourceMemories):
-    """Keeps nothing of an object between two of its events.
-
-    kopf would keep some 5 KB of each as long as it is there, for handlers of kinds that we have
-    none of.
-    """
-
-    async def recall(self, raw_body: Any, **given: Any) -> inventory.ResourceMemory:
-        """Return what a first event of an object gets."""
-        return await super().recall(raw_body, **{**given, "ephemeral": True})
-
-
-class NoDiffs(kopf.DiffBaseStorage):
-    """Compares no object with what it was: kopf would copy each one, deep, for each event."""
-
-    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
-        """Return nothing to compare."""
-        return {}
-
-    def fetch(self, *, body: kopf.Body) -> Any:
-        """Return that nothing is known of before."""
-        return None
-
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
-        """Store nothing."""
 
 
 class CappedJitter:
@@ -83,9 +48,6 @@ async def configure(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> No
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
-    settings.persistence.diffbase_storage = NoDiffs()
-    settings.queueing.idle_timeout = 0.5
-    settings.watching.label_selectors["", "v1", "pods"] = names.TASK_LABEL
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.inactivity_timeout = 70
@@ -109,29 +71,6 @@ async def clean_up(memo: Memo, **_: Any) -> None:
 def login(**kwargs: Any) -> Any:
     """Log in as the pod's service account, or as the kubeconfig says."""
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
-
-@kopf.on.event("", "v1", "pods", registry=registry)
-async def on_pod(event: kopf.RawEvent, memo: Memo, **_: Any) -> None:
-    """Take a pod of an attempt over."""
-    raw: kinds.Raw = dict(event["object"])
-    pod = pods.Pod.parse(raw, seen_at=datetime.now(UTC))
-    deleted = event["type"] == "DELETED"
-    if not deleted:
-        memo.hearing.heard(pod.uid, pod.version)
-    if pod.is_nobodys:
-        if deleted:
-            memo.ahead.drop_pod(pod)
-        else:
-            memo.ahead.put_pod(pod)
-        return
-    memo.ahead.was_taken(pod)
-    if deleted and not pod.is_over:
-        memo.mirror.drop_pod(pod.task, pod.uid)
-    else:
-        # Its last words may come with its deletion only; the next resync forgets it.
-        memo.mirror.put_pod(pod)
-    memo.add(pod.task)
 
 
 @kopf.on.event(*_ours, names.LONGTASKQUEUES, registry=registry)

@@ -156,12 +156,12 @@ class Mirror:
 
     # --- pods and Jobs ---
 
-    def put_pod(self, pod: pods.Pod) -> None:
-        """Take a pod over unless what we have is newer."""
+    def put_pod(self, pod: pods.Pod) -> bool:
+        """Take a pod over unless what we have is newer; tell whether it was news."""
         known = self._pods.setdefault(pod.task, {})
         old = known.get(pod.uid)
         if old is not None and old.version > pod.version:
-            return
+            return False
         if old is not None:
             pod = dataclasses.replace(
                 pod,
@@ -169,6 +169,7 @@ class Mirror:
                 events_read_at=pod.events_read_at or old.events_read_at,
             )
         known[pod.uid] = pod
+        return old is None or old.version < pod.version
 
     def drop_pod(self, task: ObjectKey, uid: str) -> None:
         """Forget a pod that was deleted."""

@@ -7,20 +7,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
 
-from longtask_adapters.kube import errors, informer, kinds
+from longtask_adapters.kube import errors, informer, kinds, listing
 from longtask_adapters.kube.connection import Connection
-from longtask_crds import names, v1alpha1
+from longtask_crds import v1alpha1
 from longtask_crds.names import ObjectKey
-from longtask_operator import election, health, metrics, mirror
+from longtask_operator import election, health, metrics, mirror, pod_watch
 from longtask_operator.rules import pods
 from longtask_operator.warm import pool
 
 _logger = logging.getLogger(__name__)
-_LABELLED = {"labelSelector": names.TASK_LABEL}
-
-T = TypeVar("T")
 
 
 class Hearing:
@@ -68,6 +64,7 @@ class Resync:
         hearing: Hearing,
         tasks: informer.Informer[v1alpha1.LongTask],
         schedules: informer.Informer[v1alpha1.LongTaskSchedule],
+        watched_pods: pod_watch.PodWatch,
         admission: election.Admission,
         counted: metrics.Metrics,
         add: Callable[[ObjectKey], None],
@@ -78,6 +75,7 @@ class Resync:
         self._ahead = ahead
         self._tasks = tasks
         self._schedules = schedules
+        self._pods = watched_pods
         self._look_at_schedules = look_at_schedules
         self._mirror = seen
         self._connection = connection
@@ -132,10 +130,15 @@ class Resync:
         oldest = await self._list(self._tasks)
         # After the tasks: a run that a schedule's status speaks of is known by then, or is gone.
         oldest = min(oldest, await self._list(self._schedules))
-        version, found = await self._labelled(kinds.PODS, pods.Pod.parse)
+        version, found = await self._pods.list()
         self._mirror.absorb_pods((pod for pod in found if not pod.is_nobodys), version)
         self._check_hearing(found, min(oldest, version))
-        _, jobs = await self._labelled(kinds.JOBS, functools.partial(pods.Job.parse, now=asked_at))
+        _, jobs = await listing.listed(
+            self._connection,
+            kinds.JOBS.collection(namespace),
+            pod_watch.LABELLED,
+            functools.partial(pods.Job.parse, now=asked_at),
+        )
         self._mirror.absorb_jobs((job for job in jobs if job.task_name), asked_at)
         ahead = (
             (job for job in jobs if job.warm),
@@ -153,26 +156,6 @@ class Resync:
             self._connection, watched.kind, self._namespace, watched.cache
         )
         return listing.version
-
-    async def _labelled(
-        self, place: kinds.Place, parse: Callable[[kinds.Raw], T]
-    ) -> tuple[int, list[T]]:
-        """Return the version of a list and what became of each object in it.
-
-        Their JSON takes many times the memory: one page of it is there at a time.
-        """
-        found: list[T] = []
-        path = place.collection(self._namespace)
-        async for page in self._connection.pages(path, _LABELLED):
-            version = page.version
-            if page.is_first:
-                found.clear()
-            for number, raw in enumerate(page.items, start=1):
-                found.append(parse(raw))
-                if number % informer.SLICE == 0:
-                    await asyncio.sleep(0)
-            del page  # before the next one comes
-        return version, found
 
     def _check_hearing(self, found: Iterable[pods.Pod], oldest: int) -> None:
         present = {pod.uid: pod.version for pod in found}

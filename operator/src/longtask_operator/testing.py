@@ -235,6 +235,14 @@ class Operator:
             hearing=self.hearing,
             add=lambda key: self._wake_schedules([key]),
         )
+        self.pods = wiring.watch_pods(
+            connection,
+            NAMESPACE,
+            parts,
+            hearing=self.hearing,
+            add=self._add,
+            clock=lambda: self.kubernetes.now,
+        )
         self.resync = resync.Resync(
             self.mirror,
             connection,
@@ -243,6 +251,7 @@ class Operator:
             hearing=self.hearing,
             tasks=self.tasks,
             schedules=self.schedules,
+            watched_pods=self.pods,
             admission=self.admission,
             counted=self.metrics,
             add=self._add,

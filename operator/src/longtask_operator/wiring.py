@@ -21,6 +21,7 @@ from longtask_operator import (
     keys,
     metrics,
     mirror,
+    pod_watch,
     queues,
     results,
     resync,
@@ -211,6 +212,27 @@ def watch_schedules(
     )
 
 
+def watch_pods(
+    connection: Connection,
+    namespace: str,
+    parts: Parts,
+    *,
+    hearing: resync.Hearing,
+    add: Callable[[ObjectKey], None],
+    clock: Callable[[], datetime],
+) -> pod_watch.PodWatch:
+    """Return what keeps the mirror's pods fresh once it runs; as `watch_tasks` does."""
+    return pod_watch.PodWatch(
+        connection,
+        namespace,
+        parts.mirror,
+        parts.ahead,
+        heard=hearing.heard,
+        add=add,
+        clock=clock,
+    )
+
+
 def in_turn(
     look: Callable[[ObjectKey], Awaitable[float | None]], may_admit: Callable[[], bool]
 ) -> Callable[[ObjectKey], Awaitable[float | None]]:
@@ -324,6 +346,14 @@ class Operator:
                 hearing=self.hearing,
                 add=self.add_schedule,
             )
+            watched_pods = watch_pods(
+                connection,
+                settings.namespace,
+                parts,
+                hearing=self.hearing,
+                add=self.add,
+                clock=_now,
+            )
             counted.watch_silence.set_function(tasks.silent_for)
             lister = resync.Resync(
                 parts.mirror,
@@ -333,6 +363,7 @@ class Operator:
                 hearing=self.hearing,
                 tasks=tasks,
                 schedules=schedules,
+                watched_pods=watched_pods,
                 admission=admission,
                 counted=counted,
                 add=self.add,
@@ -345,8 +376,8 @@ class Operator:
             await candidate.once()
             await _start(stack, candidate.run())
             await _start(stack, lister.run(settings.resync_seconds))
-            await _start(stack, _once_listed(tasks))
-            await _start(stack, _once_listed(schedules))
+            for watch in (tasks, schedules, watched_pods):
+                await _start(stack, watch.run_once_listed())
             await _start(stack, parts.recorder.run())
             await _start(stack, parts.verdicts.run())
             await _start(stack, parts.nodes.run())
@@ -381,12 +412,6 @@ class Operator:
     def _wake(self, tasks: Iterable[ObjectKey]) -> None:
         for key in tasks:
             self.add(key)
-
-
-async def _once_listed(watched: informer.Informer[Any]) -> None:
-    """Watch for ever, from the first list on, which the resync makes after that of the queues."""
-    await watched.synced.wait()
-    await watched.run()
 
 
 async def _start(stack: contextlib.AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from longtask_adapters import testing
-from longtask_adapters.kube import cache, connection, errors, informer, kinds
+from longtask_adapters.kube import cache, connection, errors, informer, kinds, watching
 from longtask_crds import names, v1alpha1
 
 Tasks = informer.Informer[v1alpha1.LongTask]
@@ -199,7 +199,7 @@ async def test_what_the_api_server_last_said(
 
 @pytest.mark.parametrize("failures", [1, 2, 5, 100])
 def test_backoff_stays_below_a_quarter_of_a_minute(failures: int) -> None:
-    assert 0 < informer.backoff(failures) <= 15
+    assert 0 < watching.backoff(failures) <= 15
 
 
 async def test_it_tells_what_it_hears_and_what_is_news(

@@ -440,6 +440,7 @@ async def test_who_gets_the_lease_lists_at_once_and_wakes_who_may_start(
         hearing=other.hearing,
         tasks=other.tasks,
         schedules=other.schedules,
+        watched_pods=other.pods,
         look_at_schedules=lambda: None,
         admission=other.admission,
         counted=other.metrics,

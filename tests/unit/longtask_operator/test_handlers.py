@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from longtask_crds import names, v1alpha1
+from longtask_crds import v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.testing import (
     NAMESPACE,
@@ -16,7 +16,7 @@ from longtask_crds.testing import (
     with_meta,
     with_status,
 )
-from longtask_operator import handlers, mirror, resync, testing
+from longtask_operator import handlers, mirror
 
 QUEUE = ObjectKey(NAMESPACE, "default")
 SLEEP = ObjectKey(NAMESPACE, "sleep")
@@ -29,90 +29,15 @@ def added() -> list[str]:
 
 @pytest.fixture
 def memo(added: list[str]) -> handlers.Memo:
-    def add(key: ObjectKey) -> None:
-        added.append(key.name)
-
     def wake(keys: Iterable[ObjectKey]) -> None:
         added.extend(key.name for key in keys)
 
-    # It is told of what waits, and never asked here.
-    ahead = testing.Operator().ahead
-    return handlers.Memo(mirror=mirror.Mirror(wake), hearing=resync.Hearing(), ahead=ahead, add=add)
+    return handlers.Memo(mirror=mirror.Mirror(wake))
 
 
 def event(kind: str | None, resource: v1alpha1.Resource, *, version: int = 1) -> Any:
     resource = with_meta(resource, resource_version=str(version))
     return {"type": kind, "object": resource.model_dump(mode="json", by_alias=True)}
-
-
-def a_raw_pod(phase: str = "Running", *, version: int = 5, **labels: str) -> dict[str, Any]:
-    return {
-        "metadata": {
-            "name": "p",
-            "namespace": NAMESPACE,
-            "uid": "pod-1",
-            "resourceVersion": str(version),
-            "creationTimestamp": "2026-01-02T03:04:05Z",
-            "labels": {names.TASK_LABEL: "report", names.ATTEMPT_LABEL: "1"} | labels,
-            "ownerReferences": [
-                {"kind": "Job", "name": an_attempt().job_name, "uid": "job-1", "controller": True}
-            ],
-        },
-        "status": {"phase": phase},
-    }
-
-
-def is_heard(memo: handlers.Memo, uid: str, version: int) -> bool:
-    """Tell whether lists that show this version find the watches deaf."""
-    return not any(memo.hearing.is_deaf({uid: version}, version) for _ in range(2))
-
-
-# --- pods ---
-
-
-def pods_kept(memo: handlers.Memo) -> list[bool]:
-    """Tell of the pod that counts for the task whether it is over; nothing if there is none."""
-    pod = memo.mirror.pod_of(with_status(a_task(), attempts=[an_attempt()]))
-    return [] if pod is None else [pod.is_over]
-
-
-async def test_a_pod_is_taken_over(memo: handlers.Memo, added: list[str]) -> None:
-    await handlers.on_pod(event={"type": "ADDED", "object": a_raw_pod()}, memo=memo)
-    assert (pods_kept(memo), added) == ([False], ["report"])
-    assert is_heard(memo, "pod-1", 5)
-
-
-async def test_a_pod_with_a_strange_label_is_heard(memo: handlers.Memo) -> None:
-    raw = a_raw_pod(**{names.ATTEMPT_LABEL: "first"})
-    await handlers.on_pod(event={"type": "ADDED", "object": raw}, memo=memo)
-    assert is_heard(memo, "pod-1", 5)
-
-
-async def test_a_deleted_pod_is_forgotten(memo: handlers.Memo, added: list[str]) -> None:
-    await handlers.on_pod(event={"type": "ADDED", "object": a_raw_pod()}, memo=memo)
-    await handlers.on_pod(event={"type": "DELETED", "object": a_raw_pod()}, memo=memo)
-    assert pods_kept(memo) == []
-    assert added == ["report", "report"]
-
-
-async def test_last_words_that_come_with_the_deletion_are_heard(memo: handlers.Memo) -> None:
-    await handlers.on_pod(event={"type": "ADDED", "object": a_raw_pod()}, memo=memo)
-    last = a_raw_pod("Succeeded", version=6)
-    await handlers.on_pod(event={"type": "DELETED", "object": last}, memo=memo)
-    assert pods_kept(memo) == [True]
-
-
-async def test_a_pod_that_waits_is_nobodys(memo: handlers.Memo, added: list[str]) -> None:
-    waiting = {names.TASK_LABEL: "", names.WARM_LABEL: "sleep"}
-    for kind in ("ADDED", "DELETED"):
-        await handlers.on_pod(event={"type": kind, "object": a_raw_pod(**waiting)}, memo=memo)
-        assert (pods_kept(memo), added) == ([], [])
-    assert is_heard(memo, "pod-1", 5)
-    await handlers.on_pod(event={"type": "MODIFIED", "object": a_raw_pod(version=6)}, memo=memo)
-    assert added == ["report"]
-
-
-# --- queues and types ---
 
 
 def three_wait(memo: handlers.Memo, added: list[str]) -> None:

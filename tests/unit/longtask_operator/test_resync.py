@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from longtask_adapters.kube import errors, informer, kinds
+from longtask_adapters.kube import errors, kinds, listing
 from longtask_adapters.kube.connection import Connection
 from longtask_adapters.kube.transport import Request, Response
 from longtask_adapters.testing import MemoryKubernetes
@@ -354,7 +354,7 @@ async def test_everybody_else_has_turns_while_what_is_listed_is_read() -> None:
     await operator.resync.absorb()
     running.cancel()
     # None of it waits for anything: of tasks, pods and Jobs two pages are longer than a slice.
-    assert turns >= 3 * 200 // informer.SLICE - 1
+    assert turns >= 3 * 200 // listing.SLICE - 1
 
 
 async def test_what_a_list_brought_that_was_begun_anew_does_not_count(
@@ -503,6 +503,7 @@ async def test_a_resync_that_fails_is_tried_again(
         hearing=operator.hearing,
         tasks=operator.tasks,
         schedules=operator.schedules,
+        watched_pods=operator.pods,
         admission=operator.admission,
         counted=operator.metrics,
         add=lambda _key: listed.set(),

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from longtask_adapters.kube import errors, informer, kinds
+from longtask_adapters.kube import errors, kinds, watching
 from longtask_adapters.kube.connection import Connection, EventType
 
 _logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Nodes:
                 failures += 1
                 self._note("unforeseen")
                 _logger.exception("The watch failed", extra={"plural": "nodes"})
-            await self._sleep(informer.backoff(failures + 1))
+            await self._sleep(watching.backoff(failures + 1))
 
     async def _follow(self) -> None:
         """List them, then watch until the API server ends that."""
