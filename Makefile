@@ -109,7 +109,7 @@ $(BIN)/../axe.min.js: | $(READY)
 		| sha256sum --check --quiet && mv $(VENV)/axe/axe_playwright_python/axe.min.js $@ && rm -r $(VENV)/axe
 
 browser-test: $(READY) browser proxies ## Use the dashboard in a browser, of an installation in memory; three minutes
-	@$(BIN)/pytest tests/browser
+	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/browser
 
 screenshots: $(READY) browser ## Take the pictures of docs/img, of an installation in memory
 	@PYTHONPATH=tests/support $(BIN)/python tests/browser/take_screenshots.py docs/img
@@ -124,9 +124,9 @@ faketime: # Of which one of the faults has a clock of its own
 		|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends faketime; }
 
 e2e: $(READY) browser ## Run the end-to-end tests against the product of `make up`
-	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e --ignore tests/e2e/test_dashboard.py
-	@# People who wait for pods, and for nothing else: several of them at once.
-	@. .localcluster/env; $(BIN)/pytest tests/e2e/test_dashboard.py --with-e2e --numprocesses 3
+	@# Mostly they wait for pods: several of them at once.
+	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e -m "not alone" --numprocesses 3 --dist worksteal
+	@. .localcluster/env; $(BIN)/pytest tests/e2e --with-e2e -m alone
 
 kills: $(READY) ## Kill two operators each 20 s for 3 minutes under a schedule of 5 s, on the cluster of `make up`
 	@. .localcluster/env; LONGTASK_KILLED_FOR=180 $(BIN)/pytest tests/e2e/test_schedules.py --with-e2e -k two_operators

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from e2e_support import (
     BASE_IMAGE,
@@ -16,6 +17,8 @@ from e2e_support import (
     submit,
 )
 from longtask_localcluster import audit
+
+pytestmark = pytest.mark.alone
 
 #: The release of the Job; it belongs to the Job's removal.
 RELEASE = ("longtask-operator", "patch", "jobs")

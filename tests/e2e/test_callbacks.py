@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import httpx
+import pytest
 import standardwebhooks
 
 from e2e_support import BASE_IMAGE, Kubectl, Receiver, callback_key, eventually, finished, submit
@@ -107,6 +108,7 @@ def test_a_callback_is_delivered_again_by_rest_by_kubectl_and_by_time(
     assert "410" in shown.stdout, shown.stderr
 
 
+@pytest.mark.alone
 def test_for_a_day_both_keys_sign(
     rest: httpx.Client,
     receiver: Receiver,

@@ -5,6 +5,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+import pytest
 from playwright.async_api import Page, expect
 
 from browser_support import is_live, overflow
@@ -98,6 +99,7 @@ async def test_a_stream_that_is_cut_goes_on_and_misses_nothing(
         await has_all(page)
 
 
+@pytest.mark.alone
 async def test_pages_outlive_the_api(people: People, kubectl: Kubectl) -> None:
     """It ends in peace, so its streams do as well; then the ingress answers for it."""
     person = people.user()

@@ -105,6 +105,7 @@ def a_round(request: pytest.FixtureRequest, product: Product) -> Iterator[Round]
         yield Round(request.param, views)
 
 
+@pytest.mark.alone
 def test_fetch_convert_report(a_round: Round) -> None:
     view = a_round.views["page-report"]
     url = "http://longtask-api.longtask.svc:8080/healthz"
@@ -113,6 +114,7 @@ def test_fetch_convert_report(a_round: Round) -> None:
     assert (view["percent"], view["step"]) == (100, "3/3")
 
 
+@pytest.mark.alone
 def test_a_diamond(a_round: Round) -> None:
     view = a_round.views["diamond"]
     assert view["phase"] == "Succeeded", view
@@ -123,6 +125,7 @@ def test_a_diamond(a_round: Round) -> None:
     assert steps["sum"]["begunAt"] >= steps["large"]["finishedAt"]
 
 
+@pytest.mark.alone
 def test_out_over_a_list_and_back(a_round: Round) -> None:
     view = a_round.views["fan-out"]
     assert view["phase"] == "Succeeded", view
@@ -135,6 +138,7 @@ def test_out_over_a_list_and_back(a_round: Round) -> None:
     assert all(later >= over for later, over in zip(sorted(begun)[3:], ended, strict=False))
 
 
+@pytest.mark.alone
 def test_a_nightly_job_cleans_up(a_round: Round) -> None:
     view = a_round.views["nightly"]
     assert (view["phase"], view["result"]["value"]) == ("Succeeded", "all is well"), view
@@ -150,6 +154,7 @@ def test_a_nightly_job_cleans_up(a_round: Round) -> None:
     assert said["remove"].startswith("/scratch/")
 
 
+@pytest.mark.alone
 def test_again_from_the_failed_step(
     a_round: Round, rest: httpx.Client, kubectl: Kubectl, product: Product, name: str
 ) -> None:
@@ -215,6 +220,7 @@ def test_again_from_the_failed_step_with_another_input(rest: httpx.Client) -> No
     assert phases_of(look(rest, origin)) == {"list": "Succeeded", "share": "Failed"}
 
 
+@pytest.mark.alone
 def test_each_program_was_started_once(a_round: Round, product: Product) -> None:
     programs = {"page-report": 3, "diamond": 4, "fan-out": 10, "nightly": 3, "retry-from-failed": 2}
     assert {name: attempts_of(view) for name, view in a_round.views.items()} == programs

@@ -21,6 +21,8 @@ from e2e_support import (
     submit,
 )
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_callback_is_tried_again_until_the_receiver_is_back(
     rest: httpx.Client, receiver: Receiver

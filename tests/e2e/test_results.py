@@ -104,6 +104,7 @@ def test_a_short_text_is_kept_as_text(rest: httpx.Client) -> None:
     assert rest.get(f"/api/v1/tasks/{task['id']}/result").text == "done\n"
 
 
+@pytest.mark.alone
 def test_a_result_survives_the_api(rest: httpx.Client, kubectl: Kubectl) -> None:
     task = upload(rest, 'b"[" + b"1," * 10_000 + b"1]"')
 

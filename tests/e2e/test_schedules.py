@@ -106,6 +106,7 @@ def schedules(kubectl: Kubectl, product: Product, name: str) -> Iterator[Schedul
         made.delete()
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("scaled_back")
 def test_each_time_has_one_run_whatever_becomes_of_two_operators(
     kubectl: Kubectl, schedules: Schedules
@@ -141,6 +142,7 @@ def test_each_time_has_one_run_whatever_becomes_of_two_operators(
     assert (skipped, status.failures_in_a_row) == (0, 0)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("scaled_back")
 def test_an_outage_is_made_up_for_as_each_schedule_says(
     kubectl: Kubectl, schedules: Schedules

@@ -18,6 +18,8 @@ from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_localcluster import audit
 
+pytestmark = pytest.mark.alone
+
 #: Only the API names owners.
 AS_THE_API = "--as=system:serviceaccount:longtask:longtask-api"
 LIMITS = {"maxRunning": 3, "maxRunningPerOwner": 2}

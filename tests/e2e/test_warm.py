@@ -22,6 +22,8 @@ from e2e_support import (
 from longtask_localcluster import audit
 from warm_support import Pool
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def pool(kubectl: Kubectl, name: str) -> Iterator[Pool]:

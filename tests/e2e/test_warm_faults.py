@@ -26,6 +26,8 @@ from e2e_support import (
 from freezing_support import frozen, killed, kubelets, main_of
 from warm_support import Pool
 
+pytestmark = pytest.mark.alone
+
 SIZE = 8
 TASKS = 20
 
