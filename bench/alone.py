@@ -50,7 +50,7 @@ _FOUND: dict[str, Any] = {
             }
         ]
     },
-    "/api/v1": {"resources": [("pods", "Pod")]},
+    "/api/v1": {"resources": []},
     f"/apis/{names.API_VERSION}": {
         "resources": [
             (names.LONGTASKQUEUES, "LongTaskQueue"),

@@ -19,10 +19,10 @@ from longtask_localcluster import audit
 
 EVERY = 5
 #: Seconds; `make kills` takes 180.
-KILLED_FOR = int(os.environ.get("LONGTASK_KILLED_FOR", "60"))
+KILLED_FOR = int(os.environ.get("LONGTASK_KILLED_FOR", "40"))
 #: Seconds until there are no more times: of the first runs, for the operator to go, and of the
 #: times that are missed.
-ENDS_AFTER = 100
+ENDS_AFTER = 80
 
 
 class Schedules:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from longtask_adapters import tracing
+from longtask_adapters import garbage, tracing
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, wiring
 from longtask_api.http.connections import Bounds, bounded
@@ -68,18 +67,9 @@ async def serve(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, _stop, servers, services.hub)
-        _keep_what_is_there()
+        garbage.look_rarely()
         _logger.info("Serving", extra={"ports": [server.config.port for server in servers]})
         await asyncio.gather(*(server.serve() for server in servers))
-
-
-def _keep_what_is_there() -> None:
-    """Tell the garbage collector that what was imported and made by now stays.
-
-    It would look at all of it now and then, and nobody is answered for that tenth of a second.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import kopf
 import uvloop
 
-from longtask_adapters import logs
+from longtask_adapters import garbage, logs
 from longtask_crds import names
 from longtask_operator import handlers, wiring
 from longtask_operator.settings import Settings
@@ -27,6 +27,7 @@ def main() -> None:
             memo.mirror = parts.mirror
             yield
 
+    garbage.look_rarely()
     # kopf's own `run` takes up no other loop than asyncio's.
     uvloop.run(
         kopf.operator(
