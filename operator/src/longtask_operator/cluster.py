@@ -1,7 +1,6 @@
 """What the operator may ask of Kubernetes: its verbs, in the words of tasks, Jobs and pods."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,13 +9,13 @@ from longtask_adapters.kube.cache import key_of
 from longtask_adapters.kube.connection import Connection
 from longtask_crds import names, queueing, v1alpha1
 from longtask_crds.names import ObjectKey
+from longtask_operator import event_reader
 from longtask_operator.rules import pods
 
 Raw = dict[str, Any]
 
 #: As the API server's audit log and managed fields know us.
 USER_AGENT = "longtask-operator"
-_EVENTS_AT_ONCE = 2
 
 
 def status_patch(task: v1alpha1.LongTask, status: v1alpha1.LongTaskStatus) -> list[dict[str, Any]]:
@@ -46,14 +45,16 @@ def _guard(resource: v1alpha1.Resource) -> dict[str, Any]:
     return {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
 
 
+def _last(found: Sequence[event_reader.Warned]) -> str | None:
+    return found[-1].message[: names.MESSAGE_MAX] if found else None
+
+
 class Cluster:
     """The cluster; each method raises a ClusterError if it was not done, or not known to be."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        # The API server walks all Events of the namespace for each such question, and when the
-        # cluster is slow very many are asked at once.
-        self._events = asyncio.Semaphore(_EVENTS_AT_ONCE)
+        self._events = event_reader.EventReader(connection)
 
     async def get_task(self, key: ObjectKey) -> v1alpha1.LongTask:
         """Return the task as it is now, whole."""
@@ -163,11 +164,12 @@ class Cluster:
     async def why_no_pod(self, job: pods.Job) -> str | None:
         """Return what the Events say of a Job whose pod cannot be made."""
         # A refusal by quota or Pod Security appears nowhere else.
-        return await self._last_event(job.namespace, job.uid, "reason=FailedCreate")
+        found = await self._events.warnings(job.namespace, job.uid)
+        return _last([warned for warned in found if warned.reason == "FailedCreate"])
 
     async def why_no_start(self, pod: pods.Pod) -> str | None:
         """Return what the Events say of a pod whose container does not start."""
-        return await self._last_event(pod.task.namespace, pod.uid, "type=Warning")
+        return _last(await self._events.warnings(pod.task.namespace, pod.uid))
 
     async def pods_of(self, task: ObjectKey) -> tuple[int, list[pods.Pod]]:
         """Return the task's pods as they are now, and the version of that list."""
@@ -263,10 +265,3 @@ class Cluster:
             },
         }
         await self._connection.post(kinds.NEW_EVENTS.collection(meta.namespace), event)
-
-    async def _last_event(self, namespace: str, uid: str, which: str) -> str | None:
-        selector = {"fieldSelector": f"involvedObject.uid={uid},{which}"}
-        async with self._events:
-            raw = await self._connection.get(kinds.EVENTS.collection(namespace), selector)
-        messages = [str(event.get("message", "")) for event in raw["items"]]
-        return messages[-1][: names.MESSAGE_MAX] if messages else None

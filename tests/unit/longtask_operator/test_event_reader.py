@@ -1,0 +1,116 @@
+"""Those who ask at the same time what Events say share one list, and each hears of their own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from longtask_adapters.kube import errors
+from longtask_adapters.kube.connection import Connection
+from longtask_adapters.kube.transport import Request, Response
+from longtask_adapters.testing import MemoryKubernetes
+from longtask_crds.testing import NAMESPACE
+from longtask_operator.event_reader import EventReader, Warned
+
+LIST = "list events"
+
+
+class SlowKubernetes(MemoryKubernetes):
+    """Answers nothing while it is held up; a failure is one list's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes = asyncio.Event()
+        self.goes.set()
+        self.failure: Exception | None = None
+
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Response]:
+        self.requests.append(request)
+        await self.goes.wait()
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        async with super().open(request) as response:
+            self.requests.pop()
+            yield response
+
+    async def is_asked(self, times: int) -> None:
+        while self.calls.count(LIST) < times:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def kubernetes() -> SlowKubernetes:
+    return SlowKubernetes()
+
+
+@pytest.fixture
+def reader(kubernetes: SlowKubernetes) -> EventReader:
+    return EventReader(Connection(kubernetes, user_agent="test"))
+
+
+def warn(kubernetes: MemoryKubernetes, uid: str, message: str, kind: str = "Warning") -> None:
+    kubernetes.put(
+        "events",
+        f"{uid}.{kubernetes.version:08}",
+        type=kind,
+        reason="FailedMount",
+        message=message,
+        involvedObject={"uid": uid},
+    )
+
+
+async def test_one_alone_is_told_of_its_own_warnings(
+    kubernetes: SlowKubernetes, reader: EventReader
+) -> None:
+    for message in ("first", "second"):
+        warn(kubernetes, "a", message)
+    warn(kubernetes, "a", "pulling", kind="Normal")
+    warn(kubernetes, "b", "another's")
+    found = await reader.warnings(NAMESPACE, "a")
+    assert found == [Warned("FailedMount", "first"), Warned("FailedMount", "second")]
+    (request,) = kubernetes.requests
+    assert "involvedObject.uid=a" in request.query["fieldSelector"]
+    assert await reader.warnings(NAMESPACE, "c") == []
+
+
+async def test_all_who_ask_while_one_is_read_share_the_next_list(
+    kubernetes: SlowKubernetes, reader: EventReader
+) -> None:
+    kubernetes.goes.clear()
+    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
+    await kubernetes.is_asked(1)
+    others = [asyncio.create_task(reader.warnings(NAMESPACE, f"n{n}")) for n in range(500)]
+    for number in range(500):
+        warn(kubernetes, f"n{number}", f"of {number}")
+    # It began before that: whoever asked then is not told what was not there.
+    await asyncio.sleep(0)
+    kubernetes.goes.set()
+    async with asyncio.timeout(60):
+        await first
+        told = await asyncio.gather(*others)
+    assert told == [[Warned("FailedMount", f"of {number}")] for number in range(500)]
+    begun = [one for one in kubernetes.requests if "continue" not in one.query]
+    assert [request.query["fieldSelector"] for request in begun] == [
+        "type=Warning,involvedObject.uid=first",
+        "type=Warning",
+    ]
+
+
+async def test_a_list_that_fails_is_the_failure_of_one_and_the_next_reads_for_the_rest(
+    kubernetes: SlowKubernetes, reader: EventReader
+) -> None:
+    kubernetes.goes.clear()
+    kubernetes.failure = errors.Unavailable("away")
+    first, *others = (
+        asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")
+    )
+    await kubernetes.is_asked(1)
+    warn(kubernetes, "c", "no volume")
+    kubernetes.goes.set()
+    async with asyncio.timeout(60):
+        with pytest.raises(errors.Unavailable):
+            await first
+        assert await asyncio.gather(*others) == [[], [Warned("FailedMount", "no volume")]]
