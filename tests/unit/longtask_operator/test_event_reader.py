@@ -13,8 +13,6 @@ from longtask_adapters.testing import MemoryKubernetes
 from longtask_crds.testing import NAMESPACE
 from longtask_operator.event_reader import EventReader, Warned
 
-LIST = "list events"
-
 
 class SlowKubernetes(MemoryKubernetes):
     """Answers nothing while it is held up; a failure is one list's."""
@@ -24,10 +22,12 @@ class SlowKubernetes(MemoryKubernetes):
         self.goes = asyncio.Event()
         self.goes.set()
         self.failure: Exception | None = None
+        self.is_asked = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Response]:
         self.requests.append(request)
+        self.is_asked.set()
         await self.goes.wait()
         if self.failure is not None:
             failure, self.failure = self.failure, None
@@ -35,10 +35,6 @@ class SlowKubernetes(MemoryKubernetes):
         async with super().open(request) as response:
             self.requests.pop()
             yield response
-
-    async def is_asked(self, times: int) -> None:
-        while self.calls.count(LIST) < times:
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -81,7 +77,7 @@ async def test_all_who_ask_while_one_is_read_share_the_next_list(
 ) -> None:
     kubernetes.goes.clear()
     first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
-    await kubernetes.is_asked(1)
+    await kubernetes.is_asked.wait()
     others = [asyncio.create_task(reader.warnings(NAMESPACE, f"n{n}")) for n in range(500)]
     for number in range(500):
         warn(kubernetes, f"n{number}", f"of {number}")
@@ -107,7 +103,7 @@ async def test_a_list_that_fails_is_the_failure_of_one_and_the_next_reads_for_th
     first, *others = (
         asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")
     )
-    await kubernetes.is_asked(1)
+    await kubernetes.is_asked.wait()
     warn(kubernetes, "c", "no volume")
     kubernetes.goes.set()
     async with asyncio.timeout(60):

@@ -23,7 +23,9 @@ def operator() -> Operator:
     return made
 
 
-def a_raw_pod(phase: str = "Running", *, version: int = 5, **labels: str) -> dict[str, Any]:
+def a_raw_pod(
+    phase: str = "Running", *, version: int = 5, labels: dict[str, str] | None = None
+) -> dict[str, Any]:
     return {
         "metadata": {
             "name": "p",
@@ -31,7 +33,7 @@ def a_raw_pod(phase: str = "Running", *, version: int = 5, **labels: str) -> dic
             "uid": "pod-1",
             "resourceVersion": str(version),
             "creationTimestamp": "2026-01-02T03:04:05Z",
-            "labels": {names.TASK_LABEL: "report", names.ATTEMPT_LABEL: "1"} | labels,
+            "labels": {names.TASK_LABEL: "report", names.ATTEMPT_LABEL: "1"} | (labels or {}),
             "ownerReferences": [
                 {"kind": "Job", "name": an_attempt().job_name, "uid": "job-1", "controller": True}
             ],
@@ -70,7 +72,7 @@ def test_what_is_known_already_wakes_nobody(operator: Operator) -> None:
 
 
 def test_a_pod_with_a_strange_label_is_heard(operator: Operator) -> None:
-    tell(operator, EventType.ADDED, a_raw_pod(**{names.ATTEMPT_LABEL: "first"}))
+    tell(operator, EventType.ADDED, a_raw_pod(labels={names.ATTEMPT_LABEL: "first"}))
     assert is_heard(operator, "pod-1", 5)
 
 
@@ -91,7 +93,7 @@ def test_last_words_that_come_with_the_deletion_are_heard(operator: Operator) ->
 def test_a_pod_that_waits_is_nobodys(operator: Operator) -> None:
     waiting = {names.TASK_LABEL: "", names.WARM_LABEL: "sleep"}
     for kind in (EventType.ADDED, EventType.DELETED):
-        tell(operator, kind, a_raw_pod(**waiting))
+        tell(operator, kind, a_raw_pod(labels=waiting))
         assert (pods_kept(operator), operator.woken) == ([], [])
     assert is_heard(operator, "pod-1", 5)
     tell(operator, EventType.MODIFIED, a_raw_pod(version=6))
