@@ -71,7 +71,7 @@ properties: $(READY) ## Draw for the properties of the unit tests what was never
 	@$(BIN)/pytest --numprocesses auto --dist worksteal --hypothesis-profile search -m hypothesis tests/unit
 
 integration: $(READY) postgresql promtool proxies ## Run the integration tests against the real API server of `make up`
-	@. .localcluster/env; $(BIN)/pytest tests/integration
+	@. .localcluster/env; $(BIN)/pytest --numprocesses auto --dist loadfile tests/integration
 	@# What the API says to users, by the other of its two databases: `make unit` has it by SQLite.
 	@$(BIN)/pytest --numprocesses auto --dist worksteal --database postgresql \
 		$(patsubst %,tests/unit/longtask_api/test_%.py,$(BY_BOTH_DATABASES))
