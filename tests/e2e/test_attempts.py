@@ -89,7 +89,13 @@ def overtake(kubectl: Kubectl, pod: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "disrupt", [evict, delete, overtake], ids=["evicted", "deleted-by-hand", "preempted"]
+    "disrupt",
+    [
+        pytest.param(evict, id="evicted"),
+        pytest.param(delete, id="deleted-by-hand"),
+        # It takes the places of all on the node.
+        pytest.param(overtake, id="preempted", marks=pytest.mark.alone),
+    ],
 )
 def test_a_disruption_costs_no_attempt(rest: httpx.Client, kubectl: Kubectl, disrupt: Any) -> None:
     script = f'[ "$LONGTASK_ATTEMPT" -ge 2 ] && exit 0; {PATIENT}'

@@ -64,6 +64,8 @@ def test_a_further_attempt_is_told(rest: httpx.Client, receiver: Receiver) -> No
     assert (failed.data["phase"], failed.data["attempt"]) == ("Failed", 2)
 
 
+# By time, it is those of others, too.
+@pytest.mark.alone
 def test_a_callback_is_delivered_again_by_rest_by_kubectl_and_by_time(
     rest: httpx.Client,
     receiver: Receiver,

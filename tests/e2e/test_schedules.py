@@ -22,7 +22,7 @@ EVERY = 5
 KILLED_FOR = int(os.environ.get("LONGTASK_KILLED_FOR", "40"))
 #: Seconds until there are no more times: of the first runs, for the operator to go, and of the
 #: times that are missed.
-ENDS_AFTER = 80
+ENDS_AFTER = 100
 
 
 class Schedules:
