@@ -67,7 +67,7 @@ async def serve(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, _stop, servers, services.hub)
-        garbage.look_rarely()
+        garbage.keep_what_is_there()
         _logger.info("Serving", extra={"ports": [server.config.port for server in servers]})
         await asyncio.gather(*(server.serve() for server in servers))
 

@@ -27,6 +27,7 @@ def main() -> None:
             memo.mirror = parts.mirror
             yield
 
+    garbage.keep_what_is_there()
     garbage.look_rarely()
     # kopf's own `run` takes up no other loop than asyncio's.
     uvloop.run(
