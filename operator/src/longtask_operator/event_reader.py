@@ -7,9 +7,10 @@ cluster is slow very many tasks wait for their pods, and each asks why.
 import asyncio
 import dataclasses
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from longtask_adapters.kube import kinds, listing
+from longtask_adapters.kube import errors, kinds, listing
 from longtask_adapters.kube.connection import Connection
 
 #: While others ask, a list is followed by a rest of so many times what it took …
@@ -32,14 +33,28 @@ class _Batch:
 
     namespace: str
     uids: set[str] = dataclasses.field(default_factory=set)
-    found: dict[str, list[Warned]] | None = None
+    found: dict[str, list[Warned]] | errors.ClusterError | None = None
 
 
 class EventReader:
-    """Reads Events of the type Warning."""
+    """Reads Events of the type Warning.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: To the API server.
+        clock: Tells seconds that only go forward.
+        sleep: Waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._connection = connection
+        self._clock = clock
+        self._sleep = sleep
         self._turn = asyncio.Lock()
         self._gathering: dict[str, _Batch] = {}  #: by namespace: whose list has not begun
         self._took = 0.0  #: seconds, the last list
@@ -48,17 +63,22 @@ class EventReader:
         """Return the warnings about an object, the oldest first.
 
         Raises:
-            ClusterError: They could not be read.
+            ClusterError: They could not be read, for nobody who shares the list.
         """
         batch = self._gathering.setdefault(namespace, _Batch(namespace))
         batch.uids.add(uid)
         is_busy = self._turn.locked()
         async with self._turn:
-            # The first of them whose turn it is reads for all; if it cannot, the next one tries.
+            # The first of them whose turn it is reads for all; if it is cancelled, the next one.
             if batch.found is None:
                 if is_busy:
-                    await asyncio.sleep(min(_LONGEST_REST, _REST * self._took))
-                batch.found = await self._read(batch)
+                    await self._sleep(min(_LONGEST_REST, _REST * self._took))
+                try:
+                    batch.found = await self._read(batch)
+                except errors.ClusterError as error:
+                    batch.found = error
+            if isinstance(batch.found, errors.ClusterError):
+                raise batch.found
             return batch.found.get(uid, [])
 
     async def _read(self, batch: _Batch) -> dict[str, list[Warned]]:
@@ -74,12 +94,12 @@ class EventReader:
 
         one = f",involvedObject.uid={min(batch.uids)}" if len(batch.uids) == 1 else ""
         path = kinds.EVENTS.collection(batch.namespace)
-        began = time.monotonic()
+        began = self._clock()
         try:
             query = {"fieldSelector": _WARNINGS + one}
             _, listed = await listing.listed(self._connection, path, query, parse)
         finally:
-            self._took = time.monotonic() - began
+            self._took = self._clock() - began
         found: dict[str, list[Warned]] = {}
         for uid, warned in filter(None, listed):
             found.setdefault(uid, []).append(warned)

@@ -171,6 +171,15 @@ class Mirror:
         known[pod.uid] = pod
         return old is None or old.version < pod.version
 
+    def note_events(self, pod: pods.Pod, cause: str | None, *, read_at: datetime) -> None:
+        """Take note of what the Events said of a pod as it was, unless it has gone."""
+        known = self._pods.get(pod.task, {})
+        now = known.get(pod.uid)
+        if now is None:
+            return
+        said = cause if now.version == pod.version else now.cannot_start
+        known[pod.uid] = dataclasses.replace(now, cannot_start=said, events_read_at=read_at)
+
     def drop_pod(self, task: ObjectKey, uid: str) -> None:
         """Forget a pod that was deleted."""
         known = self._pods.get(task, {})

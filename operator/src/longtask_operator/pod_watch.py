@@ -85,10 +85,10 @@ class PodWatch(watching.Watch):
             else:
                 self._ahead.put_pod(pod)
             return
-        self._ahead.was_taken(pod)
+        is_news = self._ahead.was_taken(pod)
         if is_gone and not pod.is_over:
             self._mirror.drop_pod(pod.task, pod.uid)
             self._add(pod.task)
         # Its last words may come with its deletion only; the next resync forgets it.
-        elif self._mirror.put_pod(pod):
+        elif self._mirror.put_pod(pod) or is_news:
             self._add(pod.task)

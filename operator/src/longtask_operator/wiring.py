@@ -257,7 +257,7 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._health = health.Health()
-        self.hearing = resync.Hearing()
+        self._hearing = resync.Hearing()
         self._queue: work_queue.WorkQueue[ObjectKey] | None = None
         self._schedules: work_queue.WorkQueue[ObjectKey] | None = None
         self._types: work_queue.WorkQueue[ObjectKey] | None = None
@@ -336,22 +336,22 @@ class Operator:
                 connection,
                 settings.namespace,
                 parts.mirror,
-                hearing=self.hearing,
-                add=self.add,
+                hearing=self._hearing,
+                add=self._add,
             )
             schedules = watch_schedules(
                 connection,
                 settings.namespace,
                 parts.mirror,
-                hearing=self.hearing,
+                hearing=self._hearing,
                 add=self.add_schedule,
             )
             watched_pods = watch_pods(
                 connection,
                 settings.namespace,
                 parts,
-                hearing=self.hearing,
-                add=self.add,
+                hearing=self._hearing,
+                add=self._add,
                 clock=_now,
             )
             counted.watch_silence.set_function(tasks.silent_for)
@@ -360,13 +360,13 @@ class Operator:
                 connection,
                 settings.namespace,
                 state=self._health,
-                hearing=self.hearing,
+                hearing=self._hearing,
                 tasks=tasks,
                 schedules=schedules,
                 watched_pods=watched_pods,
                 admission=admission,
                 counted=counted,
-                add=self.add,
+                add=self._add,
                 look_at_schedules=lambda: self._wake_schedules(parts.schedules.to_look_at()),
                 clock=_now,
                 ahead=parts.ahead,
@@ -384,7 +384,7 @@ class Operator:
             await server.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
             yield parts
 
-    def add(self, key: ObjectKey) -> None:
+    def _add(self, key: ObjectKey) -> None:
         """Have a task looked at."""
         # Before everything was listed, a Job or a pod may be there that we do not see.
         if self._queue is not None and self._health.resynced_at is not None:
@@ -411,7 +411,7 @@ class Operator:
 
     def _wake(self, tasks: Iterable[ObjectKey]) -> None:
         for key in tasks:
-            self.add(key)
+            self._add(key)
 
 
 async def _start(stack: contextlib.AsyncExitStack, loop: Coroutine[Any, Any, None]) -> None:

@@ -95,18 +95,61 @@ async def test_all_who_ask_while_one_is_read_share_the_next_list(
     ]
 
 
-async def test_a_list_that_fails_is_the_failure_of_one_and_the_next_reads_for_the_rest(
+async def test_a_list_that_fails_fails_for_all_who_share_it_and_the_next_is_another(
     kubernetes: SlowKubernetes, reader: EventReader
 ) -> None:
     kubernetes.goes.clear()
-    kubernetes.failure = errors.Unavailable("away")
-    first, *others = (
-        asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")
-    )
+    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
     await kubernetes.is_asked.wait()
-    warn(kubernetes, "c", "no volume")
+    others = [asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")]
+    await asyncio.sleep(0)
     kubernetes.goes.set()
     async with asyncio.timeout(60):
-        with pytest.raises(errors.Unavailable):
-            await first
-        assert await asyncio.gather(*others) == [[], [Warned("FailedMount", "no volume")]]
+        await first
+        kubernetes.failure = errors.Unavailable("away")
+        told = await asyncio.gather(*others, return_exceptions=True)
+        assert [type(one) for one in told] == [errors.Unavailable] * 3
+        assert len(kubernetes.requests) == 2
+        warn(kubernetes, "c", "no volume")
+        assert await reader.warnings(NAMESPACE, "c") == [Warned("FailedMount", "no volume")]
+
+
+async def test_who_shares_a_list_reads_it_where_the_first_one_is_cancelled(
+    kubernetes: SlowKubernetes, reader: EventReader
+) -> None:
+    kubernetes.goes.clear()
+    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
+    await kubernetes.is_asked.wait()
+    second, third = (asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b"))
+    await asyncio.sleep(0)
+    warn(kubernetes, "b", "no volume")
+    for one in (first, second):
+        one.cancel()
+    kubernetes.goes.set()
+    async with asyncio.timeout(60):
+        assert await third == [Warned("FailedMount", "no volume")]
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.2, 0.8), (30.0, 5.0)])
+async def test_while_others_ask_a_list_is_followed_by_a_rest(
+    kubernetes: SlowKubernetes, took: float, rest: float
+) -> None:
+    rested: list[float] = []
+    now = iter(range(100))
+
+    async def sleep(seconds: float) -> None:
+        rested.append(seconds)
+
+    connection = Connection(kubernetes, user_agent="test")
+    reader = EventReader(connection, clock=lambda: next(now) * took, sleep=sleep)
+    await reader.warnings(NAMESPACE, "alone")
+    kubernetes.goes.clear()
+    kubernetes.is_asked.clear()
+    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
+    await kubernetes.is_asked.wait()
+    others = [asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")]
+    await asyncio.sleep(0)
+    kubernetes.goes.set()
+    async with asyncio.timeout(60):
+        await asyncio.gather(first, *others)
+    assert rested == pytest.approx([rest])

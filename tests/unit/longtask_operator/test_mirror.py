@@ -261,6 +261,25 @@ def test_a_pod_never_goes_back_and_keeps_when_it_was_seen(seen: mirror.Mirror) -
     assert seen.pod_of(CLAIMED) is None
 
 
+def test_what_events_say_is_said_of_the_pod_as_it_was_and_of_none_that_went(
+    seen: mirror.Mirror,
+) -> None:
+    def told() -> tuple[str | None, bool]:
+        pod = seen.pod_of(CLAIMED)
+        assert pod is not None
+        return pod.cannot_start, pod.events_read_at is not None
+
+    seen.put_pod(FIRST)
+    seen.note_events(FIRST, "no volume", read_at=NOW)
+    assert told() == ("no volume", True)
+    seen.put_pod(dataclasses.replace(FIRST, version=2))
+    seen.note_events(FIRST, "no volume", read_at=NOW)
+    assert told() == (None, True)
+    seen.drop_pod(REPORT, FIRST.uid)
+    seen.note_events(FIRST, "no volume", read_at=NOW)
+    assert seen.pod_of(CLAIMED) is None
+
+
 def test_the_pods_of_one_task_leave_others_alone(seen: mirror.Mirror) -> None:
     other = REPORT.sibling("other")
     seen.put_pod(a_pod())

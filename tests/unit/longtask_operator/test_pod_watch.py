@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from longtask_adapters import testing
 from longtask_adapters.kube.connection import Event, EventType
 from longtask_crds import names
 from longtask_crds.testing import NAMESPACE, a_task, an_attempt, with_status
-from longtask_operator.testing import Operator
+from longtask_operator.testing import Operator, a_job
 
 LIST, WATCH = "list pods", "watch pods"
 
@@ -96,6 +97,19 @@ def test_a_pod_that_waits_is_nobodys(operator: Operator) -> None:
         tell(operator, kind, a_raw_pod(labels=waiting))
         assert (pods_kept(operator), operator.woken) == ([], [])
     assert is_heard(operator, "pod-1", 5)
+    tell(operator, EventType.MODIFIED, a_raw_pod(version=6))
+    assert operator.woken == ["report"]
+
+
+def test_a_pod_that_is_taken_is_news_of_its_task(operator: Operator) -> None:
+    """Whoever took it: its Job is known as one that waits."""
+    waiting = {names.TASK_LABEL: "", names.WARM_LABEL: "sleep"}
+    job = dataclasses.replace(
+        a_job(), uid="job-1", name=an_attempt().job_name, task_name="", warm="sleep"
+    )
+    operator.ahead.absorb([job], [], operator.kubernetes.now)
+    tell(operator, EventType.ADDED, a_raw_pod(labels=waiting))
+    assert operator.woken == []
     tell(operator, EventType.MODIFIED, a_raw_pod(version=6))
     assert operator.woken == ["report"]
 

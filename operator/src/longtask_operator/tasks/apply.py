@@ -101,9 +101,7 @@ class Applier:
                 await self._check_job(key_of(world.task).sibling(job_name), now)
             case decisions.CheckPod(pod):
                 cause = await self._cluster.why_no_start(pod)
-                self._mirror.put_pod(
-                    dataclasses.replace(pod, cannot_start=cause, events_read_at=now)
-                )
+                self._mirror.note_events(pod, cause, read_at=now)
             case decisions.StopPod(pod):
                 await self._cluster.stop_pod(pod)
                 self._mirror.put_pod(dataclasses.replace(pod, is_stopping=True))

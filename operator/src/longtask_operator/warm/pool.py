@@ -120,11 +120,13 @@ class Pool:
             self._pods[pod.job_uid] = dataclasses.replace(pod, is_deleting=True)
             self._wake([self._jobs[pod.job_uid].key.sibling(self._jobs[pod.job_uid].warm)])
 
-    def was_taken(self, pod: pods.Pod) -> None:
-        """Hear that a pod is a task's now, whoever took it."""
-        if pod.job_uid in self._jobs:
-            self._hand_over(self._jobs[pod.job_uid], pod)
-            self._note_taken(_type_of(pod))
+    def was_taken(self, pod: pods.Pod) -> bool:
+        """Hear that a pod is a task's now, whoever took it; tell whether it was news."""
+        if pod.job_uid not in self._jobs:
+            return False
+        self._hand_over(self._jobs[pod.job_uid], pod)
+        self._note_taken(_type_of(pod))
+        return True
 
     def absorb(
         self, jobs: Iterable[pods.Job], listed: Iterable[pods.Pod], asked_at: datetime
