@@ -58,6 +58,22 @@ def warn(kubernetes: MemoryKubernetes, uid: str, message: str, kind: str = "Warn
     )
 
 
+Asked = asyncio.Task[list[Warned]]
+
+
+async def ask_while_one_is_read(
+    kubernetes: SlowKubernetes, reader: EventReader, *uids: str
+) -> tuple[Asked, list[Asked]]:
+    """Hold a list up and let others ask meanwhile; return the one who reads it, and the others."""
+    kubernetes.goes.clear()
+    kubernetes.is_asked.clear()
+    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
+    await kubernetes.is_asked.wait()
+    others = [asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in uids]
+    await asyncio.sleep(0)
+    return first, others
+
+
 async def test_one_alone_is_told_of_its_own_warnings(
     kubernetes: SlowKubernetes, reader: EventReader
 ) -> None:
@@ -75,14 +91,10 @@ async def test_one_alone_is_told_of_its_own_warnings(
 async def test_all_who_ask_while_one_is_read_share_the_next_list(
     kubernetes: SlowKubernetes, reader: EventReader
 ) -> None:
-    kubernetes.goes.clear()
-    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
-    await kubernetes.is_asked.wait()
-    others = [asyncio.create_task(reader.warnings(NAMESPACE, f"n{n}")) for n in range(500)]
-    for number in range(500):
-        warn(kubernetes, f"n{number}", f"of {number}")
-    # It began before that: whoever asked then is not told what was not there.
-    await asyncio.sleep(0)
+    names = [f"n{number}" for number in range(500)]
+    first, others = await ask_while_one_is_read(kubernetes, reader, *names)
+    for number, name in enumerate(names):
+        warn(kubernetes, name, f"of {number}")
     kubernetes.goes.set()
     async with asyncio.timeout(60):
         await first
@@ -98,11 +110,7 @@ async def test_all_who_ask_while_one_is_read_share_the_next_list(
 async def test_a_list_that_fails_fails_for_all_who_share_it_and_the_next_is_another(
     kubernetes: SlowKubernetes, reader: EventReader
 ) -> None:
-    kubernetes.goes.clear()
-    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
-    await kubernetes.is_asked.wait()
-    others = [asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")]
-    await asyncio.sleep(0)
+    first, others = await ask_while_one_is_read(kubernetes, reader, "a", "b", "c")
     kubernetes.goes.set()
     async with asyncio.timeout(60):
         await first
@@ -117,11 +125,7 @@ async def test_a_list_that_fails_fails_for_all_who_share_it_and_the_next_is_anot
 async def test_who_shares_a_list_reads_it_where_the_first_one_is_cancelled(
     kubernetes: SlowKubernetes, reader: EventReader
 ) -> None:
-    kubernetes.goes.clear()
-    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
-    await kubernetes.is_asked.wait()
-    second, third = (asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b"))
-    await asyncio.sleep(0)
+    first, (second, third) = await ask_while_one_is_read(kubernetes, reader, "a", "b")
     warn(kubernetes, "b", "no volume")
     for one in (first, second):
         one.cancel()
@@ -143,12 +147,7 @@ async def test_while_others_ask_a_list_is_followed_by_a_rest(
     connection = Connection(kubernetes, user_agent="test")
     reader = EventReader(connection, clock=lambda: next(now) * took, sleep=sleep)
     await reader.warnings(NAMESPACE, "alone")
-    kubernetes.goes.clear()
-    kubernetes.is_asked.clear()
-    first = asyncio.create_task(reader.warnings(NAMESPACE, "first"))
-    await kubernetes.is_asked.wait()
-    others = [asyncio.create_task(reader.warnings(NAMESPACE, uid)) for uid in ("a", "b", "c")]
-    await asyncio.sleep(0)
+    first, others = await ask_while_one_is_read(kubernetes, reader, "a", "b", "c")
     kubernetes.goes.set()
     async with asyncio.timeout(60):
         await asyncio.gather(first, *others)
