@@ -1,9 +1,7 @@
 """The pods' watch brings what happens to them, and queues their tasks."""
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from longtask_adapters.kube.connection import Event, EventType
 from longtask_crds import names
 from longtask_crds.testing import NAMESPACE, a_task, an_attempt, with_status
 from longtask_operator.testing import Operator, a_job
+from watch_support import watching
 
 LIST, WATCH = "list pods", "watch pods"
 
@@ -122,21 +121,6 @@ def kubernetes(operator: Operator) -> testing.MemoryKubernetes:
     return operator.kubernetes
 
 
-@contextlib.asynccontextmanager
-async def watching(operator: Operator) -> AsyncIterator[None]:
-    """List everything, then let the watch run."""
-    await operator.resync.once()
-    operator.woken.clear()
-    running = asyncio.create_task(operator.pods.run_once_listed())
-    try:
-        async with asyncio.timeout(60):
-            yield
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
-
 async def all_heard(operator: Operator) -> None:
     assert await operator.pods.reach(operator.kubernetes.version, within=60)
 
@@ -154,7 +138,7 @@ async def test_the_watch_goes_on_from_the_first_list(operator: Operator, job: st
     kubernetes = operator.kubernetes
     before = kubernetes.make_pod(job)
     kubernetes.calls.clear()
-    async with watching(operator):
+    async with watching(operator, operator.pods):
         kubernetes.start_pod(before)
         await all_heard(operator)
         assert operator.woken == ["report"]
@@ -189,7 +173,7 @@ async def test_a_watch_that_breaks_misses_nothing(
         came_back.set()
 
     operator.pods._sleep = sleep
-    async with watching(operator):
+    async with watching(operator, operator.pods):
         await all_heard(operator)
         lists = kubernetes.calls.count(LIST)
         kubernetes.go_away(failure)

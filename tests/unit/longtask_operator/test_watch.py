@@ -1,7 +1,6 @@
 """The tasks' watch brings what happens; when it does not, that is found out and mended."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from longtask_crds import names, v1alpha1
 from longtask_crds.names import ObjectKey
 from longtask_crds.testing import NAMESPACE, a_queue, a_task
 from longtask_operator.testing import Operator
+from watch_support import watching
 
 LIST, WATCH = "list longtasks", "watch longtasks"
 
@@ -45,21 +45,6 @@ def key(name: str) -> ObjectKey:
     return ObjectKey(NAMESPACE, name)
 
 
-@contextlib.asynccontextmanager
-async def watching(operator: Operator) -> AsyncIterator[None]:
-    """List everything, then let the watch run."""
-    await operator.resync.once()
-    operator.woken.clear()
-    running = asyncio.create_task(operator.tasks.run())
-    try:
-        async with asyncio.timeout(60):
-            yield
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
-
 async def brought(
     operator: Operator,
     name: str,
@@ -82,7 +67,7 @@ async def is_deaf(operator: Operator) -> bool:
 
 async def test_the_watch_goes_on_from_the_only_list(operator: Operator) -> None:
     operator.kubernetes.add(a_task("before", uid="1"))
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         operator.kubernetes.add(a_task("later", uid="2"))
         await brought(operator, "later")
         tasks = [call for call in operator.kubernetes.calls if call in (LIST, WATCH)]
@@ -92,7 +77,7 @@ async def test_the_watch_goes_on_from_the_only_list(operator: Operator) -> None:
 
 
 async def test_the_echo_of_our_own_write_is_no_news_and_heard(operator: Operator) -> None:
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         operator.kubernetes.add(a_task())
         await brought(operator, "report")
         await operator.look()
@@ -113,7 +98,7 @@ async def test_who_only_waits_is_not_looked_at_whatever_is_told_of_it(
         return operator.woken
 
     kubernetes.add(a_task())
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         assert await label("b") == ["report"], "it is not recorded yet"
         assert await operator.look() is None
         assert operator.status().phase == "Queued"
@@ -131,7 +116,7 @@ async def test_who_only_waits_is_not_looked_at_whatever_is_told_of_it(
 
 
 async def test_an_unreadable_task_is_neither_taken_over_nor_missed(operator: Operator) -> None:
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         operator.kubernetes.put(names.LONGTASKS, "poison", spec={"type": 7})
         operator.kubernetes.add(a_task())
         await brought(operator, "report")
@@ -142,7 +127,7 @@ async def test_an_unreadable_task_is_neither_taken_over_nor_missed(operator: Ope
 
 async def test_a_deletion_is_taken_over(operator: Operator) -> None:
     operator.kubernetes.add(a_task())
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         operator.kubernetes.remove_task("report")
         gone = await operator.mirror.tasks.wait_for(key("report"), lambda t: t is None, within=60)
         assert gone is None
@@ -151,7 +136,7 @@ async def test_a_deletion_is_taken_over(operator: Operator) -> None:
 async def test_a_missed_event_is_repaired_by_a_resync_and_told_by_the_next(
     operator: Operator, kubernetes: DeafKubernetes
 ) -> None:
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         kubernetes.swallowed = {"missed"}
         kubernetes.add(a_task("missed", uid="1"))
         kubernetes.add(a_task("heard", uid="2"))
@@ -169,7 +154,7 @@ async def test_a_watch_that_stands_and_says_nothing_is_told(
 ) -> None:
     operator.kubernetes.add(a_task())
     kubernetes.swallowed = {"report"}
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         assert not await is_deaf(operator), "nothing has happened that it might have brought"
         kubernetes.cancel("report")
         assert await is_deaf(operator)
@@ -178,7 +163,7 @@ async def test_a_watch_that_stands_and_says_nothing_is_told(
 async def test_a_watch_without_even_a_bookmark_is_given_up_in_75_seconds(
     operator: Operator, kubernetes: DeafKubernetes
 ) -> None:
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         kubernetes.add(a_task())
         await brought(operator, "report")
         (watch,) = [r for r in kubernetes.requests if r.query.get("watch") == "true"]
@@ -208,7 +193,7 @@ async def test_a_watch_that_breaks_misses_nothing(
         came_back.set()
 
     operator.tasks._sleep = sleep
-    async with watching(operator):
+    async with watching(operator, operator.tasks):
         kubernetes.add(a_task("first", uid="2"))
         await brought(operator, "first")
         kubernetes.go_away(failure)
