@@ -188,7 +188,7 @@ def test_a_listener_that_fails_is_logged_and_keeps_nobody_from_the_news(
 
 async def test_a_waiter_wakes_with_the_change_of_its_own_task() -> None:
     tasks = Tasks()
-    waiting = asyncio.create_task(tasks.wait_for(A, lambda task: task is not None, within=10))
+    waiting = asyncio.create_task(tasks.wait_for(A, lambda task: task is not None, within=60))
     tasks.put(a_task("b", uid="other"))
     tasks.put(a_task("a"))
     assert await waiting == a_task("a")

@@ -278,7 +278,7 @@ async def watching(
     async with contextlib.aclosing(connected.watch(TASKS, version, query)) as events:
 
         async def following() -> tuple[str, str]:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 event = await anext(events)
             return event.type.value, event.object.get("metadata", {}).get("name", "")
 

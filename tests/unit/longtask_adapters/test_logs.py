@@ -168,7 +168,7 @@ def test_who_logs_in_the_midst_of_a_line_is_heard() -> None:
         target=handler.handle, args=(record("outer", logging.ERROR),), daemon=True
     )
     running.start()
-    running.join(10)
+    running.join(60)
     assert not running.is_alive()
     assert sorted(stream.getvalue().split()) == ["inner", "outer"]
 

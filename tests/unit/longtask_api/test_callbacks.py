@@ -49,7 +49,7 @@ def asked_of(kubernetes: MemoryKubernetes, name: str) -> str | None:
 async def heard(services: wiring.Services, name: str) -> None:
     """Wait until the watch has brought what was made up to this task."""
     resources = services.resources
-    found = await resources.wait_for(resources.key(name), lambda task: task is not None, within=10)
+    found = await resources.wait_for(resources.key(name), lambda task: task is not None, within=60)
     assert found is not None
 
 

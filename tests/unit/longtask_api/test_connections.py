@@ -124,7 +124,7 @@ async def test_three_thousand_who_say_nothing(serve: Callable[..., Any]) -> None
 
 async def test_an_address_has_its_share(serve: Callable[..., Any]) -> None:
     port = await serve(Bounds(of_address=3, head_seconds=60))
-    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(30):
+    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(60):
         made = [await port.connect() for _ in range(5)]
         for _, writer in made:
             stack.callback(writer.close)
@@ -149,7 +149,7 @@ async def test_where_all_have_said_something_the_next_one_has_to_go(
     serve: Callable[..., Any],
 ) -> None:
     port = await serve(Bounds(connections=2, head_seconds=60))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         made = [await port.connect(HEAD) for _ in range(2)]
         for reader, _ in made:
             assert await reader.readline()
@@ -175,7 +175,7 @@ async def test_where_all_have_said_something_the_next_one_has_to_go(
 )
 async def test_a_head_has_its_time(serve: Callable[..., Any], said: list[bytes]) -> None:
     port = await serve(Bounds(head_seconds=0.3))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         reader, writer = await port.connect()
         closing = asyncio.create_task(closed(reader))
         with contextlib.suppress(ConnectionError):
@@ -194,7 +194,7 @@ async def test_who_has_said_a_head_has_all_the_time_that_the_answer_takes(
 ) -> None:
     port = await serve(Bounds(head_seconds=1))
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         talking(port) as client,
     ):
         for _ in range(2):
@@ -223,7 +223,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 async def test_what_has_no_end(serve: Callable[..., Any], said: bytes) -> None:
     port = await serve(LONG)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         reader, writer = await port.connect()
         closing = asyncio.create_task(closed(reader))
         with contextlib.suppress(ConnectionError):
@@ -241,7 +241,7 @@ async def test_bodies_may_be_as_large_as_they_are(
 ) -> None:
     size, count = sizes
     port = await serve(LONG)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         reader, writer = await port.connect()
         for _ in range(2):
             writer.write(CHUNKED + chunks(size, count) + b"0\r\n\r\n")
@@ -254,7 +254,7 @@ async def test_bodies_may_be_as_large_as_they_are(
 
 async def test_some_requests_may_come_at_once(serve: Callable[..., Any]) -> None:
     port = await serve(LONG)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         reader, writer = await port.connect(HEAD * 8)
         for _ in range(8):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")

@@ -81,7 +81,7 @@ async def test_a_pod_waits_until_it_is_named(
     await soon(lambda: any("tokenreviews" in call for call in kubernetes.calls))
     assert not asked.done()
     await claim(kubernetes, client)
-    answer = await asyncio.wait_for(asked, 10)
+    answer = await asyncio.wait_for(asked, 60)
     assert (answer.status_code, answer.json()["name"]) == (200, "a")
 
 
@@ -162,7 +162,7 @@ async def test_it_is_noted_at_the_end_of_the_api_too(
     await claim(kubernetes, client)
     await runner.get(PATH)
     asked = asyncio.create_task(services.handovers.close())
-    await asyncio.wait_for(asked, 10)
+    await asyncio.wait_for(asked, 60)
     await soon(lambda: "updatedAt" in progress_of(kubernetes))
 
 
@@ -234,7 +234,7 @@ async def test_each_item_gets_its_own_with_all_that_it_takes(
     await soon(lambda: len(services.handovers._waiting) == 2)
     noted = a_warm_run("two", attempt=2, progress={"checkpoint": {"page": 3}})
     await go_on(kubernetes, services, listed_inline(), a_warm_run("one"), noted)
-    first, second = [(await asyncio.wait_for(one, 10)).json() for one in asked]
+    first, second = [(await asyncio.wait_for(one, 60)).json() for one in asked]
     assert first == {
         "name": "a",
         "namespace": "longtasks",

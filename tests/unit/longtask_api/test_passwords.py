@@ -76,7 +76,7 @@ async def test_few_are_looked_at_at_once_and_few_wait(
     kept._hash.hash = slow  # type: ignore[method-assign,assignment]
     asked = [asyncio.create_task(kept.hash(WORD)) for _ in range(6)]
     for _ in range(4):
-        assert await asyncio.to_thread(begun.acquire, timeout=10)
+        assert await asyncio.to_thread(begun.acquire, timeout=60)
     assert len(set(at_work)) == len(at_work) == 4
     assert threading.get_ident() not in at_work
     with pytest.raises(errors.TooManyRequests):

@@ -52,7 +52,7 @@ async def finish(services: wiring.Services, kubernetes: MemoryKubernetes) -> Non
     ended = {"phase": "Succeeded", "conditions": [FINISHED.to_json()]}
     put_task(kubernetes, status=status | ended)
     await services.resources.wait_for(
-        key("a"), lambda task: task is not None and task.is_finished, within=10
+        key("a"), lambda task: task is not None and task.is_finished, within=60
     )
 
 

@@ -462,7 +462,7 @@ async def beginning(application: FastAPI, path: str, token: str | None) -> httpx
             await asyncio.Event().wait()
 
     answering = asyncio.create_task(application(scope, receive, send))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await begun.wait()
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)

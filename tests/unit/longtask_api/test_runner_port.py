@@ -51,7 +51,7 @@ async def progress_of(
     task = await services.resources.wait_for(
         key("a"),
         lambda task: bool(task and task.status.progress and done(task.status.progress)),
-        within=10,
+        within=60,
     )
     assert task is not None
     assert task.status.progress is not None
@@ -177,7 +177,7 @@ async def test_the_pod_of_an_older_attempt_is_not_heard_any_more(
     second = {"number": 2, "jobName": "b-job"}
     put_task(kubernetes, status={"attempt": 2, "attempts": [*RUNNING["attempts"], second]})
     await services.resources.wait_for(
-        key("a"), lambda task: task is not None and task.status.attempt == 2, within=10
+        key("a"), lambda task: task is not None and task.status.attempt == 2, within=60
     )
     assert (await report(runner)).status_code == 409
 

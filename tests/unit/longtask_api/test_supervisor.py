@@ -25,7 +25,7 @@ async def cancelled() -> None:
 async def test_a_loop_that_ends_unasked_is_news(
     loop: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asyncio.timeout(10), Supervisor() as supervisor:
+    async with asyncio.timeout(60), Supervisor() as supervisor:
         supervisor.start("good", for_ever())
         supervisor.start("bad", loop())  # type: ignore[operator]
         while not supervisor.ended():  # noqa: ASYNC110 - nothing tells of it but this

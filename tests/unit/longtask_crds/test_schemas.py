@@ -89,6 +89,8 @@ def test_a_schema_that_took_too_long_is_good_for_what_takes_no_time(judge: schem
 
 
 def test_a_schema_that_took_too_long_gets_less_time_from_then_on(judge: schemas.Judge) -> None:
+    """The kernel ends a process by one clock and accounts for it by another: only they compare."""
+
     def spent() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with pytest.raises(schemas.Unusable):
@@ -96,8 +98,8 @@ def test_a_schema_that_took_too_long_gets_less_time_from_then_on(judge: schemas.
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert spent() >= schemas.SECONDS
-    assert spent() < schemas.SECONDS / 2
+    first = spent()
+    assert spent() < first / 2
 
 
 def test_a_schema_that_often_took_too_long_is_asked_again_a_minute_later(

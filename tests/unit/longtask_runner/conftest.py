@@ -76,7 +76,7 @@ class FakeApi:
         self.thread.start()
 
     def next_body(self) -> dict:
-        return self.requests.get(timeout=20)[2]
+        return self.requests.get(timeout=60)[2]
 
     def said(self) -> list[dict]:
         """Return how programs said that they end, until now."""

@@ -76,10 +76,10 @@ def test_many_threads_that_report_first_share_one_reporter() -> None:
     for thread in threads:
         thread.start()
     for _ in threads:
-        assert coming.acquire(timeout=20)
+        assert coming.acquire(timeout=60)
     all_have_come.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     (reporter,) = reporters
     assert sorted(reporter.percents) == list(range(50))
 

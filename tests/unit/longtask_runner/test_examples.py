@@ -94,7 +94,7 @@ def test_the_commands_of_the_contract_do_what_they_say(pod, api, words, path, bo
     env = pod.env | {"LONGTASK_API_URL": api.url}
     subprocess.run(["sh", "-euc", script], env=env, cwd=pod.folder, check=True, timeout=60)
     came = api.outcomes if path.endswith("outcome") else api.requests
-    asked, headers, sent = came.get(timeout=20)
+    asked, headers, sent = came.get(timeout=60)
     assert (asked, sent) == (path, body)
     assert headers["Authorization"] == "Bearer a-token"
     assert headers["Content-Type"] == "application/json"

@@ -35,7 +35,7 @@ def fetch(api, pod, clock: Seconds, tmp_path: pathlib.Path):
 def test_it_comes_whole_into_a_file_of_the_steps_name(api, fetch) -> None:
     api.answers.put((200, LARGE))
     assert fetch() == LARGE
-    path, headers, _ = api.requests.get(timeout=20)
+    path, headers, _ = api.requests.get(timeout=60)
     assert path == "/runner/v1/steps/convert/result"
     assert headers["Authorization"] == "Bearer a-token"
 

@@ -46,7 +46,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_it_says_how_it_ends(pod, api, capfd, end: ending.Ending, said: dict) -> None:
     say(end, api.url + "/prefix/", pod)
-    path, headers, body = api.outcomes.get(timeout=20)
+    path, headers, body = api.outcomes.get(timeout=60)
     assert (path, body) == ("/prefix/runner/v1/outcome", said)
     assert headers["Authorization"] == "Bearer a-token"
     assert headers["Host"] == api.url.removeprefix("http://")

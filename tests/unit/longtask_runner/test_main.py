@@ -242,7 +242,7 @@ def test_a_large_result_goes_to_the_api_and_the_output_stays_empty(probe, api) -
     probe.input.write_text('{"n": 100000}')
     done = probe.run("fibonacci", LONGTASK_API_URL=api.url)
     assert (done.returncode, probe.output.read_text()) == (0, ""), done.stderr
-    path, _, body = api.requests.get(timeout=20)
+    path, _, body = api.requests.get(timeout=60)
     assert path == "/runner/v1/result"
     assert json.loads(body)["value"].startswith("2597406934")
     assert "succeeded in" in done.stderr
@@ -303,7 +303,7 @@ def test_sigterm_cancels_an_async_task_which_cleans_up(probe, api) -> None:
 )
 def test_the_last_report_reaches_the_api_before_the_end(probe, api, task, final) -> None:
     probe.run(task, LONGTASK_API_URL=api.url)
-    bodies = [api.requests.get(timeout=20)[2] for _ in range(api.requests.qsize())]
+    bodies = [api.requests.get(timeout=60)[2] for _ in range(api.requests.qsize())]
     assert (bodies[-1]["percent"], bodies[-1].get("final")) == (50, final)
 
 

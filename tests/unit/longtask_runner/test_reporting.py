@@ -23,14 +23,14 @@ class Port:
 
     def report(self, fields) -> bool:
         self.arrived.release()
-        assert self.permits.acquire(timeout=20)
+        assert self.permits.acquire(timeout=60)
         self.bodies.append(dict(fields))
         if self.failures:
             raise runner_port.NotTaken("away", again=self.failures.pop(0))
         return self.cancel
 
     def wait(self) -> None:
-        assert self.arrived.acquire(timeout=20)
+        assert self.arrived.acquire(timeout=60)
 
 
 def reporter_to(port: Port, *, interval: float, cancel=None) -> reporting.ThreadReporter:
@@ -228,7 +228,7 @@ def test_reports_reach_a_real_server(api, pod) -> None:
     reporter = reporting.connect(url=api.url, token_file=str(pod.token), cancel=cancel)
     api.answers.put((200, b'{"cancelRequested": true}'))
     reporter.progress(40, "\u00fcber")
-    path, headers, body = api.requests.get(timeout=20)
+    path, headers, body = api.requests.get(timeout=60)
     assert cancel.wait(20)
     reporter.close(20)
     assert path == "/runner/v1/progress"
@@ -241,7 +241,7 @@ def test_the_token_is_read_again_for_each_report(api, pod) -> None:
     port.report({})
     pod.token.write_text("another-token")
     port.report({})
-    tokens = [api.requests.get(timeout=20)[1]["Authorization"] for _ in range(2)]
+    tokens = [api.requests.get(timeout=60)[1]["Authorization"] for _ in range(2)]
     assert tokens == ["Bearer a-token", "Bearer another-token"]
 
 

@@ -35,7 +35,7 @@ def deliver(api, pod, clock: Seconds):
 
 def test_it_arrives_whole_with_the_token(api, deliver) -> None:
     assert deliver() == len(DATA)
-    path, headers, body = api.requests.get(timeout=20)
+    path, headers, body = api.requests.get(timeout=60)
     assert (path, body) == ("/runner/v1/result", DATA)
     assert headers["Content-Type"] == "application/json"
     assert headers["Authorization"] == "Bearer a-token"
@@ -63,7 +63,7 @@ def test_what_may_pass_is_tried_again_with_a_new_token(
 
     clock.sleep = rotate
     deliver()
-    tries = [api.requests.get(timeout=20) for _ in range(2)]
+    tries = [api.requests.get(timeout=60) for _ in range(2)]
     assert [body for _, _, body in tries] == [DATA, DATA]
     tokens = [headers["Authorization"] for _, headers, _ in tries]
     assert tokens == ["Bearer a-token", "Bearer another-token"]
@@ -126,4 +126,4 @@ def test_without_an_api_the_size_is_told(deliver) -> None:
 
 def test_a_base_path_and_a_slash_at_its_end_are_kept(api, deliver) -> None:
     deliver(url=f"{api.url}/base/")
-    assert api.requests.get(timeout=20)[0] == "/base/runner/v1/result"
+    assert api.requests.get(timeout=60)[0] == "/base/runner/v1/result"

@@ -71,7 +71,7 @@ def test_it_asks_until_it_gets_a_task_and_runs_that(pod, api, env) -> None:
         "input": '{"n":10}',
         "warm": None,
     }
-    asked = [api.requests.get(timeout=5) for _ in range(3)]
+    asked = [api.requests.get(timeout=60) for _ in range(3)]
     assert {path for path, *_ in asked} == {"/runner/v1/task?wait=30"}
     assert asked[0][1]["Authorization"] == "Bearer a-token"
     assert api.said()[-1]["exitCode"] == 0
@@ -84,9 +84,9 @@ def test_one_that_is_told_to_end_says_that_it_had_none(pod, api, env) -> None:
     process = pod.start("named", **env)
     try:
         # It asks again and again; the fake API says at once that there is none.
-        api.requests.get(timeout=20)
+        api.requests.get(timeout=60)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 75
+        assert process.wait(timeout=60) == 75
     finally:
         process.kill()
         process.communicate()
@@ -98,9 +98,9 @@ def test_one_that_is_killed_has_said_before_that_it_had_none(pod, api, env) -> N
     no_task(api)
     process = pod.start("named", **env)
     try:
-        api.requests.get(timeout=20)
+        api.requests.get(timeout=60)
         process.kill()
-        assert process.wait(timeout=20) == -signal.SIGKILL
+        assert process.wait(timeout=60) == -signal.SIGKILL
     finally:
         process.kill()
         process.communicate()
