@@ -39,7 +39,7 @@ class PodWatch(watching.Watch):
         add: Callable[[ObjectKey], None],
         clock: Callable[[], datetime],
     ) -> None:
-        super().__init__(connection, kinds.PODS, namespace, query=LABELLED)
+        super().__init__(connection, kinds.PODS.collection(namespace), query=LABELLED)
         self._mirror = seen
         self._ahead = ahead
         self._heard = heard

@@ -179,13 +179,13 @@ async def test_what_nobody_foresaw_ends_no_watch(
     cordons: Cordons, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cordons.kubernetes.add(a_type())
-    follow = cordons.nodes._follow
+    listed = cordons.nodes._list
 
-    async def fails_once() -> None:
-        monkeypatch.setattr(cordons.nodes, "_follow", follow)
+    async def fails_once() -> int:
+        monkeypatch.setattr(cordons.nodes, "_list", listed)
         raise KeyError("metadata")
 
-    monkeypatch.setattr(cordons.nodes, "_follow", fails_once)
+    monkeypatch.setattr(cordons.nodes, "_list", fails_once)
     await cordons.operator.hear()
     cordons.cordon()
     await cordons.knows(NODE)

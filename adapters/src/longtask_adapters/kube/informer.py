@@ -117,7 +117,7 @@ class Informer(Watch, Generic[R]):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(connection, kind, namespace, clock=clock, sleep=sleep)
+        super().__init__(connection, kind.collection(namespace), clock=clock, sleep=sleep)
         self.kind = kind
         self.cache = Cache(kind.slim, packs=kind.packs) if cache is None else cache
         self.follower: Follower | None = None  #: is told how far the cache has come

@@ -33,8 +33,7 @@ class Watch(abc.ABC):
 
     Args:
         connection: Where to list and to watch.
-        place: What, for the log too.
-        namespace: Where.
+        path: The collection's path; its last word says in the log what is watched.
         query: Selectors.
         clock: Tells seconds that only go forward.
         sleep: Waits for so many seconds.
@@ -43,8 +42,7 @@ class Watch(abc.ABC):
     def __init__(
         self,
         connection: Connection,
-        place: kinds.Place,
-        namespace: str,
+        path: str,
         *,
         query: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -53,8 +51,8 @@ class Watch(abc.ABC):
         self.synced = asyncio.Event()  #: what is there was listed once
         self.unforeseen = 0  #: how many failures no error of the cluster explains
         self._connection = connection
-        self._plural = place.plural
-        self._path = place.collection(namespace)
+        self._plural = path.rpartition("/")[2]
+        self._path = path
         self._query = query
         self._clock = clock
         self._sleep = sleep

@@ -5,21 +5,17 @@ themselves, every few seconds, never gets here.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
-from longtask_adapters.kube import errors, kinds, watching
-from longtask_adapters.kube.connection import Connection, EventType
+from longtask_adapters.kube import kinds, listing, watching
+from longtask_adapters.kube.connection import Connection, Event, EventType
 
-_logger = logging.getLogger(__name__)
-_CORDONED = {"fieldSelector": "spec.unschedulable=true"}
+_CORDONED: Final = {"fieldSelector": "spec.unschedulable=true"}
 
 
-class Nodes:
+class Nodes(watching.Watch):
     """Knows the nodes that are cordoned.
-
-    A list comes before each watch, and a watch ends after five minutes at most: so long something
-    that it missed may stay unknown.
 
     Args:
         connection: To the API server.
@@ -29,11 +25,9 @@ class Nodes:
     def __init__(
         self, connection: Connection, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._connection = connection
-        self._sleep = sleep
+        super().__init__(connection, kinds.NODES, query=_CORDONED, sleep=sleep)
         self._wanted = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
-        self._is_lost = False
         self.cordoned: frozenset[str] = frozenset()
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -41,47 +35,36 @@ class Nodes:
         self._listeners.append(listener)
 
     def want(self, wanted: bool) -> None:
-        """Say whether anybody wants to know; it need not be said twice."""
+        """Say whether anybody wants to know; it need not be said twice.
+
+        A watch that stands goes on until the API server ends it: in five minutes at most.
+        """
         if wanted:
             self._wanted.set()
         else:
             self._wanted.clear()
 
-    async def run(self) -> None:
-        """List and watch them for ever, while they are wanted; go on after every error."""
-        failures = 0
-        while True:
-            if not self._wanted.is_set():
-                self._set(frozenset())
-                await self._wanted.wait()
-            try:
-                await self._follow()
-                failures = 0
-            except errors.ClusterError as error:
-                failures += 1
-                self._note(str(error))
-            except Exception:
-                # Nobody foresaw it; each try begins anew anyhow.
-                failures += 1
-                self._note("unforeseen")
-                _logger.exception("The watch failed", extra={"plural": "nodes"})
-            await self._sleep(watching.backoff(failures + 1))
+    async def _follow(self) -> bool:
+        """Watch as others do, once that is wanted; what nobody wanted to know is listed anew."""
+        if not self._wanted.is_set():
+            self._position = None
+            self._set(frozenset())
+            await self._wanted.wait()
+        return await super()._follow()
 
-    async def _follow(self) -> None:
-        """List them, then watch until the API server ends that."""
-        found: set[str] = set()
-        async for page in self._connection.pages(kinds.NODES, _CORDONED):
-            names = {str(raw["metadata"]["name"]) for raw in page.items}
-            found = names if page.is_first else found | names
+    async def _list(self) -> int:
+        version, found = await listing.listed(self._connection, self._path, _CORDONED, _name_of)
+        self._go_on_from(version)
         self._set(frozenset(found))
-        async for event in self._connection.watch(kinds.NODES, page.version, _CORDONED):
-            if event.type is EventType.CONNECTED:
-                self._note(None)
-            elif event.type is not EventType.BOOKMARK:
-                # One that is uncordoned is no more of those that were asked for: deleted, for us.
-                name = frozenset({str(event.object["metadata"]["name"])})
-                is_gone = event.type is EventType.DELETED
-                self._set(self.cordoned - name if is_gone else self.cordoned | name)
+        return version
+
+    def _take(self, event: Event) -> None:
+        if event.type is EventType.BOOKMARK:
+            return
+        # One that is uncordoned is no more of those that were asked for: deleted, for us.
+        name = frozenset({_name_of(event.object)})
+        is_gone = event.type is EventType.DELETED
+        self._set(self.cordoned - name if is_gone else self.cordoned | name)
 
     def _set(self, cordoned: frozenset[str]) -> None:
         if cordoned == self.cordoned:
@@ -90,9 +73,6 @@ class Nodes:
         for listener in self._listeners:
             listener()
 
-    def _note(self, cause: str | None) -> None:
-        if cause is not None and not self._is_lost:
-            _logger.warning("Lost the watch", extra={"plural": "nodes", "cause": cause})
-        elif cause is None and self._is_lost:
-            _logger.info("Resumed the watch", extra={"plural": "nodes"})
-        self._is_lost = cause is not None
+
+def _name_of(raw: kinds.Raw) -> str:
+    return str(raw["metadata"]["name"])
