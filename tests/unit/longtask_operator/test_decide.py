@@ -157,7 +157,25 @@ REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no
             claimed(job=a_job(checked_at=NOW + seconds(5))),
             6,
             Wait(NOW + seconds(10)),
-            id="a-job-is-looked-at-each-five-seconds",
+            id="a-job-is-looked-at-again-five-seconds-later",
+        ),
+        pytest.param(
+            claimed(job=a_job(checked_at=NOW + seconds(20))),
+            21,
+            Wait(NOW + seconds(40)),
+            id="after-as-long-as-it-had-no-pod",
+        ),
+        pytest.param(
+            claimed(job=a_job(checked_at=NOW + seconds(100))),
+            101,
+            Wait(NOW + seconds(130)),
+            id="after-half-a-minute-at-most",
+        ),
+        pytest.param(
+            claimed(job=a_job(created_at=NOW + seconds(9))),
+            1,
+            Wait(NOW + seconds(14)),
+            id="whatever-the-clock-of-the-api-server-says",
         ),
         pytest.param(
             claimed(job=a_job(refusal="quota")),

@@ -59,8 +59,11 @@ from longtask_operator.rules.decisions import (
 RUNNING_AFTER = timedelta(seconds=1.5)
 #: How long a Job may be without a pod before its Events are read.
 POD_EXPECTED_WITHIN = timedelta(seconds=5)
-#: How often a Job is looked at that should have a pod and has none.
+#: A Job that should have a pod and has none is looked at again after as long as it had none then,
+#: but no sooner than this …
 JOB_CHECK_INTERVAL = timedelta(seconds=5)
+#: … and no later than this: where a cluster is slow thousands wait for their pods for minutes.
+JOB_CHECK_INTERVAL_MAX = timedelta(seconds=30)
 #: How long a container may take to start before its pod's Events are read.
 START_EXPECTED_WITHIN = timedelta(seconds=5)
 #: How often they are read again.
@@ -273,8 +276,9 @@ def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datet
         )
         if isinstance(told, Explain):
             return told
-    expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
-    look_at = max(expected, job.checked_at + JOB_CHECK_INTERVAL)
+    began = job.created_at or job.checked_at
+    pause = max(JOB_CHECK_INTERVAL, min(job.checked_at - began, JOB_CHECK_INTERVAL_MAX))
+    look_at = max(began + POD_EXPECTED_WITHIN, job.checked_at + pause)
     return CheckJob(job.name) if now >= look_at else Wait(until=look_at)
 
 
