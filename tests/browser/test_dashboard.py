@@ -3,6 +3,7 @@
 The installation is in memory, all else is real: sockets, streams, cookies, the policy.
 """
 
+import asyncio
 import gzip
 import json
 import re
@@ -23,6 +24,7 @@ from browser_support import (
     arrived,
     is_live,
     overflow,
+    said,
     violations,
 )
 from dashboard_support import PATHS, Scene
@@ -57,7 +59,7 @@ async def test_the_login_page_is_for_everybody_too(stage: Stage) -> None:
 
 
 async def test_pages_are_light(stage: Stage) -> None:
-    async with httpx.AsyncClient(base_url=stage.url) as client:
+    async with httpx.AsyncClient(base_url=stage.url, timeout=60) as client:
         token = await stage.let_in(await stage.browser.new_context(), "amelie")
         for path in PATHS:
             page = await client.get(f"/{path}", headers=bearing(token))
@@ -295,7 +297,7 @@ async def test_several_are_cancelled_at_once(stage: Stage) -> None:
     await expect(page.locator("[data-marked]")).to_have_text("8")
     await page.locator("[data-many=':cancel']").click()
     await page.get_by_role("button", name="Yes").click()
-    await expect(page.locator(".toast")).to_have_text("8 done.")
+    await said(page, "8 done.")
     stored = stage.kubernetes.objects(names.LONGTASKS).values()
     assert sum(one["spec"].get("cancel", False) for one in stored) == 8
 
@@ -396,6 +398,8 @@ async def frame(page: Page) -> float:
     """Scroll through the whole log; return what a frame takes, in ms, at the best of some tries."""
     medians: list[float] = []
     while len(medians) < weight_support.TRIES and min(medians, default=FRAME_MS) >= FRAME_MS:
+        if medians:
+            await asyncio.sleep(1)  # what others do to the machine passes
         medians.append(statistics.median(await frames(page)))
     return min(medians)
 
@@ -511,7 +515,7 @@ async def test_an_address_is_shown_to_be_ones_own(
     ask, give = page.locator("#verify"), page.locator("#confirm")
     await hand.write(ask.locator("[data-pointer='/email']"), "ada@example.com")
     await hand.press(ask.get_by_role("button"))
-    await expect(page.locator(".toast").last).to_contain_text("A mail with a code is on its way.")
+    await said(page, "A mail with a code is on its way.")
     code = give.locator("[data-pointer='/code']")
     await hand.write(code, "of-nobody")
     await hand.press(give.get_by_role("button"))

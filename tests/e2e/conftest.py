@@ -22,8 +22,7 @@ def product() -> e2e_support.Product:
 
 @pytest.fixture
 def rest(product: e2e_support.Product) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {product.token}"}
-    with httpx.Client(base_url=product.url, headers=headers, timeout=70) as client:
+    with e2e_support.client_of(product, product.token) as client:
         yield client
 
 

@@ -11,6 +11,7 @@ from e2e_support import (
     Receiver,
     a_user,
     callback_key,
+    client_of,
     eventually,
     finished,
     submit,
@@ -74,8 +75,7 @@ def test_a_token_for_programs_is_refused_soon_after_its_end(
     one, _ = users
     order = {"name": "nightly", "scopes": ["read"]}
     made = one.post("/api/v1/tokens", json=order).json()
-    bearer = {"Authorization": f"Bearer {made['token']}"}
-    with httpx.Client(base_url=product.url, headers=bearer, timeout=70) as program:
+    with client_of(product, made["token"]) as program:
         assert program.get("/api/v1/tasks").status_code == 200
         refused = program.post("/api/v1/tasks", json={"type": "fibonacci", "input": {"n": 1}})
         assert refused.status_code == 403

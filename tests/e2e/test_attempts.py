@@ -139,7 +139,7 @@ def test_a_silent_program_is_ended_and_tried_again(rest: httpx.Client) -> None:
         rest,
         container=shell(script),
         # More than the kubelet takes to tell the end of the second one, which is silent, too.
-        timeouts={"heartbeatSeconds": 12},
+        timeouts={"heartbeatSeconds": 25},
         retry={"maxAttempts": 2, "backoffSeconds": 0},
     )["id"]
     view = finished(rest, task)

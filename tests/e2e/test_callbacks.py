@@ -13,7 +13,7 @@ import standardwebhooks
 from e2e_support import BASE_IMAGE, Kubectl, Receiver, callback_key, eventually, finished, submit
 
 #: Speaks of its progress, in no hurry.
-STEPS = {"seconds": 14}
+STEPS = {"seconds": 30}
 
 
 def deliveries_of(rest: httpx.Client, task: str) -> list[tuple[str, int | None]]:

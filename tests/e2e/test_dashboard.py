@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 import httpx
 from playwright.async_api import Locator, Page, expect
 
-from browser_support import Hand, Keyboard, Mouse, Visits, is_live, overflow, sure, violations
+from browser_support import (
+    Hand,
+    Keyboard,
+    Mouse,
+    Visits,
+    is_live,
+    overflow,
+    said,
+    sure,
+    violations,
+)
 from e2e_support import (
     PATIENT,
     SYSTEM,
@@ -29,7 +39,7 @@ from e2e_support import (
 from people_support import People, Person
 
 #: For what a pod has to start for, beside other work on the machine.
-POD = 90_000
+POD = 240_000
 #: What it prints and reports on its way is seen as it comes, by browsers that are slow, too.
 WORKS = """
 for part in range(1, 13):
@@ -75,11 +85,6 @@ def named(page: Page) -> str:
 
 def button(page: Page | Locator, says: str) -> Locator:
     return page.get_by_role("button", name=says, exact=True)
-
-
-async def done(page: Page, says: str) -> None:
-    """Wait until the page says that it is done."""
-    await expect(page.locator(".toast", has_text=says).last).to_be_visible()
 
 
 async def saved(hand: Hand, page: Page, link: Locator) -> str:
@@ -190,7 +195,7 @@ async def values_are_read(hand: Hand, page: Page) -> None:
     await hand.press(inner.locator("summary").first)
     await expect(inner).not_to_have_attribute("open", "")
     await hand.press(button(result, "copy"))
-    await done(page, "Copied.")
+    await said(page, "Copied.")
     text = await saved(hand, page, result.get_by_role("link", name="download"))
     assert json.loads(text) == {"parts": {"all": [1, 2, 3]}}
     await hand.press(page.locator("details.fetched > summary"))
@@ -362,7 +367,7 @@ async def are_ended(hand: Hand, page: Page, person: Person, queue: str) -> None:
     await expect(page.locator("[data-marked]")).to_have_text("2")
     await hand.press(page.locator("[data-many=':cancel']"))
     await sure(page, hand)
-    await done(page, "2 done.")
+    await said(page, "2 done.")
     await expect(counts["Cancelled"]).to_have_text("2")
     await expect(counts["Waiting"]).to_have_text("2")
     # As a chosen phase stands in the address, it is that of all of them.
@@ -372,7 +377,7 @@ async def are_ended(hand: Hand, page: Page, person: Person, queue: str) -> None:
     await hand.press(page.locator("[data-mark-all]"))
     await hand.press(page.locator("[data-many=':retry']"))
     await sure(page, hand)
-    await done(page, "2 done.")
+    await said(page, "2 done.")
     await expect(counts["Waiting"]).to_have_text("4")
     await page.goto(f"{person.visits.url}/?queue={queue}")
     await hand.press(button(page, "Cancel all that fit"))
@@ -490,7 +495,7 @@ async def is_stopped(hand: Hand, page: Page) -> None:
     await expect(page.locator("#e-to")).to_contain_text("before")
     await hand.write(page.locator("#f-to"), "2026-01-03T00:00")
     await hand.press(button(page, "Run them"))
-    await done(page, "They are asked for")
+    await said(page, "They are asked for")
     await expect(page.locator("#runs tbody tr")).to_have_count(2)
 
 
@@ -567,7 +572,7 @@ async def test_an_account_is_ones_own_affair(people: People, product: Product) -
         mails = page.locator("#mails")
         await hand.press(mails.locator("input[value=failed]"))
         await hand.press(button(mails, "Keep this"))
-        await done(page, "From now on you are mailed of these.")
+        await said(page, "From now on you are mailed of these.")
         await page.reload()
         await expect(mails.locator("input[value=failed]")).to_be_checked()
         await password_is_changed(hand, page, person)
@@ -584,7 +589,7 @@ async def test_an_address_is_shown_to_be_ones_own(people: People, kubectl: Kubec
         await expect(mails).to_contain_text("before you have shown that it is yours")
         await hand.write(ask.locator("[data-pointer='/email']"), box)
         await hand.press(button(ask, "Send a code"))
-        await done(page, "A mail with a code is on its way.")
+        await said(page, "A mail with a code is on its way.")
         code = give.locator("[data-pointer='/code']")
         await hand.write(code, "of-nobody")
         await hand.press(button(give, "Confirm"))
@@ -624,7 +629,7 @@ async def tokens_come_and_go(hand: Hand, page: Page, product: Product) -> None:
     shown = form.locator("[data-secret-out] code")
     await expect(shown).to_contain_text("lt_")
     await hand.press(button(form, "copy"))
-    await done(page, "Copied.")
+    await said(page, "Copied.")
     token = await shown.inner_text()
     assert answered(product, token) == 200
     row = page.locator("tr", has_text="nightly")
@@ -646,7 +651,7 @@ async def key_is_made_anew(hand: Hand, page: Page, person: Person) -> None:
     await expect(form.locator("code")).to_have_text(before)
     await hand.press(button(form, "Make a new one"))
     await sure(page, hand)
-    await done(page, "Done.")
+    await said(page, "Done.")
     await hand.press(button(form, "Show the key"))
     await expect(form.locator("code")).not_to_have_text(before)
     await expect(form.locator("code")).to_have_text(callback_key(person.rest))
@@ -661,7 +666,7 @@ async def password_is_changed(hand: Hand, page: Page, person: Person) -> None:
     await expect(form.locator(".wrong:visible")).to_have_count(1)
     await hand.write(form.locator("[data-pointer='/current']"), person.password)
     await hand.press(button(form, "Change it"))
-    await done(page, "The password is changed")
+    await said(page, "The password is changed")
     await hand.press(button(page, "Log out"))
     await hand.write(page.get_by_label("Username"), person.name)
     # Of tries to show who one is, an installation takes five a minute.

@@ -59,7 +59,7 @@ def test_the_callback_comes_before_the_container_ends_and_its_log_is_whole(
     rest: httpx.Client, kubectl: Kubectl, receiver: Receiver
 ) -> None:
     text = 'say(0, result={"n": 7})\nsay(0, result={"n": 7})\nsay(1)\n'
-    text += 'time.sleep(8)\nprint("the very last line")'
+    text += 'time.sleep(12)\nprint("the very last line")'
     task = submit(rest, container=program(text), callback={"url": receiver.url()})["id"]
     (delivery,) = receiver.wait_for(task)
     assert delivery.verify(callback_key(rest))["data"]["result"] == {"n": 7}

@@ -93,6 +93,6 @@ def test_a_program_that_must_report_and_does_not_is_ended(rest: httpx.Client) ->
 
 
 def test_one_that_reports_often_enough_goes_on(rest: httpx.Client) -> None:
-    order = {"type": "sleep", "input": {"seconds": 25}, "timeouts": {"heartbeatSeconds": 10}}
+    order = {"type": "sleep", "input": {"seconds": 50}, "timeouts": {"heartbeatSeconds": 20}}
     view = finished(rest, submit(rest, **order)["id"])
     assert view["phase"] == "Succeeded", json.dumps(view)

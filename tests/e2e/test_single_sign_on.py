@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from e2e_support import BASE_IMAGE, Kubectl, Product, eventually, finished, submit
+from e2e_support import BASE_IMAGE, Kubectl, Product, client_of, eventually, finished, submit
 
 ROLE = ("create", "rolebinding")
 
@@ -29,7 +29,7 @@ def left():
             pass
     return count
 
-time.sleep(4)
+time.sleep(8)
 first = left()
 time.sleep(20)
 open(os.environ["LONGTASK_OUTPUT_FILE"], "w").write(json.dumps([first, left()]))
@@ -72,8 +72,7 @@ def account(
         kubectl("create", "serviceaccount", name)
         kubectl(*ROLE, name, f"--clusterrole={role}", f"--serviceaccount={namespace}:{name}")
         token = kubectl("create", "token", name).strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        made.append(httpx.Client(base_url=product.url, headers=headers, timeout=70))
+        made.append(client_of(product, token))
         return made[-1]
 
     yield make

@@ -144,7 +144,7 @@ def test_an_image_that_cannot_be_had_fails_at_start_seconds_and_says_why(
     task = submit(
         rest,
         container={"image": "localhost/there-is-no-such-image:1"},
-        timeouts={"startSeconds": 15},
+        timeouts={"startSeconds": 40},
     )["id"]
 
     waiting = eventually(

@@ -114,7 +114,7 @@ def test_the_operator_is_killed_when_all_is_claimed_and_nothing_handed_over(
         with frozen(main_of(api["metadata"]["name"])):
             # Who hands tasks over stands still, so that the claims are all that is done.
             tasks.make()
-            claimed = eventually(tasks.claims, lambda claims: len(claims) == TASKS, within=30)
+            claimed = eventually(tasks.claims, lambda claims: len(claims) == TASKS, within=50)
             kill(kubectl, "operator")
             assert {claim["podUid"] for claim in claimed} == before
             assert not any(tasks.heard(status) for status in tasks.statuses())
@@ -144,7 +144,7 @@ def test_programs_are_killed_when_all_is_claimed_and_nothing_handed_over(
     with tasks.queue():
         with frozen(main_of(api["metadata"]["name"])):
             tasks.make()
-            claimed = eventually(tasks.claims, lambda claims: len(claims) == TASKS, within=30)
+            claimed = eventually(tasks.claims, lambda claims: len(claims) == TASKS, within=50)
             lost = {claim["podName"] for claim in claimed[: TASKS // 4]}
             killed(*map(main_of, lost))
         eventually(lambda: answers(rest), bool, within=60)

@@ -202,7 +202,7 @@ async def test_a_queue_says_so_too(looking: Looking) -> None:
 
 async def test_kubectl_waits_for_it(looking: Looking, kubectl: Kubectl, namespace: str) -> None:
     name = looking.put(kinds.TYPES, {})
-    words = ("-n", namespace, "wait", "--for=condition=Ready", f"ltt/{name}", "--timeout=30s")
+    words = ("-n", namespace, "wait", "--for=condition=Ready", f"ltt/{name}", "--timeout=55s")
     waiting = asyncio.create_task(asyncio.to_thread(kubectl, *words))
     await looking.look()
     assert "condition met" in await waiting

@@ -1,5 +1,6 @@
 """A browser that looks at an installation, notes what its console says, and is used by a hand."""
 
+import asyncio
 import contextlib
 import dataclasses
 import shutil
@@ -33,6 +34,22 @@ expect.set_options(timeout=30_000)
 #: How many stops of the Tab key a page may have at most.
 _MOST_STOPS = 600
 
+#: What a page says goes after four seconds: it is kept, for those who come later.
+_KEEPS_WHAT_IS_SAID = """
+window.said = [];
+new MutationObserver((changes) => {
+  for (const node of changes.flatMap((change) => [...change.addedNodes])) {
+    if (node.classList?.contains("toast")) window.said.push(node.textContent);
+  }
+}).observe(document, { childList: true, subtree: true });
+"""
+_TAKE_WHAT_IS_SAID = """
+(text) => {
+  const at = window.said.findIndex((one) => one.includes(text));
+  return at >= 0 && window.said.splice(at, 1).length > 0;
+}
+"""
+
 
 @contextlib.asynccontextmanager
 async def started() -> AsyncIterator[Browser]:
@@ -60,6 +77,7 @@ class Visits:
     async def blank(self, context: BrowserContext) -> Page:
         """Return a page of a browser, whose console is listened to."""
         page = await context.new_page()
+        await page.add_init_script(_KEEPS_WHAT_IS_SAID)
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", self._refuse)
@@ -161,6 +179,13 @@ async def overflow(page: Page) -> int:
 async def arrived(page: Page, url: str) -> None:
     """Wait until a page is there with its script: before that it answers to no key."""
     await page.wait_for_url(lambda at: at == url, wait_until="load")
+
+
+async def said(page: Page, text: str) -> None:
+    """Wait until the page has told something, which is not told twice."""
+    async with asyncio.timeout(60):
+        while not await page.evaluate(_TAKE_WHAT_IS_SAID, text):  # noqa: ASYNC110 - a page calls nobody
+            await asyncio.sleep(0.1)
 
 
 async def is_live(page: Page) -> None:

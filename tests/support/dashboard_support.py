@@ -721,7 +721,8 @@ async def tell(services: wiring.Services, url: str, token: str) -> str:
         if number == 0:
             taken = await ledger.take(Channel.MAIL, 1, 60)
             await ledger.give_up(taken, code=550, error="no such mailbox here")
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}) as own:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as own:
         made = []
         for order in (
             {

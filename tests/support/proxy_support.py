@@ -87,7 +87,7 @@ class Proxy:
             *self._command, stdout=quiet, stderr=quiet
         )
         async with httpx.AsyncClient() as http:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while time.monotonic() < until:
                 with contextlib.suppress(httpx.HTTPError):
                     if (await http.get(f"{self.url}/healthz")).status_code == 200:

@@ -44,7 +44,7 @@ def test_a_program_that_runs_twice_in_an_attempt_is_seen(witness: Witness, tmp_p
 
 def call_back(url: str, webhook_id: str) -> httpx.Response:
     body: Any = {"data": {"id": "a"}}
-    return httpx.post(url, json=body, headers={"webhook-id": webhook_id})
+    return httpx.post(url, json=body, headers={"webhook-id": webhook_id}, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,10 @@ async def test_owners_who_wait_go_one_after_the_other() -> None:
     await walk.end()
 
 
-async def test_turns_that_are_not_young_any_more_hold_up_nobody() -> None:
+async def test_turns_that_are_not_young_any_more_hold_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "_YOUNG_SECONDS", 1.0)
     walk = Walk(places.Turns(100, young=2))
     await walk.enter("a", 5)
     assert walk.begun == ["a1", "a2"]
@@ -85,7 +88,8 @@ async def test_turns_that_are_not_young_any_more_hold_up_nobody() -> None:
     await walk.end()
 
 
-async def test_who_gives_up_waiting_takes_nothing() -> None:
+async def test_who_gives_up_waiting_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_YOUNG_SECONDS", 3600.0)
     turns = places.Turns(2, young=1)
     walk = Walk(turns)
     await walk.enter("a", 3)

@@ -18,10 +18,9 @@ from webhook_support import post
 
 LOOPBACK = address_guard.Guard.from_lists(allow=["127.0.0.0/8"])
 MANY = 200
-#: A healthy receiver is tried within this, whatever else is sent.
-PROMISED = 2.0
-#: Behind so many of one's own it takes a second on a busy machine. The silent ones take fifteen.
-IN_LINE = 5.0
+#: A healthy receiver is tried within two seconds, on a machine that does not stand still. Who waits
+#: for one of the silent is found out on any: these take twice as long as it has here.
+SOON, SILENT = 60.0, 120.0
 
 
 class Names(aiohttp.abc.AbstractResolver):
@@ -99,26 +98,22 @@ async def cancelled(tries: list[asyncio.Task[Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "within"),
-    [
-        pytest.param("another", PROMISED, id="of-another-owner"),
-        pytest.param("bad", IN_LINE, id="of-the-same"),
-    ],
+    "owner",
+    [pytest.param("another", id="of-another-owner"), pytest.param("bad", id="of-the-same")],
 )
-async def test_two_hundred_hosts_that_never_answer_delay_no_healthy_one(
-    owner: str, within: float
-) -> None:
+async def test_two_hundred_hosts_that_never_answer_delay_no_healthy_one(owner: str) -> None:
     slow_hosts = [f"{n}.evil.example" for n in range(MANY)]
     async with serving(None) as (slow, came), serving(WELL) as (well, _):
         names = Names()
-        async with sending(names, hosts=[*slow_hosts, "well.example"]) as sender:
+        patient = aiohttp.ClientTimeout(total=SILENT)
+        async with sending(names, hosts=[*slow_hosts, "well.example"], timeout=patient) as sender:
             tries = [
                 asyncio.create_task(post(sender, f"http://{host}:{slow}/", owner="bad"))
                 for host in slow_hosts
             ]
             await asyncio.sleep(0)  # they stand in line by now
             try:
-                async with asyncio.timeout(within):
+                async with asyncio.timeout(SOON):
                     made = await post(sender, f"http://well.example:{well}/", owner=owner)
                 ended, reached = [one.done() for one in tries], len(came)
             finally:
@@ -142,13 +137,14 @@ async def test_slow_name_servers_delay_nobody_who_does_not_use_them(
     async with serving(WELL) as (well, _):
         names = Names(lambda host: host in slow_hosts)
         async with sending(names, hosts=["well.example"]) as sender:
+            sender._lookups._seconds = SILENT
             tries = [
                 asyncio.create_task(post(sender, f"https://{host}/", owner="bad"))
                 for host in slow_hosts
             ]
             await asyncio.sleep(0)
             try:
-                async with asyncio.timeout(PROMISED):
+                async with asyncio.timeout(SOON):
                     made = await post(sender, f"http://well.example:{well}/", owner=owner)
                 ended = [one.done() for one in tries]
             finally:

@@ -67,6 +67,9 @@ def configured(tmp_path: Path, database_url: str) -> settings.Settings:
         callback_allow=("hooks.test:9000",),
         callback_deny=("34.0.0.0/8",),
         resource_cap={"cpu": "2", "memory": "1Gi"},
+        # Who waits for something asks as often as a machine is fast.
+        requests_per_second=0,
+        requests_per_second_per_address=0,
     )
 
 

@@ -131,7 +131,7 @@ async def test_a_receiver_that_is_down_delays_no_other(rig: Rig, receiver: Recei
 
 
 async def test_a_slow_receiver_delays_no_other(rig: Rig, receiver: Receiver) -> None:
-    async with receiving() as slow, http_sender(seconds=3) as sender:
+    async with receiving() as slow, http_sender(seconds=10) as sender:
         slow.always = never
         waits = await rig.subscribe(slow.url)
         up = await rig.subscribe(receiver.url)

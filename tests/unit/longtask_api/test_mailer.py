@@ -140,7 +140,7 @@ async def test_after_a_day_it_is_given_up(database: Database, clock: Clock, down
 async def test_a_slow_server_is_asked_again(
     database: Database, clock: Clock, server: Server
 ) -> None:
-    replica = Replica(database, clock, server.port, seconds=2)
+    replica = Replica(database, clock, server.port, seconds=10)
     server.wait = asyncio.Event().wait
     await replica.note(a_notice())
     await replica.serve()

@@ -12,7 +12,7 @@ import pytest
 from api_support import a_token, eventually, put_ended_task, put_run, put_schedule, put_task
 from longtask_adapters.kube import kinds
 from longtask_adapters.testing import MemoryKubernetes
-from longtask_api import app, errors, settings, wiring
+from longtask_api import app, errors, wiring
 from longtask_api.mail import message
 from longtask_api.stores import ends
 from longtask_api.stores.ledger import Channel, Ledger, Notice
@@ -41,12 +41,6 @@ Browser = Callable[..., Any]
 def kubernetes(kubernetes: MemoryKubernetes) -> MemoryKubernetes:
     kubernetes.add_secret(signing_keys.KEYS_SECRET, {}, namespace="longtask")
     return kubernetes
-
-
-@pytest.fixture
-def configured(configured: settings.Settings) -> settings.Settings:
-    # These tests look again and again.
-    return configured.model_copy(update={"requests_per_second": 0})
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ async def provider() -> AsyncIterator[RunningIssuer]:
 async def keys(provider: RunningIssuer, clock: Seconds) -> AsyncIterator[issuer.Issuer]:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         # One test waits for so long in vain; all others get their answers within it.
-        yield issuer.Issuer(provider.url, session, clock=clock, seconds=3)
+        yield issuer.Issuer(provider.url, session, clock=clock, seconds=10)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ async def test_few_are_looked_at_at_once_and_few_wait(
     def slow(_: str) -> str:
         at_work.append(threading.get_ident())
         begun.release()
-        go_on.wait(10)
+        go_on.wait(120)
         return ""
 
     kept._hash.hash = slow  # type: ignore[method-assign,assignment]

@@ -382,5 +382,5 @@ async def test_a_crowd_waits_its_turn_but_never_so_long_that_it_seems_silent(
         writer.report(one, {"percent": 1})
     await asyncio.sleep(0)
     assert len(waits) == 99
-    assert waits[0] == pytest.approx(1, abs=0.5)
+    assert waits[0] <= 1
     assert max(waits) == pytest.approx(60)

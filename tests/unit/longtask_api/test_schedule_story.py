@@ -94,10 +94,6 @@ class Stage:
 async def stage(
     kubernetes: MemoryKubernetes, configured: settings.Settings
 ) -> AsyncIterator[Stage]:
-    # It asks again and again until all is told.
-    configured = configured.model_copy(
-        update={"requests_per_second": 0, "requests_per_second_per_address": 0}
-    )
     async with contextlib.AsyncExitStack() as stack:
         running = wiring.running(kubernetes, configured, clock=lambda: kubernetes.now)
         services = await stack.enter_async_context(running)

@@ -36,12 +36,6 @@ def kubernetes(kubernetes: MemoryKubernetes) -> MemoryKubernetes:
 
 
 @pytest.fixture
-def configured(configured: settings.Settings) -> settings.Settings:
-    # These tests look again and again.
-    return configured.model_copy(update={"requests_per_second": 0})
-
-
-@pytest.fixture
 async def ada(services: wiring.Services) -> AsyncIterator[httpx.AsyncClient]:
     async with a_client(services, await a_token(Users(services.database), "ada")) as made:
         yield made

@@ -81,7 +81,10 @@ def test_what_takes_too_much_is_refused_and_the_next_is_judged(
     assert answer(judge, {"type": "integer"}, 1) == {"findings": []}
 
 
-def test_a_schema_that_took_too_long_is_good_for_what_takes_no_time(judge: schemas.Judge) -> None:
+def test_a_schema_that_took_too_long_is_good_for_what_takes_no_time(
+    judge: schemas.Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas, "HASTY_SECONDS", 0.2)
     for _ in range(schemas.MOST_OVERRUNS - 1):
         with pytest.raises(schemas.Unusable):
             answer(judge, *TWICE)
@@ -98,8 +101,8 @@ def test_a_schema_that_took_too_long_gets_less_time_from_then_on(judge: schemas.
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    first = spent()
-    assert spent() < first / 2
+    # Of both the start of a process is a part.
+    assert spent() - spent() > schemas.SECONDS / 2
 
 
 def test_a_schema_that_often_took_too_long_is_asked_again_a_minute_later(

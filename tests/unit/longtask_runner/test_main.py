@@ -271,6 +271,7 @@ def test_the_checkpoint_of_an_earlier_attempt_is_there(probe) -> None:
     ],
 )
 def test_sigterm_ends_the_task_with_143_and_its_last_words(probe, api, leave_thread) -> None:
+    probe.be_patient()
     probe.input.write_text(json.dumps({"leave_thread": leave_thread}))
     process = probe.start("linger", LONGTASK_API_URL=api.url)
     assert process.stdout.readline() == "ready\n"  # line by line, although it is a pipe
@@ -284,6 +285,7 @@ def test_sigterm_ends_the_task_with_143_and_its_last_words(probe, api, leave_thr
 
 
 def test_sigterm_cancels_an_async_task_which_cleans_up(probe, api) -> None:
+    probe.be_patient()
     process = probe.start("sweep", LONGTASK_API_URL=api.url)
     assert process.stdout.readline() == "ready\n"
     assert api.next_body() == {"percent": 10, "message": "waiting"}
@@ -302,12 +304,14 @@ def test_sigterm_cancels_an_async_task_which_cleans_up(probe, api) -> None:
     ],
 )
 def test_the_last_report_reaches_the_api_before_the_end(probe, api, task, final) -> None:
+    probe.be_patient()
     probe.run(task, LONGTASK_API_URL=api.url)
     bodies = [api.requests.get(timeout=60)[2] for _ in range(api.requests.qsize())]
     assert (bodies[-1]["percent"], bodies[-1].get("final")) == (50, final)
 
 
 def test_an_async_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:
+    probe.be_patient()
     api.answers.put((200, b'{"cancelRequested": true}'))
     done = probe.run("sweep", LONGTASK_API_URL=api.url)
     assert (done.returncode, done.stdout) == (143, "ready\ncleaned up\n"), done.stderr
@@ -348,6 +352,7 @@ def test_a_leftover_threads_own_processes_do_not_end_the_wait_for_it(probe) -> N
 
 
 def test_a_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:
+    probe.be_patient()
     api.answers.put((200, b'{"cancelRequested": true}'))
     done = probe.run("obey", LONGTASK_API_URL=api.url)
     assert done.returncode == 0
@@ -356,6 +361,7 @@ def test_a_task_hears_from_the_api_that_it_shall_end(probe, api) -> None:
 
 def test_sleep_ends_when_it_is_cancelled(probe, api) -> None:
     probe.input.write_text('{"seconds": 600}')
+    probe.be_patient()
     api.answers.put((200, b'{"cancelRequested": true}'))
     done = probe.run("sleep", LONGTASK_API_URL=api.url)
     assert done.returncode == 143

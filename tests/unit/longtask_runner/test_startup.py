@@ -17,6 +17,9 @@ SCRIPT = """
 import os, sys
 before = set(sys.modules)
 from longtask_runner import main
+if "LONGTASK_API_URL" in os.environ:
+    from longtask_runner import last_words
+    last_words.PATIENCE_SECONDS = 60.0
 try:
     main.main()
 except SystemExit as end:

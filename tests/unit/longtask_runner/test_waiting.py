@@ -59,6 +59,7 @@ def test_it_asks_until_it_gets_a_task_and_runs_that(pod, api, env) -> None:
     api.answers.put((204, b""))
     api.answers.put((503, b""))
     api.answers.put((200, json.dumps(WORK).encode()))
+    pod.be_patient()
     done = pod.run("named", **env)
     assert done.returncode == 0, done.stderr
     assert json.loads(pod.output.read_text()) == {

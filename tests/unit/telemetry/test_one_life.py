@@ -67,7 +67,13 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
-    configured = settings.Settings(token_file=token_file, data_directory=tmp_path)
+    configured = settings.Settings(
+        token_file=token_file,
+        data_directory=tmp_path,
+        # Who waits for something asks as often as a machine is fast.
+        requests_per_second=0,
+        requests_per_second_per_address=0,
+    )
     async with wiring.running(kubernetes, configured, clock=lambda: NOW, tracer=tracer) as services:
         await services.health.synced()
         async with httpx.AsyncClient(
