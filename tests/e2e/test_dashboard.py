@@ -9,7 +9,6 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-import httpx
 from playwright.async_api import Locator, Page, expect
 
 from browser_support import (
@@ -31,6 +30,7 @@ from e2e_support import (
     Receiver,
     a_queue,
     callback_key,
+    client_of,
     eventually,
     program,
     shell,
@@ -641,8 +641,8 @@ async def tokens_come_and_go(hand: Hand, page: Page, product: Product) -> None:
 
 def answered(product: Product, token: str) -> int:
     """Return how a program is answered that shows the token."""
-    headers = {"Authorization": f"Bearer {token}"}
-    return httpx.get(f"{product.url}/api/v1/tasks", headers=headers, timeout=70).status_code
+    with client_of(product, token) as program:
+        return program.get("/api/v1/tasks").status_code
 
 
 async def key_is_made_anew(hand: Hand, page: Page, person: Person) -> None:

@@ -28,7 +28,7 @@ import fault_nodes
 import fault_stage
 import fault_table
 import marked_text
-from e2e_support import Kubectl, Product, eventually
+from e2e_support import Kubectl, Product, client_of, eventually
 from fault_cases import FAULTS, Ends, Fault
 from fault_checker import Evidence, Expected, Finding, Verdict
 from fault_proxy import Proxy, Upstream
@@ -142,11 +142,10 @@ def staged() -> Iterator[tuple[Product, Witness, Proxy, Operators, httpx.Client]
     product, kubectl = Product.from_environ(os.environ), Kubectl()
     _KEPT.mkdir(exist_ok=True)
     upstream = Upstream.of_kubeconfig(Path(os.environ["KUBECONFIG"]))
-    headers = {"Authorization": f"Bearer {product.token}"}
     with (
         Witness(product.host_address) as witness,
         Proxy(upstream, _KEPT) as proxy,
-        httpx.Client(base_url=product.url, headers=headers, timeout=70) as rest,
+        client_of(product, product.token) as rest,
         fault_stage.queue_made(kubectl, product.host_address),
         fault_stage.installed_operator_away(kubectl) as deployment,
     ):

@@ -23,7 +23,15 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api_support import TOKEN, bearing, key, put_ended_task, put_schedule, put_task
+from api_support import (
+    TOKEN,
+    UNLIMITED,
+    bearing,
+    key,
+    put_ended_task,
+    put_schedule,
+    put_task,
+)
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import app, settings, versions, wiring
 from longtask_api.http import event_streams
@@ -268,9 +276,8 @@ def serving() -> Iterator[tuple[str, list[User], Seen]]:
             token_file=token_file,
             data_directory=folder,
             registration=settings.Registration.OPEN,
-            requests_per_second=0,
-            requests_per_second_per_address=0,
             logins_per_minute=0,
+            **UNLIMITED,
         )
         running = wiring.running(kubernetes, configured, start_patience=0.05, sender=MemorySender())
         async with running as made:

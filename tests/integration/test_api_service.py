@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api_support import eventually
+from api_support import UNLIMITED, eventually
 from longtask_adapters.kube.transport import KubernetesTransport
 from longtask_api import app, settings, wiring
 from longtask_crds import names, signing_keys, v1alpha1
@@ -51,9 +51,7 @@ async def services(
         token_file=None,
         data_directory=tmp_path,
         operator_account=f"system:serviceaccount:{prepared}:default",
-        # These tests look again and again.
-        requests_per_second=0,
-        requests_per_second_per_address=0,
+        **UNLIMITED,
     )
     async with (
         KubernetesTransport.connect(kubeconfig=kubeconfig) as transport,

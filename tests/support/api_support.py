@@ -17,6 +17,8 @@ from longtask_crds.testing import FINISHED, NAMESPACE, NOW, a_condition
 
 CALLER = callers.INSTALLATION
 TOKEN = "correct-horse"
+#: Who waits for something asks again and again, as often as a machine is fast.
+UNLIMITED: dict[str, Any] = {"requests_per_second": 0, "requests_per_second_per_address": 0}
 
 
 def key(name: str) -> names.ObjectKey:

@@ -39,13 +39,15 @@ _KEEPS_WHAT_IS_SAID = """
 window.said = [];
 new MutationObserver((changes) => {
   for (const node of changes.flatMap((change) => [...change.addedNodes])) {
-    if (node.classList?.contains("toast")) window.said.push(node.textContent);
+    if (node.classList?.contains("toast") && node.checkVisibility()) {
+      window.said.push(node.textContent);
+    }
   }
 }).observe(document, { childList: true, subtree: true });
 """
 _TAKE_WHAT_IS_SAID = """
 (text) => {
-  const at = window.said.findIndex((one) => one.includes(text));
+  const at = window.said.findIndex((one) => one.startsWith(text));
   return at >= 0 && window.said.splice(at, 1).length > 0;
 }
 """
@@ -182,7 +184,7 @@ async def arrived(page: Page, url: str) -> None:
 
 
 async def said(page: Page, text: str) -> None:
-    """Wait until the page has told something, which is not told twice."""
+    """Wait until the page has shown a word that begins so; it counts once."""
     async with asyncio.timeout(60):
         while not await page.evaluate(_TAKE_WHAT_IS_SAID, text):  # noqa: ASYNC110 - a page calls nobody
             await asyncio.sleep(0.1)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
+from api_support import UNLIMITED
 from longtask_adapters.kube import kinds
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import settings, wiring
@@ -72,10 +73,7 @@ class Installation(httpx.BaseTransport):
     ) -> None:
         """Make one that does not run yet; parts take the place of usual ones."""
         self.kubernetes = kubernetes
-        # Whoever waits for something here asks again and again.
-        self._configured = configured.model_copy(
-            update={"requests_per_second": 0, "requests_per_second_per_address": 0}
-        )
+        self._configured = configured.model_copy(update=UNLIMITED)
         self._parts = parts
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 import postgres_support
-from api_support import TOKEN
+from api_support import TOKEN, UNLIMITED
 from longtask_adapters.testing import MemoryKubernetes, MemorySender
 from longtask_api import app, settings, wiring
 from longtask_api.database.engine import Database
@@ -67,9 +67,7 @@ def configured(tmp_path: Path, database_url: str) -> settings.Settings:
         callback_allow=("hooks.test:9000",),
         callback_deny=("34.0.0.0/8",),
         resource_cap={"cpu": "2", "memory": "1Gi"},
-        # Who waits for something asks as often as a machine is fast.
-        requests_per_second=0,
-        requests_per_second_per_address=0,
+        **UNLIMITED,
     )
 
 

@@ -139,6 +139,7 @@ async def test_a_slow_receiver_delays_no_other(rig: Rig, receiver: Receiver) -> 
         await rig.note(up, "b")
         async with rig.delivering(sender):
             await until(rig, up, "b", state=State.SENT)
+            assert (await rig.rows(waits))["a"].tries == 0
             await until(rig, waits, "a", tries=1, last_error="Timeout")
 
 

@@ -84,6 +84,8 @@ def test_what_takes_too_much_is_refused_and_the_next_is_judged(
 def test_a_schema_that_took_too_long_is_good_for_what_takes_no_time(
     judge: schemas.Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert schemas.HASTY_SECONDS >= 0.01
+    # The accounts of a busy machine are coarse, and the process begins anew each time.
     monkeypatch.setattr(schemas, "HASTY_SECONDS", 0.2)
     for _ in range(schemas.MOST_OVERRUNS - 1):
         with pytest.raises(schemas.Unusable):
@@ -92,7 +94,7 @@ def test_a_schema_that_took_too_long_is_good_for_what_takes_no_time(
 
 
 def test_a_schema_that_took_too_long_gets_less_time_from_then_on(judge: schemas.Judge) -> None:
-    """The kernel ends a process by one clock and accounts for it by another: only they compare."""
+    """The kernel ends a process by another clock than it accounts by: they differ a little."""
 
     def spent() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -101,8 +103,10 @@ def test_a_schema_that_took_too_long_gets_less_time_from_then_on(judge: schemas.
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
+    first = spent()
+    assert first > 0.8 * schemas.SECONDS
     # Of both the start of a process is a part.
-    assert spent() - spent() > schemas.SECONDS / 2
+    assert first - spent() > schemas.SECONDS / 2
 
 
 def test_a_schema_that_often_took_too_long_is_asked_again_a_minute_later(

@@ -432,6 +432,22 @@ async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator)
     assert operator.status().waiting is None
 
 
+async def test_a_job_that_gets_no_pod_is_looked_at_less_and_less_often(operator: Operator) -> None:
+    """Each look is a request, and no list in between is one."""
+    await operator.submit()
+    await operator.look()
+    looks = []
+    for age in range(5, 200, 5):
+        operator.kubernetes.now += seconds(5)
+        if age % 60 == 35:
+            await operator.hear()
+        before = len(operator.kubernetes.calls)
+        await operator.look()
+        asked = operator.kubernetes.calls[before:]
+        looks += [age for call in asked if call.startswith("get jobs")]
+    assert looks == [5, 10, 20, 40, 70, 100, 130, 160, 190]
+
+
 PASSWORD = {"name": "PW", "secretRef": {"name": "db", "key": "password"}}
 
 

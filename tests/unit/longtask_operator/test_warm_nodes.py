@@ -117,6 +117,27 @@ async def test_it_is_asked_for_no_more_once_no_type_keeps_pods(cordons: Cordons)
     await cordons.knows()
     await turns()
     assert cordons.asked == ASKED
+    cordons.kubernetes.add(a_type())
+    await cordons.operator.hear()
+    await cordons.knows(NODE)
+    await turns()
+    assert cordons.asked == ASKED * 2
+
+
+async def test_what_a_watch_missed_is_found_by_the_list_before_the_next_one(
+    cordons: Cordons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cordons.kubernetes.add(a_type())
+    cordons.cordon()
+    await cordons.operator.hear()
+    await cordons.knows(NODE)
+    with monkeypatch.context() as patched:
+        patched.setattr(cordons.nodes, "_take", lambda _: None)
+        cordons.cordon(is_cordoned=False)
+        await turns()
+    assert cordons.nodes.cordoned == {NODE}
+    cordons.kubernetes.end_watches()
+    await cordons.knows()
 
 
 async def test_what_waits_on_a_cordoned_node_goes(cordons: Cordons) -> None:
@@ -171,8 +192,10 @@ async def test_a_place_that_is_forgotten_is_found_again_by_a_list(cordons: Cordo
     cordons.kubernetes.go_away(Refusal(410, "Expired", "too old"))
     await turns()
     cordons.cordon()
+    before = len(cordons.asked)
     cordons.kubernetes.come_back()
     await cordons.knows(NODE)
+    assert "list nodes" in cordons.asked[before:]
 
 
 async def test_what_nobody_foresaw_ends_no_watch(

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from api_support import eventually
+from api_support import UNLIMITED, eventually
 from longtask_adapters import logs, tracing
 from longtask_adapters.testing import MemoryKubernetes
 from longtask_api import app, settings, wiring
@@ -67,13 +67,7 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
-    configured = settings.Settings(
-        token_file=token_file,
-        data_directory=tmp_path,
-        # Who waits for something asks as often as a machine is fast.
-        requests_per_second=0,
-        requests_per_second_per_address=0,
-    )
+    configured = settings.Settings(token_file=token_file, data_directory=tmp_path, **UNLIMITED)
     async with wiring.running(kubernetes, configured, clock=lambda: NOW, tracer=tracer) as services:
         await services.health.synced()
         async with httpx.AsyncClient(

@@ -59,10 +59,10 @@ from longtask_operator.rules.decisions import (
 RUNNING_AFTER = timedelta(seconds=1.5)
 #: How long a Job may be without a pod before its Events are read.
 POD_EXPECTED_WITHIN = timedelta(seconds=5)
-#: A Job that should have a pod and has none is looked at again after as long as it had none then,
-#: but no sooner than this …
+#: A Job is looked at again after this, if it should have a pod and has none, or is to go; …
 JOB_CHECK_INTERVAL = timedelta(seconds=5)
-#: … and no later than this: where a cluster is slow thousands wait for their pods for minutes.
+#: … without a pod after twice as long each time, and this at most: where a cluster is slow very
+#: many wait for theirs, and each look is a request.
 JOB_CHECK_INTERVAL_MAX = timedelta(seconds=30)
 #: How long a container may take to start before its pod's Events are read.
 START_EXPECTED_WITHIN = timedelta(seconds=5)
@@ -270,16 +270,25 @@ def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datet
         reason = Reason.DISRUPTED if job.has_failed and world.job_stands else Reason.JOB_LOST
         vanished = "the pod vanished before its outcome was read"
         return _settle(world, outcome.failed(reason, vanished), None, now)
+    wait = Wait()
     if job.refusal:  # a cause without words is none: recorded, it would be told again for ever
         told = troubles.keeps_from_starting(
             world, job.refusal, Reason.POD_NOT_CREATED, job.uid, attempt, now
         )
         if isinstance(told, Explain):
             return told
-    began = job.created_at or job.checked_at
-    pause = max(JOB_CHECK_INTERVAL, min(job.checked_at - began, JOB_CHECK_INTERVAL_MAX))
-    look_at = max(began + POD_EXPECTED_WITHIN, job.checked_at + pause)
-    return CheckJob(job.name) if now >= look_at else Wait(until=look_at)
+        wait = told
+    look_at = _next_look(job)
+    return CheckJob(job.name) if now >= look_at else wait.no_later(look_at)
+
+
+def _next_look(job: pods.Job) -> datetime:
+    """Return when a Job without a pod is to be looked at."""
+    if job.looked_at is None:
+        expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
+        return max(expected, job.checked_at + JOB_CHECK_INTERVAL)
+    doubled = JOB_CHECK_INTERVAL * 2.0 ** min(job.looks - 1, 8)
+    return job.looked_at + min(doubled, JOB_CHECK_INTERVAL_MAX)
 
 
 def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:

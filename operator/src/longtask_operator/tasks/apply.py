@@ -215,7 +215,10 @@ class Applier:
     async def _check_job(self, key: ObjectKey, now: datetime) -> None:
         job = await self._cluster.get_job(key, now=now)
         if job.exists and not job.is_finished:
-            job = dataclasses.replace(job, refusal=await self._cluster.why_no_pod(job))
+            known = self._mirror.job(key)
+            looks = known.looks if known is not None and known.uid == job.uid else 0
+            why = await self._cluster.why_no_pod(job)
+            job = dataclasses.replace(job, refusal=why, looks=looks + 1, looked_at=now)
         self._mirror.put_job(job)
 
     def _is_there(self, task: v1alpha1.LongTask) -> bool:

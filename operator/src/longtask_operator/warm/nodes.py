@@ -45,9 +45,10 @@ class Nodes(watching.Watch):
             self._wanted.clear()
 
     async def _follow(self) -> bool:
-        """Watch as others do, once that is wanted; what nobody wanted to know is listed anew."""
+        """Watch as others do, once that is wanted."""
+        # No resync lists nodes: what a watch misses is found by the list before the next one.
+        self._position = None
         if not self._wanted.is_set():
-            self._position = None
             self._set(frozenset())
             await self._wanted.wait()
         return await super()._follow()
