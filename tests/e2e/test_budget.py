@@ -33,7 +33,8 @@ LOOKS = {
     ("longtask-api", "get", "pods"),
     ("longtask-operator", "get", "jobs"),
     ("longtask-operator", "get", "longtasks"),
-    ("longtask-operator", "list", "events"),
+    # A trouble that a pod had meanwhile is told.
+    ("longtask-operator", "patch", "longtasks/status"),
 }
 TRIES = 3
 

@@ -219,12 +219,10 @@ class Mirror:
     def absorb_jobs(self, listed: Iterable[pods.Job], asked_at: datetime) -> None:
         """Take the complete list of all Jobs over, which was asked for at that time."""
         jobs = {job.key: job for job in listed}
-        for key, known in self._jobs.items():
+        for key, job in self._jobs.items():
             # One that was made or read since is newer than the list.
-            if key not in jobs and known.checked_at > asked_at:
-                jobs[key] = known
-            elif known.looks and (job := jobs.get(key)) and job.uid == known.uid:
-                jobs[key] = job.with_looks_of(known)
+            if key not in jobs and job.checked_at > asked_at:
+                jobs[key] = job
         self._jobs = jobs
         self._orphans = [j for j in jobs.values() if j.exists and not j.owner_uid]
 

@@ -1,7 +1,7 @@
 """Each state that the API server can hold leads to one decision."""
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -139,11 +139,6 @@ def claimed(*, job: pods.Job | None = None, pod: pods.Pod | None = None, **value
     return a_world(task, job=job, pod=pod)
 
 
-def looked_at(looks: int, at: datetime, **values: Any) -> pods.Job:
-    """Return a Job without a pod that was looked at so often, and at that time last."""
-    return a_job(looks=looks, looked_at=at, **({"checked_at": at} | values))
-
-
 STALLED = a_condition(v1alpha1.ConditionType.STALLED)
 ABSENT = a_job(exists=False, uid="", owner_uid="", created_at=None)
 REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no")
@@ -159,34 +154,44 @@ REFUSED = a_job(exists=False, uid="", owner_uid="", created_at=None, refusal="no
         ),
         pytest.param(claimed(job=a_job()), 5, CheckJob(JOB), id="a-job-without-a-pod-is-looked-at"),
         pytest.param(
-            claimed(job=looked_at(1, NOW + seconds(5))),
+            claimed(job=a_job(looks=1, checked_at=NOW + seconds(5))),
             6,
             Wait(NOW + seconds(10)),
             id="a-job-is-looked-at-again-five-seconds-later",
         ),
         pytest.param(
-            claimed(job=looked_at(3, NOW + seconds(20), checked_at=NOW + seconds(30))),
+            claimed(job=a_job(looks=3, checked_at=NOW + seconds(20))),
             31,
             Wait(NOW + seconds(40)),
-            id="then-after-twice-as-long-each-time-whatever-lists-come",
+            id="then-after-twice-as-long-each-time",
         ),
         pytest.param(
-            claimed(job=looked_at(9_999, NOW + seconds(100))),
+            claimed(job=a_job(looks=9_999, checked_at=NOW + seconds(100))),
             101,
             Wait(NOW + seconds(130)),
             id="after-half-a-minute-at-most",
         ),
         pytest.param(
-            claimed(job=a_job(checked_at=NOW + seconds(400)), started_at=NOW, job_uid="job-1"),
+            claimed(
+                job=a_job(looks=9, checked_at=NOW + seconds(400), refusal="long ago"),
+                started_at=NOW,
+                job_uid="job-1",
+            ),
             405,
             CheckJob(JOB),
-            id="one-whose-pod-is-gone-after-five-seconds-however-old-it-is",
+            id="one-whose-pod-is-gone-after-five-seconds-whatever-was-before",
         ),
         pytest.param(
-            claimed(job=looked_at(4, NOW + seconds(40), refusal="why"), waiting="why"),
+            claimed(job=a_job(looks=4, checked_at=NOW + seconds(40), refusal="why"), waiting="why"),
             41,
             Wait(NOW + seconds(60)),
             id="the-next-look-does-not-miss-the-need-for-help",
+        ),
+        pytest.param(
+            claimed(job=a_job(created_at=NOW + seconds(600))),
+            5,
+            CheckJob(JOB),
+            id="whatever-the-clock-of-the-api-server-says",
         ),
         pytest.param(
             claimed(job=a_job(refusal="quota")),

@@ -313,17 +313,6 @@ def test_a_list_of_all_jobs_does_not_take_away_what_was_made_since(seen: mirror.
     assert [name for name in named if seen.job(REPORT.sibling(name))] == ["made-since", "listed"]
 
 
-def test_a_list_of_all_jobs_knows_no_better_why_one_has_no_pod(seen: mirror.Mirror) -> None:
-    found = {"refusal": "exceeded quota", "looks": 2, "looked_at": NOW}
-    for name in ("same", "another"):
-        seen.put_job(a_job(name=name, **found))
-    late = NOW + timedelta(minutes=1)
-    listed = [a_job(name="same", checked_at=late), a_job(name="another", uid="x", checked_at=late)]
-    seen.absorb_jobs(listed, late)
-    assert seen.job(REPORT.sibling("same")) == a_job(name="same", checked_at=late, **found)
-    assert seen.job(REPORT.sibling("another")) == listed[1]
-
-
 # --- which pod counts ---
 
 

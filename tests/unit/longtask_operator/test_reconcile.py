@@ -13,6 +13,7 @@ from longtask_adapters.kube import errors
 from longtask_crds import delivery, names, runner_contract, v1alpha1
 from longtask_crds.testing import NOW, TASK_UID, a_queue, a_task, a_type
 from longtask_crds.v1alpha1 import ConditionType, Reason, conditions
+from longtask_operator import cluster
 from longtask_operator.rules import decide, pods, status
 from longtask_operator.testing import KEY, REPORT, URL, Operator
 
@@ -433,19 +434,39 @@ async def test_a_quota_is_explained_and_ends_at_the_deadline(operator: Operator)
 
 
 async def test_a_job_that_gets_no_pod_is_looked_at_less_and_less_often(operator: Operator) -> None:
-    """Each look is a request, and no list in between is one."""
+    """Each look is a request; after a list it begins anew."""
     await operator.submit()
     await operator.look()
     looks = []
     for age in range(5, 200, 5):
         operator.kubernetes.now += seconds(5)
-        if age % 60 == 35:
+        if age == 110:
             await operator.hear()
         before = len(operator.kubernetes.calls)
         await operator.look()
         asked = operator.kubernetes.calls[before:]
         looks += [age for call in asked if call.startswith("get jobs")]
-    assert looks == [5, 10, 20, 40, 70, 100, 130, 160, 190]
+    assert looks == [5, 10, 20, 40, 70, 100, 115, 120, 130, 150, 180]
+
+
+async def test_what_a_list_tells_while_events_are_read_is_not_undone(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await operator.submit()
+    await operator.look()
+    why_no_pod = cluster.Cluster.why_no_pod
+
+    async def slow(self: cluster.Cluster, job: pods.Job) -> str | None:
+        operator.kubernetes.remove_job(job.name)
+        await operator.hear()
+        return await why_no_pod(self, job)
+
+    monkeypatch.setattr(cluster.Cluster, "why_no_pod", slow)
+    operator.kubernetes.now += seconds(5)
+    await operator.look()
+    (job,) = operator.kubernetes.created_jobs
+    known = operator.mirror.job(REPORT.sibling(job))
+    assert known is None or not known.exists
 
 
 PASSWORD = {"name": "PW", "secretRef": {"name": "db", "key": "password"}}

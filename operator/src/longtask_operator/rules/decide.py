@@ -57,12 +57,10 @@ from longtask_operator.rules.decisions import (
 #: A container that is seen to run for less is never reported as running: one write less. The
 #: kubelet looks each second, so the end of one that ended at once is seen a good second later.
 RUNNING_AFTER = timedelta(seconds=1.5)
-#: How long a Job may be without a pod before its Events are read.
-POD_EXPECTED_WITHIN = timedelta(seconds=5)
-#: A Job is looked at again after this, if it should have a pod and has none, or is to go; …
+#: After this a Job is looked at that should have a pod and has none, or that is to go.
 JOB_CHECK_INTERVAL = timedelta(seconds=5)
-#: … without a pod after twice as long each time, and this at most: where a cluster is slow very
-#: many wait for theirs, and each look is a request.
+#: The next looks at one that gets no pod come after twice as long each time, and this at most:
+#: where a cluster is slow very many wait for theirs.
 JOB_CHECK_INTERVAL_MAX = timedelta(seconds=30)
 #: How long a container may take to start before its pod's Events are read.
 START_EXPECTED_WITHIN = timedelta(seconds=5)
@@ -271,24 +269,19 @@ def _with_job(world: World, attempt: v1alpha1.Attempt, job: pods.Job, now: datet
         vanished = "the pod vanished before its outcome was read"
         return _settle(world, outcome.failed(reason, vanished), None, now)
     wait = Wait()
-    if job.refusal:  # a cause without words is none: recorded, it would be told again for ever
+    has_begun = attempt.started_at is not None
+    # A cause without words is none: recorded, it would be told again for ever.
+    if job.refusal and not has_begun:
         told = troubles.keeps_from_starting(
             world, job.refusal, Reason.POD_NOT_CREATED, job.uid, attempt, now
         )
         if isinstance(told, Explain):
             return told
         wait = told
-    look_at = _next_look(job)
+    # Of one that had its pod the next news is its end.
+    doublings = 0 if has_begun else min(max(job.looks - 1, 0), 8)
+    look_at = job.checked_at + min(JOB_CHECK_INTERVAL * 2**doublings, JOB_CHECK_INTERVAL_MAX)
     return CheckJob(job.name) if now >= look_at else wait.no_later(look_at)
-
-
-def _next_look(job: pods.Job) -> datetime:
-    """Return when a Job without a pod is to be looked at."""
-    if job.looked_at is None:
-        expected = (job.created_at or job.checked_at) + POD_EXPECTED_WITHIN
-        return max(expected, job.checked_at + JOB_CHECK_INTERVAL)
-    doubled = JOB_CHECK_INTERVAL * 2.0 ** min(job.looks - 1, 8)
-    return job.looked_at + min(doubled, JOB_CHECK_INTERVAL_MAX)
 
 
 def _without_job(world: World, attempt: v1alpha1.Attempt, now: datetime) -> Decision:

@@ -143,9 +143,7 @@ class Job:
     has_failed: bool = False
     is_released: bool = False  #: its TTL is set
     refusal: str | None = None  #: why it, or its pod, cannot be created
-    #: How often in a row it was looked at because it had no pod, and when last.
-    looks: int = 0
-    looked_at: datetime | None = None
+    looks: int = 0  #: how often it was read for having no pod since a list brought it
     task_name: str = ""  #: of the task whose attempt it is
     warm: str = ""  #: of one that was started ahead: its type
     template: str = ""  #: the sum of what that was made of
@@ -169,12 +167,6 @@ class Job:
             task_name=meta.get("labels", {}).get(names.TASK_LABEL, ""),
             warm=meta.get("labels", {}).get(names.WARM_LABEL, ""),
             template=meta.get("annotations", {}).get(names.TEMPLATE_ANNOTATION, ""),
-        )
-
-    def with_looks_of(self, known: "Job") -> "Job":
-        """Return the same with what no list tells: what was found when it was looked at."""
-        return dataclasses.replace(
-            self, refusal=known.refusal, looks=known.looks, looked_at=known.looked_at
         )
 
     @property

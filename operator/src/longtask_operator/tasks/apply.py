@@ -218,7 +218,9 @@ class Applier:
             known = self._mirror.job(key)
             looks = known.looks if known is not None and known.uid == job.uid else 0
             why = await self._cluster.why_no_pod(job)
-            job = dataclasses.replace(job, refusal=why, looks=looks + 1, looked_at=now)
+            if self._mirror.job(key) is not known:
+                return  # a list that came meanwhile is newer
+            job = dataclasses.replace(job, refusal=why, looks=looks + 1)
         self._mirror.put_job(job)
 
     def _is_there(self, task: v1alpha1.LongTask) -> bool:
