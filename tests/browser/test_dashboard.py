@@ -3,7 +3,6 @@
 The installation is in memory, all else is real: sockets, streams, cookies, the policy.
 """
 
-import asyncio
 import gzip
 import json
 import re
@@ -398,8 +397,6 @@ async def frame(page: Page) -> float:
     """Scroll through the whole log; return what a frame takes, in ms, at the best of some tries."""
     medians: list[float] = []
     while len(medians) < weight_support.TRIES and min(medians, default=FRAME_MS) >= FRAME_MS:
-        if medians:
-            await asyncio.sleep(1)  # what others do to the machine passes
         medians.append(statistics.median(await frames(page)))
     return min(medians)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from playwright.async_api import Locator, Page, expect
 
 from browser_support import (
+    POD,
     Hand,
     Keyboard,
     Mouse,
@@ -38,8 +39,6 @@ from e2e_support import (
 )
 from people_support import People, Person
 
-#: For what a pod has to start for, beside other work on the machine.
-POD = 240_000
 #: What it prints and reports on its way is seen as it comes, by browsers that are slow, too.
 WORKS = """
 for part in range(1, 13):

@@ -8,13 +8,12 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Page, expect
 
-from browser_support import is_live, overflow
+from browser_support import POD, is_live, overflow
 from e2e_support import SYSTEM, Kubectl, Product, eventually, program, ready, submit
 from page_support import HOSTILE
 from people_support import People, Person
 from wire_support import Wire
 
-POD = 240_000
 #: How many lines a program writes, in 45 seconds: so long that all else is done before its end.
 LINES: Final = 300
 WRITES = f"""

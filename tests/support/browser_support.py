@@ -31,6 +31,8 @@ AXE = Path(sys.prefix) / "axe.min.js"
 # A page asks for itself the less often the longer that takes, on a machine that has much to do.
 expect.set_options(timeout=30_000)
 
+#: In ms: so long a page may take to show what a pod does, beside others that start.
+POD = 240_000
 #: How many stops of the Tab key a page may have at most.
 _MOST_STOPS = 600
 
